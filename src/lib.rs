@@ -1,0 +1,5 @@
+//! Northgate, a SQL gateway for Trino and Apache Polaris.
+
+pub mod error;
+pub mod secret;
+pub mod units;

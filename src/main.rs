@@ -1,0 +1,3 @@
+//! The `northgate` program.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Integration tests against the real servers.
+
+fn main() {}
