@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn a_token_that_ended_is_not_found_good() {
         let cache = TokenCache::new().expect("a cache");
-        let mut check = |token: &str, ends: u64, expect: bool| {
+        let check = |token: &str, ends: u64, expect: bool| {
             let fingerprint = cache.fingerprint(&Secret::new(token.to_owned()));
             let principal = Arc::new(Principal::new("ann", Method::Password));
             cache.insert(fingerprint, Verified { principal, ends });
