@@ -72,3 +72,4 @@
 pub mod error;
 pub mod secret;
 pub mod units;
+pub mod wire;
