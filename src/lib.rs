@@ -71,5 +71,6 @@
 
 pub mod error;
 pub mod secret;
+pub mod telemetry;
 pub mod units;
 pub mod wire;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 
 use super::credentials::{self, Credentials};
 use super::malformed::{BodyFault, HeaderFault, Malformed};
@@ -113,17 +113,18 @@ impl Call {
     /// [`Malformed`] for whatever is not on a list here: another path or method, headers that contradict each
     /// other, that cannot be decoded or are too many, and a body that is not text in UTF-8.
     pub fn read(parts: Parts, body: Bytes, peer: Peer, limits: &Limits) -> Result<Self, Malformed> {
-        let route = route(&parts)?;
-        bounded(&parts.headers, limits)?;
-        let base = base(&parts, &peer)?;
-        let credentials = credentials::read(&parts.headers)?;
-        let session = Session::read(&parts.headers, limits)?;
+        let Parts { method, uri, headers, .. } = parts;
+        let route = route(&method, &uri)?;
+        bounded(&headers, limits)?;
+        let base = base(&uri, &headers, &peer)?;
+        let credentials = credentials::read(&headers)?;
+        let session = Session::read(&headers, limits)?;
         let body = match route {
-            Route::Submit => statement(&parts.headers, &body, limits)?,
+            Route::Submit => statement(&headers, body, limits)?,
             _ if body.is_empty() => String::new(),
             _ => return Err(Malformed::Body(BodyFault::Unexpected)),
         };
-        let gzip = accepts_gzip(&parts.headers);
+        let gzip = accepts_gzip(&headers);
         Ok(Self { route, session, peer, credentials, base, body, gzip })
     }
 
@@ -164,16 +165,15 @@ impl Call {
 }
 
 /// Matches the raw path byte for byte: an escape, `;`, `//` or a dot segment is part of no route.
-fn route(parts: &Parts) -> Result<Route, Malformed> {
-    let query = parts.uri.query();
-    let path = parts.uri.path();
+fn route(method: &Method, uri: &Uri) -> Result<Route, Malformed> {
+    let (path, query) = (uri.path(), uri.query());
     if let Some(sealed) = path.strip_prefix(EXECUTING) {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if sealed.is_empty() || sealed.len() > LONGEST_LINK || !sealed.bytes().all(known) || !harmless(query)
         {
             return Err(Malformed::NotFound);
         }
-        let method = match parts.method {
+        let method = match *method {
             Method::GET => LinkMethod::Get,
             Method::HEAD => LinkMethod::Head,
             Method::DELETE => LinkMethod::Delete,
@@ -184,7 +184,7 @@ fn route(parts: &Parts) -> Result<Route, Malformed> {
     if query.is_some() {
         return Err(Malformed::NotFound);
     }
-    match (path, &parts.method) {
+    match (path, method) {
         ("/v1/statement", &Method::POST) => Ok(Route::Submit),
         ("/v1/statement", &Method::HEAD) => Ok(Route::Probe),
         ("/v1/statement", _) => Err(Malformed::Method { allowed: "POST, HEAD" }),
@@ -216,14 +216,14 @@ fn bounded(headers: &HeaderMap, limits: &Limits) -> Result<(), Malformed> {
 }
 
 /// The authority that the client named: `:authority` of HTTP/2, `Host` of HTTP/1.1. `X-Forwarded-*` is not asked.
-fn base(parts: &Parts, peer: &Peer) -> Result<String, Malformed> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
+fn base(uri: &Uri, headers: &HeaderMap, peer: &Peer) -> Result<String, Malformed> {
+    let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(Malformed::Host);
     }
     let host = host.map(|host| host.to_str().map_err(|_| Malformed::Host)).transpose()?;
-    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let authority = uri.authority().map(http::uri::Authority::as_str);
     let named = match (authority, host) {
         (Some(a), Some(h)) if !a.eq_ignore_ascii_case(h) => return Err(Malformed::Host),
         (Some(named), _) | (None, Some(named)) => named,
@@ -263,7 +263,7 @@ fn is_host(text: &str) -> bool {
 }
 
 /// The text of a statement: UTF-8 and nothing else, so that no charset makes another statement of it.
-fn statement(headers: &HeaderMap, body: &Bytes, limits: &Limits) -> Result<String, Malformed> {
+fn statement(headers: &HeaderMap, body: Bytes, limits: &Limits) -> Result<String, Malformed> {
     let fault = |fault| Err(Malformed::Body(fault));
     if headers.get_all(CONTENT_ENCODING).iter().any(|value| value != "identity") {
         return fault(BodyFault::Encoded);
@@ -279,14 +279,15 @@ fn statement(headers: &HeaderMap, body: &Bytes, limits: &Limits) -> Result<Strin
     if body.len() > limits.body {
         return fault(BodyFault::TooLarge { limit: limits.body });
     }
-    let Ok(text) = std::str::from_utf8(body) else { return fault(BodyFault::NotUtf8) };
-    if memchr::memchr(0, body).is_some() {
+    // Without a copy where nobody else has the bytes.
+    let Ok(text) = String::from_utf8(Vec::from(body)) else { return fault(BodyFault::NotUtf8) };
+    if memchr::memchr(0, text.as_bytes()).is_some() {
         return fault(BodyFault::Nul);
     }
     if text.trim().is_empty() {
         return fault(BodyFault::Empty);
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 /// `text/plain` or `application/...`, with no charset or with UTF-8. (curl says it is a form; Trino takes it so.)

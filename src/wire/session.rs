@@ -181,12 +181,11 @@ fn prepared(headers: &HeaderMap, limit: usize) -> Result<Vec<(String, String)>, 
             None => value,
         };
         left -= sql.len();
-        match places.get(&name) {
-            Some(place) => found[*place] = (name, sql),
-            None => {
-                places.insert(name.clone(), found.len());
-                found.push((name, sql));
-            }
+        let place = *places.entry(name.clone()).or_insert(found.len());
+        if place == found.len() {
+            found.push((name, sql));
+        } else {
+            found[place] = (name, sql);
         }
     }
     Ok(found)

@@ -172,7 +172,7 @@ impl Fields {
         }
         match field {
             Field::Id => {
-                self.summary.id = word(raw).ok_or(fault)?.to_owned();
+                word(raw).ok_or(fault)?.clone_into(&mut self.summary.id);
                 self.open(text, "id");
                 json::string(text, &context.query);
             }

@@ -68,14 +68,14 @@ impl Scanner {
 
     fn blocks<const N: usize>(&mut self, blocks: &[[u8; BLOCK]; N]) -> Result<Option<usize>, ScanError> {
         let masks = Masks::of(blocks);
-        for number in 0..N {
+        for (number, block) in blocks.iter().enumerate() {
             let mut quotes = masks.quotes[number];
             if masks.slashes[number] | self.escaped != 0 {
                 quotes &= !self.escapes(masks.slashes[number]);
             }
             let inside = parity(quotes) ^ self.string;
             self.string = 0_u64.wrapping_sub(inside >> 63);
-            if let Some(end) = self.brackets(&blocks[number], masks.brackets[number] & !inside)? {
+            if let Some(end) = self.brackets(block, masks.brackets[number] & !inside)? {
                 return Ok(Some(number * BLOCK + end));
             }
         }
