@@ -96,7 +96,7 @@ impl Issuer {
         }
         let origin = match (&config.jwks_url, &config.jwks_file) {
             (Some(url), None) => {
-                Origin::Url(Fetch::new(url, config.ca_file.as_deref(), config.allow_plain_http)?)
+                Origin::Url(Box::new(Fetch::new(url, config.ca_file.as_deref(), config.allow_plain_http)?))
             }
             (None, Some(path)) => Origin::File(path.clone()),
             _ => return Err("give one of jwks_url and jwks_file".to_owned()),
@@ -220,7 +220,7 @@ fn seconds(value: Option<&Value>) -> Option<u64> {
     let value = value?;
     value.as_u64().or_else(|| {
         let seconds = value.as_f64().filter(|seconds| (0.0..1e15).contains(seconds))?;
-        u64::try_from(Duration::try_from_secs_f64(seconds).ok()?.as_secs()).ok()
+        Some(Duration::try_from_secs_f64(seconds).ok()?.as_secs())
     })
 }
 

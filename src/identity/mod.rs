@@ -258,7 +258,7 @@ async fn watch(users: Arc<Snapshot>) {
         match tokio::task::spawn_blocking(move || snapshot.reload()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::error!(%error, "the users file is not in order; the last one stays in force")
+                tracing::error!(%error, "the users file is not in order; the last one stays in force");
             }
             Err(error) => tracing::error!(%error, "could not read the users file"),
         }

@@ -30,7 +30,7 @@ pub(super) enum Origin {
     /// A file in JWK Set form.
     File(PathBuf),
     /// A URL.
-    Url(Fetch),
+    Url(Box<Fetch>),
 }
 
 impl Origin {
