@@ -71,4 +71,5 @@
 
 pub mod error;
 pub mod secret;
+pub mod sql;
 pub mod units;
