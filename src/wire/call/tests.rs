@@ -253,3 +253,10 @@ fn failures_say_how_they_are_told() {
     check(header.clone(), 400, false, ErrorCode::GENERIC_USER_ERROR);
     assert_eq!(header.client_message(), "The request header x-trino-role is not supported by Northgate");
 }
+
+#[test]
+fn nothing_secret_is_shown() {
+    let call = read(submit().header("authorization", "Bearer secret"), b"select 'secret'").expect("a call");
+    let shown = format!("{call:?}");
+    assert!(shown.contains("Submit") && !shown.contains("secret"), "{shown}");
+}

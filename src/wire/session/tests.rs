@@ -221,3 +221,11 @@ fn texts_are_encoded_as_java_does() {
     assert_eq!(url_decode("%e9"), None, "Latin-1");
     assert_eq!(url_decode("%C3%a9").as_deref(), Some("\u{e9}"));
 }
+
+#[test]
+fn nothing_secret_is_shown() {
+    let lines: [(&str, &[u8]); 2] =
+        [("x-trino-session", b"p=secret"), ("x-trino-prepared-statement", b"s=secret")];
+    let shown = format!("{:?}", read(&lines).expect("a session"));
+    assert!(shown.contains("[\"p\"]") && shown.contains("[\"s\"]") && !shown.contains("secret"), "{shown}");
+}
