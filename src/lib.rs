@@ -72,4 +72,6 @@
 pub mod error;
 pub mod secret;
 pub mod sql;
+pub mod telemetry;
 pub mod units;
+pub mod wire;
