@@ -70,5 +70,6 @@
 //!   protocol has it, and are checked with each request.
 
 pub mod error;
+pub mod identity;
 pub mod secret;
 pub mod units;
