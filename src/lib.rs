@@ -70,6 +70,7 @@
 //!   protocol has it, and are checked with each request.
 
 pub mod error;
+pub mod identity;
 pub mod secret;
 pub mod sql;
 pub mod telemetry;

@@ -1,0 +1,5 @@
+//! Stage 2: who is calling.
+
+mod principal;
+
+pub use principal::{Method, Principal};
