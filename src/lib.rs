@@ -72,6 +72,7 @@
 pub mod error;
 pub mod identity;
 pub mod secret;
+pub mod server;
 pub mod sql;
 pub mod telemetry;
 pub mod units;
