@@ -1,4 +1,73 @@
 //! Northgate, a SQL gateway for Trino and Apache Polaris.
+//!
+//! It stands in front of Trino. For every query it authenticates the caller, decides what the caller may
+//! see, rewrites the statement so that row filters and column masks hold whatever the statement does to
+//! get round them, admits it, streams the answer, and writes an audit record that is on disk before Trino
+//! sees the query.
+//!
+//! # One query is a row of values
+//!
+//! Each stage takes the value of the one before it and gives the next. The fields are private and only the
+//! named module can make its type, so that the compiler makes sure that nothing reaches Trino
+//! unauthenticated, unmetered, unrewritten or unaudited.
+//!
+//! | stage | takes | gives |
+//! |---|---|---|
+//! | `wire` reads the request | head, body, limits | `wire::Call` |
+//! | `identity` authenticates | `Call` | `identity::Authenticated` |
+//! | `admission` meters, before any parsing | `Authenticated` | `admission::Metered` |
+//! | `sql` parses | text | `sql::Statement` |
+//! | `catalog` describes the relations | names | `catalog::Described` |
+//! | `policy` decides, without IO | principal, `Described` | `policy::Permit` |
+//! | `rewrite` applies the permit | `Statement`, `Permit` | `rewrite::ScopedSql` |
+//! | `audit` makes the intent durable | what was decided | `audit::Guard` |
+//! | `admission` grants a slot | principal | `admission::Slot` |
+//! | `upstream` submits, `wire` rebuilds the pages | `ScopedSql`, `Slot` | pages for the client |
+//!
+//! Only `query` knows this order. Polls and cancels open a sealed link, which is bound to the login that
+//! submitted the query and to its cluster, and do the last step alone.
+//!
+//! # Ranks
+//!
+//! A module imports only modules of a lower rank; two of one rank never import each other. `tests/tidy.rs`
+//! reads this table and checks it.
+//!
+//! | rank | modules |
+//! |---|---|
+//! | 0 | error, secret, units |
+//! | 1 | wire, sql, telemetry |
+//! | 2 | identity |
+//! | 3 | catalog |
+//! | 4 | policy |
+//! | 5 | rewrite |
+//! | 6 | admission, upstream, audit |
+//! | 7 | query |
+//! | 8 | server, admin |
+//! | 9 | config |
+//! | 10 | app, main |
+//!
+//! # Invariants
+//!
+//! - **Fail closed.** A statement that is not understood in full, a relation that cannot be resolved, a
+//!   policy that cannot be applied, an audit record that cannot be written: the user gets an error that
+//!   says so, and Trino gets nothing. All lists are lists of what is allowed.
+//! - **Trino never sees the client's bytes.** What it gets is printed, token by token, from our own tree,
+//!   in UTF-8, under headers that we built. Every relation is printed with its resolved three-part name.
+//! - **What is printed is read again** by our parser, and must mention only relations of the permit.
+//! - **A POST is sent to Trino once.** Where it is not known whether Trino took it, the query fails.
+//! - **The intent is on disk before Trino sees the query**; every intent gets an outcome, and a guard that is
+//!   dropped writes `abandoned`.
+//! - **Row data passes as bytes**; everything else of a page is rebuilt: links, statistics, warnings, errors.
+//! - **A link that is not yours does not exist.** Forged, changed or foreign, it is "not found".
+//! - `sql`, `wire`, `policy` and `rewrite` know nothing of tokio, hyper or tracing.
+//!
+//! # Absent on purpose
+//!
+//! - No result cache yet, and no `cache` module that would only ever miss.
+//! - No rendering of expressions from an abstract tree: what is not a relation keeps its tokens.
+//! - No spooled results: the client's offer of an encoding is dropped, so that all rows pass here.
+//! - No store of sessions: sessions, prepared statements and transactions live in the client, as Trino's
+//!   protocol has it, and are checked with each request.
 
 pub mod error;
 pub mod secret;
