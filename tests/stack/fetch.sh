@@ -60,8 +60,9 @@ need_python_venv() {
 
 # artefact COORDINATES: the file of a Maven artefact, its bytes checked against artefacts.txt.
 artefact() {
-    local coordinates=$1 name
-    name=$cache_dir/artefacts/${coordinates//:/_}
+    local coordinates=$1 id version packaging classifier name
+    IFS=: read -r _ id version packaging classifier <<<"$coordinates"
+    name=$cache_dir/artefacts/$id-$version${classifier:+-$classifier}.$packaging
     [ -e "$name" ] || with_lock maven fetch_artefact "$coordinates" "$name"
     printf '%s\n' "$name"
 }
