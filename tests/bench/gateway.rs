@@ -15,8 +15,13 @@ pub(crate) struct Started {
     pub(crate) journal: PathBuf,
 }
 
-/// Starts it.
-pub(crate) fn start(_ground: &Ground, program: &Path, _upstream: SocketAddr) -> Result<Started> {
+/// Starts it, with its journal in a folder of `journal`.
+pub(crate) fn start(
+    _ground: &Ground,
+    program: &Path,
+    _upstream: SocketAddr,
+    _journal: &Path,
+) -> Result<Started> {
     Err(unusable(format!("{} can't be configured yet", program.display())))
 }
 

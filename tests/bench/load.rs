@@ -18,7 +18,7 @@ use crate::pages::STREAM_PAGES;
 /// No answer for this long, and the measurement has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Each connection runs for this long before its requests count.
-const WARM_UP: Duration = Duration::from_millis(200);
+const WARM_UP: Duration = Duration::from_millis(100);
 /// Pages that may come before the first of a running query.
 const MOST_QUEUED_PAGES: usize = 1000;
 
@@ -59,7 +59,7 @@ impl Latencies {
     }
 
     /// How many requests there were.
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.nanos.len()
     }
 }

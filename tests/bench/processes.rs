@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,8 @@ use crate::fault::{Result, Trying, unusable};
 
 /// Processes that have been started and not yet stopped.
 static STARTED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// A folder outside the bench's own, to be removed too.
+static FOLDER: Mutex<Option<PathBuf>> = Mutex::new(None);
 /// How long a process may take to stop before it is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How long a server may take to listen.
@@ -100,11 +103,19 @@ pub(crate) fn stop_on_signals() -> Result<()> {
                 thread::sleep(Duration::from_millis(20));
             }
             started.iter().filter(lives).for_each(|&pid| signal("KILL", pid));
+            if let Some(folder) = FOLDER.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+                let _ = fs::remove_dir_all(folder);
+            }
             let _ = writeln!(std::io::stderr(), "bench: stopped");
             std::process::exit(130);
         }
     });
     Ok(())
+}
+
+/// Has a folder removed when a signal ends the program, which runs no destructors then.
+pub(crate) fn remove_on_signal(folder: &Path) {
+    *FOLDER.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_path_buf());
 }
 
 /// A port of the loopback address that was free a moment ago.

@@ -47,6 +47,7 @@ impl Ground {
         let certificate = certificate().map_err(|error| unusable(format!("certificates: {error}")))?;
         write("server.pem", &certificate.chain)?;
         write("server.key", &certificate.key)?;
+        write("authority.pem", &certificate.authority)?;
         let issuer = Issuer::new()?;
         write("jwks.json", &issuer.key_set())?;
         let tokens = (0..PRINCIPALS).map(|number| issuer.token(&principal(number))).collect::<Result<_>>()?;
