@@ -70,6 +70,7 @@
 //!   protocol has it, and are checked with each request.
 
 pub mod audit;
+pub mod catalog;
 pub mod error;
 pub mod identity;
 pub mod secret;
