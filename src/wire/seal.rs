@@ -272,7 +272,8 @@ mod tests {
             for other in ["Alice", "alic", "alicee", "", "bob"] {
                 assert_eq!(sealer.open_link(&text, other), None, "{other}");
             }
-            assert_eq!(sealer.open_transaction(&text, "alice"), None);
+            assert!(sealer.open(LINK, "alice", &text).is_some());
+            assert_eq!(sealer.open(TRANSACTION, "alice", &text), None, "a link opened for another purpose");
             assert_ne!(sealer.seal_link(&link, "alice").expect("sealed"), text, "a nonce was used twice");
             assert_eq!(Sealer::generate().expect("a sealer").open_link(&text, "alice"), None);
         }
