@@ -71,10 +71,13 @@
 
 pub mod admin;
 pub mod config;
+pub mod audit;
+pub mod catalog;
 pub mod error;
 pub mod identity;
 pub mod secret;
 pub mod server;
+pub mod sql;
 pub mod telemetry;
 pub mod units;
 pub mod wire;

@@ -22,7 +22,7 @@ pub enum Format {
 pub struct Config {
     /// `text` or `json`.
     pub format: Format,
-    /// Levels by module: `info`, or `info,northgate::upstream=debug`.
+    /// Levels by module: `info`, or `info,hyper=debug`.
     pub filter: String,
 }
 
@@ -107,7 +107,7 @@ mod tests {
             assert_eq!(filter(&config).is_ok(), good, "{text}");
         };
         check("info", true);
-        check("info,northgate::upstream=debug", true);
+        check("info,hyper=debug", true);
         check("northgate=loud", false);
         check("=", false);
     }

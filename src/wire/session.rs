@@ -1,6 +1,7 @@
 //! The `X-Trino-*` headers of a request: the ones that are known, decoded as Trino 476 decodes them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Read;
 
 use base64::Engine;
@@ -27,7 +28,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 ///
 /// What is not here never goes further: roles, credentials, path, the original user, encodings of data,
 /// forwarded headers and every name that is not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Session {
     /// Whom the query is to run as.
     pub user: Option<String>,
@@ -59,6 +60,21 @@ pub struct Session {
     pub transaction_aware: bool,
     /// What the client thinks that its query needs.
     pub resource_estimates: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Session {
+    /// No SQL and no values of properties: this may get into logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("user", &self.user)
+            .field("source", &self.source)
+            .field("catalog", &self.catalog)
+            .field("schema", &self.schema)
+            .field("time_zone", &self.time_zone)
+            .field("properties", &self.properties.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("prepared", &self.prepared.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
