@@ -70,9 +70,9 @@
 //!   protocol has it, and are checked with each request.
 
 pub mod admin;
-pub mod config;
 pub mod audit;
 pub mod catalog;
+pub mod config;
 pub mod error;
 pub mod identity;
 pub mod secret;

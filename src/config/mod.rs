@@ -22,7 +22,7 @@ pub use self::sections::{Links, Policies};
 use self::document::Variable;
 use self::sections::Section;
 use crate::secret::Secret;
-use crate::{admin, identity, server, telemetry};
+use crate::{admin, audit, identity, server, telemetry};
 
 macro_rules! sections {
     ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
@@ -57,6 +57,9 @@ sections! {
     /// Who may see what.
     #[serde(default)]
     policies: Policies,
+    /// Where queries are recorded.
+    #[serde(default)]
+    audit: audit::Config,
     /// How links are sealed.
     #[serde(default)]
     links: Links,

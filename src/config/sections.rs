@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::secret::Secret;
-use crate::{admin, identity, server, telemetry};
+use crate::{admin, audit, identity, server, telemetry};
 
 /// What this module has to know of a section.
 pub(super) trait Section {
@@ -25,6 +25,12 @@ pub(super) trait Section {
 impl Section for admin::Config {}
 
 impl Section for telemetry::Config {}
+
+impl Section for audit::Config {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        vec![&mut self.folder]
+    }
+}
 
 impl Section for server::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
@@ -93,15 +99,28 @@ impl Section for Links {
     }
 }
 
-impl Serialize for telemetry::Config {
+/// Shows a section whose module does not: all its fields by name, so that one which is not listed is noticed.
+macro_rules! shown {
+    ($ty:path: $($field:ident),+) => {
+        impl Serialize for $ty {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let Self { $($field),+ } = self;
+                let mut out = serializer.serialize_struct("Config", [$(stringify!($field)),+].len())?;
+                $(out.serialize_field(stringify!($field), $field)?;)+
+                out.end()
+            }
+        }
+    };
+}
+
+shown!(audit::Config: folder, file_size, timeout, in_flight, kept, record_size);
+shown!(telemetry::Config: format, filter);
+
+impl Serialize for telemetry::Format {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Config", 2)?;
-        let format = match self.format {
-            telemetry::Format::Text => "text",
-            telemetry::Format::Json => "json",
-        };
-        out.serialize_field("format", format)?;
-        out.serialize_field("filter", &self.filter)?;
-        out.end()
+        serializer.serialize_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
     }
 }

@@ -107,7 +107,7 @@ fn what_is_wrong_with_a_variable() {
     check(
         "NORTHGATE__SERVER__LISTEN__PORT",
         "1",
-        "server.listen: invalid type: map, expected socket address",
+        "server.listen.port: invalid type: map, expected socket address",
     );
     // A value cannot bring other keys along.
     check(
