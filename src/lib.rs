@@ -70,6 +70,9 @@
 //!   protocol has it, and are checked with each request.
 
 pub mod error;
+pub mod catalog;
 pub mod identity;
+pub mod policy;
+pub mod sql;
 pub mod secret;
 pub mod units;
