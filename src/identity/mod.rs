@@ -1,5 +1,266 @@
 //! Stage 2: who is calling.
+//!
+//! A [`Call`] comes in with credentials and goes out as [`Authenticated`], with the principal whose policies
+//! apply. Passwords are checked against a users file (argon2id), bearer tokens against the keys of configured
+//! issuers. What was found good is remembered for a while under a keyed hash, so that a driver's polls cost
+//! microseconds; what was found bad is counted, and too much of it is refused unseen.
+//!
+//! Whatever cannot be checked is refused. Unknown users cost and are told the same as wrong passwords.
 
+mod attempts;
+mod config;
+mod error;
+mod fetch;
+mod impersonation;
+mod jwt;
+mod keys;
+mod password;
 mod principal;
+mod source;
+#[cfg(test)]
+mod tests;
+mod token_cache;
+mod users;
 
-pub use principal::{Method, Principal};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::task::AbortOnDropHandle;
+
+pub use self::config::{
+    Attempts as AttemptsConfig, Config, Impersonation as ImpersonationConfig, Issuer as IssuerConfig,
+    SignatureAlgorithm,
+};
+pub use self::error::{By, Cause, Refused, SetupError};
+pub use self::password::hash_password;
+pub use self::principal::{Method, Principal};
+pub use self::users::{NewUser, add_user};
+
+use self::attempts::Attempts;
+use self::impersonation::Rules;
+use self::jwt::Issuers;
+use self::password::Checker;
+use self::token_cache::TokenCache;
+use self::users::Users;
+use crate::secret::Secret;
+use crate::wire::{Call, Credentials};
+
+/// How often the users file is looked at for a change.
+const WATCH: Duration = Duration::from_secs(2);
+/// The longest time that a right password may be remembered.
+const MAX_REMEMBERED: Duration = Duration::from_hours(1);
+
+/// Stage 2 of a query: a call, and who it is from. Only [`Identity::authenticate`] makes one.
+#[derive(Debug)]
+pub struct Authenticated {
+    principal: Arc<Principal>,
+    impersonator: Option<String>,
+    call: Call,
+}
+
+impl Authenticated {
+    /// The principal that the query runs as, and whose policies apply.
+    pub fn principal(&self) -> &Arc<Principal> {
+        &self.principal
+    }
+
+    /// Who signed in, if that is somebody other than the principal.
+    pub fn impersonator(&self) -> Option<&str> {
+        self.impersonator.as_deref()
+    }
+
+    /// The call.
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+}
+
+/// Checks who is calling.
+pub struct Identity {
+    passwords: Checker,
+    users: Arc<Snapshot>,
+    issuers: Issuers,
+    tokens: TokenCache,
+    rules: Rules,
+    attempts: Attempts,
+    _watch: AbortOnDropHandle<()>,
+}
+
+/// The users file as last read.
+struct Snapshot {
+    path: PathBuf,
+    users: ArcSwap<Users>,
+}
+
+impl Identity {
+    /// Reads the users file and starts to fetch the issuers' keys. Needs a tokio runtime; what it starts ends
+    /// with it. An issuer that cannot be reached is no error here: its tokens are refused until it can.
+    pub fn new(config: Config) -> Result<Self, SetupError> {
+        if config.password_cache.0 > MAX_REMEMBERED {
+            return Err(SetupError::Value("password_cache: at most 1h".to_owned()));
+        }
+        let users = Users::load(&config.users_file)?;
+        if users.len() == 0 && config.jwt.is_empty() {
+            tracing::warn!(
+                file = %config.users_file.display(),
+                "nobody can sign in: the users file is empty; run `northgate user add`"
+            );
+        }
+        let users = Arc::new(Snapshot { path: config.users_file, users: ArcSwap::from_pointee(users) });
+        let watch = AbortOnDropHandle::new(tokio::spawn(watch(Arc::clone(&users))));
+        Ok(Self {
+            passwords: Checker::new(config.password_cache.0)?,
+            users,
+            issuers: Issuers::new(config.jwt)?,
+            tokens: TokenCache::new()?,
+            rules: Rules::new(config.impersonation)?,
+            attempts: Attempts::new(&config.attempts),
+            _watch: watch,
+        })
+    }
+
+    /// Finds out who the call is from, or refuses it.
+    pub async fn authenticate(&self, call: Call) -> Result<Authenticated, Refused> {
+        let address = call.peer().address.ip();
+        let signed_in = self.prove(call.credentials(), address).await?;
+        let (principal, impersonator) = self.become_user(signed_in, call.session().user.as_deref())?;
+        Ok(Authenticated { principal, impersonator, call })
+    }
+
+    /// Reads the users file again, and has the issuers' keys fetched again soon. A users file that does not
+    /// hold together leaves the one before in force.
+    pub fn reload(&self) -> Result<(), SetupError> {
+        self.issuers.refresh();
+        self.tokens.clear();
+        self.users.reload()
+    }
+
+    async fn prove(&self, credentials: &Credentials, address: IpAddr) -> Result<Arc<Principal>, Refused> {
+        match credentials {
+            Credentials::None => Err(Refused::MissingCredentials),
+            Credentials::Basic { user, password } => self.prove_password(user, password, address).await,
+            Credentials::Bearer(token) => self.prove_token(token, address).await,
+        }
+    }
+
+    async fn prove_password(
+        &self,
+        name: &str,
+        password: &Secret<String>,
+        address: IpAddr,
+    ) -> Result<Arc<Principal>, Refused> {
+        let users = self.users.users.load_full();
+        let user = users.find(name);
+        let hash = user.and_then(|user| user.password.as_ref());
+        if !hash.is_some_and(|hash| self.passwords.remembered(name, password, hash)) {
+            self.attempts.admit(address, Some(name))?;
+            let stand_in = users.stand_in(self.passwords.seed(name));
+            let checked = self.passwords.check(name, password, hash, stand_in).await;
+            if matches!(checked, Err(Refused::BadCredentials(_))) {
+                self.attempts.failed(address, Some(name));
+            }
+            checked?;
+            self.attempts.succeeded(address, name);
+        }
+        let user = user.ok_or(Refused::BadCredentials(Cause::UnknownUser))?;
+        Ok(Arc::new(
+            Principal::new(name, Method::Password)
+                .with_groups(user.groups.iter().cloned())
+                .with_attributes(user.attributes.clone()),
+        ))
+    }
+
+    async fn prove_token(&self, token: &Secret<String>, address: IpAddr) -> Result<Arc<Principal>, Refused> {
+        let fingerprint = self.tokens.fingerprint(token);
+        if let Some(principal) = self.tokens.find(&fingerprint)? {
+            return Ok(principal);
+        }
+        self.attempts.admit(address, None)?;
+        match self.issuers.verify(token.expose()).await {
+            Ok(verified) => {
+                self.tokens.insert(fingerprint, verified.clone());
+                Ok(verified.principal)
+            }
+            Err(refused) => {
+                // A token that was good once is no guess.
+                if !matches!(refused, Refused::BadCredentials(Cause::Expired) | Refused::Unavailable(_)) {
+                    self.attempts.failed(address, None);
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    /// Who the query runs as: the one who signed in, or the user asked for where a rule allows it.
+    fn become_user(
+        &self,
+        signed_in: Arc<Principal>,
+        user: Option<&str>,
+    ) -> Result<(Arc<Principal>, Option<String>), Refused> {
+        let Some(user) = user.filter(|user| *user != signed_in.name()) else {
+            return Ok((signed_in, None));
+        };
+        if users::check_name(user).is_err() || !self.rules.allow(&signed_in, user) {
+            return Err(Refused::Impersonation {
+                principal: signed_in.name().to_owned(),
+                user: user.chars().take(users::MAX_NAME).filter(|c| !c.is_control()).collect(),
+            });
+        }
+        let mut principal = Principal::new(user, signed_in.method().clone());
+        if let Some(known) = self.users.users.load().find(user) {
+            principal =
+                principal.with_groups(known.groups.iter().cloned()).with_attributes(known.attributes.clone());
+        }
+        Ok((Arc::new(principal), Some(signed_in.name().to_owned())))
+    }
+}
+
+impl Snapshot {
+    fn reload(&self) -> Result<(), SetupError> {
+        let users = Users::load(&self.path)?;
+        tracing::info!(users = users.len(), "read the users file");
+        self.users.store(Arc::new(users));
+        Ok(())
+    }
+}
+
+/// What changes when a file is written or replaced.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    modified: Option<std::time::SystemTime>,
+    length: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    async fn of(path: &Path) -> Option<Self> {
+        let metadata = tokio::fs::metadata(path).await.ok()?;
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        Some(Self { modified: metadata.modified().ok(), length: metadata.len(), inode })
+    }
+}
+
+/// Reads the users file again when it changes. By asking, not by notification: that also works for files which
+/// are swapped behind symbolic links, and on network folders.
+async fn watch(users: Arc<Snapshot>) {
+    let mut last = Stamp::of(&users.path).await;
+    loop {
+        tokio::time::sleep(WATCH).await;
+        let now = Stamp::of(&users.path).await;
+        if now == last {
+            continue;
+        }
+        last = now;
+        let snapshot = Arc::clone(&users);
+        match tokio::task::spawn_blocking(move || snapshot.reload()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the users file is not in order; the last one stays in force");
+            }
+            Err(error) => tracing::error!(%error, "could not read the users file"),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The record of one query that is under way.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::record::{Body, Ended, Outcome, State, cut};
+use super::shared::{Line, hex};
+use super::writer::{Item, Message, Waiter};
+
+/// A query whose intent is durable and whose outcome is owed.
+///
+/// Its place in the writer's memory was taken before the query began, so the outcome can't be refused:
+/// while the disk is full it waits there. Dropped without [`Guard::finish`], it writes `abandoned`.
+#[must_use = "a guard that is dropped records the query as abandoned"]
+pub struct Guard {
+    line: Line,
+    query: String,
+    began: Instant,
+    trino_query: OnceLock<String>,
+    cluster: OnceLock<String>,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+    room: std::sync::Mutex<Option<OwnedSemaphorePermit>>,
+    done: AtomicBool,
+}
+
+impl Guard {
+    pub(super) fn new(line: Line, query: String, room: OwnedSemaphorePermit) -> Self {
+        Self {
+            line,
+            query,
+            began: Instant::now(),
+            trino_query: OnceLock::new(),
+            cluster: OnceLock::new(),
+            rows: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            room: std::sync::Mutex::new(Some(room)),
+            done: AtomicBool::new(false),
+        }
+    }
+
+    /// The gateway's id of the query.
+    pub fn id(&self) -> &str {
+        &self.query
+    }
+
+    /// Trino knows the query by this id, on this cluster. The first call counts.
+    pub fn started(&self, trino_query: &str, cluster: &str) {
+        let _ = self.trino_query.set(cut(trino_query, 64).to_owned());
+        let _ = self.cluster.set(cut(cluster, 64).to_owned());
+    }
+
+    /// Counts rows, and bytes of row data, that went to the client.
+    pub fn add(&self, rows: u64, bytes: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Rows and bytes so far.
+    pub fn sent(&self) -> (u64, u64) {
+        (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    /// Queues the outcome and returns at once. The first call counts, so that a cancel and a last page that
+    /// meet do no harm; true for the first.
+    pub fn finish(&self, outcome: &Outcome) -> bool {
+        if self.done.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let (rows, bytes) = self.sent();
+        let shared = &self.line.shared;
+        let digest = outcome.message.as_ref().map(|message| {
+            hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, message.as_bytes()).as_ref())
+        });
+        let ended = Ended {
+            query: &self.query,
+            state: outcome.state,
+            trino_query: self.trino_query.get().map(String::as_str),
+            cluster: self.cluster.get().map(String::as_str),
+            rows,
+            bytes,
+            elapsed_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            error: outcome.error.as_deref().map(|e| cut(e, 100)),
+            message_sha256: digest,
+        };
+        let room = self.room.lock().ok().and_then(|mut room| room.take());
+        let (Ok(body), Some(room)) = (Body::outcome(shared.tick_us(), ended), room) else {
+            // Neither happens: the record is made of strings and numbers, and the room is taken once.
+            shared.count_lost();
+            tracing::error!(query = self.query, "the outcome of a query was not recorded");
+            return true;
+        };
+        let item = Item { body, room, waiter: Waiter::Kept(None) };
+        if self.line.sender.send(Message::Write(item)).is_err() {
+            shared.count_lost();
+            tracing::error!(query = self.query, "the audit was closed before the outcome of a query");
+        }
+        true
+    }
+
+    /// No outcome is owed: the intent was never written.
+    pub(super) fn disarm(&self) {
+        self.done.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.finish(&Outcome::of(State::Abandoned));
+    }
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Guard").field("query", &self.query).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,303 @@
+//! What the journal says: one JSON object a line, and what each member means.
+//!
+//! Every line begins with the same members: `v` (the version of this schema), `run` (16 random bytes in
+//! hex, new at each start of the process), `seq` (the order of the records of one run, from 1, without
+//! gaps), `time` (RFC 3339, UTC, microseconds), `tick_us` (microseconds since the run began, by a clock
+//! that never goes back) and `type`. What follows depends on the type, and members that do not apply are
+//! left out.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::AuditError;
+
+/// The version of the schema (`v`). It rises when a member changes its meaning, not when one is added.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Who asks, and from where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Asker {
+    /// The principal that the query runs as.
+    pub principal: String,
+    /// Who signed in, if they run it as somebody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impersonator: Option<String>,
+    /// How they signed in: `password`, `jwt`.
+    pub auth_method: String,
+    /// The principal's groups at this moment.
+    pub groups: Vec<String>,
+    /// The address and port of the connection.
+    pub peer: String,
+    /// The TLS version, if the connection had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
+    /// `X-Trino-Source`, as the client claims it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// `X-Trino-Client-Tags`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub client_tags: Vec<String>,
+    /// `X-Trino-Client-Info`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_info: Option<String>,
+}
+
+/// What is asked, in the client's words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Asked {
+    /// The statement as the client sent it. What is not UTF-8 has replacement characters in it.
+    pub text: String,
+    /// The kind of statement, where it could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The session's catalog.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<String>,
+    /// The session's schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The session properties that came with it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
+    /// The values given to an EXECUTE, as they were written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<String>,
+    /// The tables and views it reads, as `catalog.schema.table`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub relations: Vec<String>,
+}
+
+/// Which policies decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Basis {
+    /// The revision of the policy set.
+    pub policy_revision: String,
+    /// The documents that took part, in order.
+    pub documents: Vec<String>,
+}
+
+/// A query that is allowed, written before Trino sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Intent {
+    /// The gateway's id of the query, which links the intent to its outcome.
+    pub query: String,
+    /// Who asks.
+    #[serde(flatten)]
+    pub asker: Asker,
+    /// What they ask.
+    #[serde(flatten)]
+    pub asked: Asked,
+    /// What Trino will be sent.
+    pub rewritten: String,
+    /// Why it is allowed.
+    #[serde(flatten)]
+    pub basis: Basis,
+    /// The decision: `allowed`, or `restricted` where a filter or a mask applies.
+    pub decision: String,
+}
+
+/// How a query ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The client has all its rows.
+    Finished,
+    /// Trino, or the gateway in its stead, reported an error.
+    Failed,
+    /// The user cancelled it.
+    Canceled,
+    /// The client went away, or the gateway stopped, before the end.
+    Abandoned,
+}
+
+/// How a query ended, and why if it failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How.
+    pub state: State,
+    /// The name of the error (`errorName`), at most 100 characters of it.
+    pub error: Option<String>,
+    /// Its message. Only a SHA-256 of it is written, since it may hold values of rows.
+    pub message: Option<String>,
+}
+
+impl Outcome {
+    /// An end without an error.
+    pub fn of(state: State) -> Self {
+        Self { state, error: None, message: None }
+    }
+
+    /// An end with an error.
+    pub fn failed(error: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { state: State::Failed, error: Some(error.into()), message: Some(message.into()) }
+    }
+}
+
+/// Why a request got nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// The failure's short word, such as `policy_denied`.
+    pub reason: String,
+    /// What the log knows of it, which may be more than the client was told.
+    pub detail: String,
+}
+
+/// Anything but the life of an allowed query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// Policy says no.
+    Denied {
+        /// The gateway's id of the query.
+        query: String,
+        /// Who asked.
+        #[serde(flatten)]
+        asker: Asker,
+        /// What they asked.
+        #[serde(flatten)]
+        asked: Asked,
+        /// What decided.
+        #[serde(flatten)]
+        basis: Basis,
+        /// Why.
+        #[serde(flatten)]
+        reason: Reason,
+    },
+    /// It was not run for a cause that is not policy: unreadable, over a limit, no audit, no cluster.
+    Refused {
+        /// The gateway's id of the query.
+        query: String,
+        /// Who asked.
+        #[serde(flatten)]
+        asker: Asker,
+        /// What they asked.
+        #[serde(flatten)]
+        asked: Asked,
+        /// Why.
+        #[serde(flatten)]
+        reason: Reason,
+    },
+    /// Somebody could not prove who they are.
+    LoginFailed {
+        /// The name that was claimed, at most 256 characters of it; never a password or a token.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        claimed: Option<String>,
+        /// How they tried.
+        auth_method: String,
+        /// From where.
+        peer: String,
+        /// Why it failed.
+        #[serde(flatten)]
+        reason: Reason,
+    },
+    /// The gateway began.
+    Start {
+        /// Its version.
+        version: String,
+        /// The policies in force.
+        policy_revision: String,
+    },
+    /// The gateway ends in order.
+    Stop {},
+    /// Policies, users, certificates or the configuration were read again.
+    Reload {
+        /// What was read.
+        what: String,
+        /// Whether the new one is in force.
+        accepted: bool,
+        /// The revision in force now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        policy_revision: Option<String>,
+        /// What was wrong with a new one that is not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+}
+
+/// What is written when the journal could not be: the records on either side of it are complete.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Gap {
+    /// How long nothing could be written, in milliseconds.
+    pub(super) blind_ms: u64,
+    /// Attempts that failed in this time.
+    pub(super) attempts: u64,
+    /// Records that were kept in memory, and follow.
+    pub(super) held: u64,
+    /// Records that the memory for them did not hold: refused requests and failed sign-ins only.
+    pub(super) lost: u64,
+}
+
+/// An outcome as it is written.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Ended<'a> {
+    pub(super) query: &'a str,
+    pub(super) state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trino_query: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cluster: Option<&'a str>,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    pub(super) elapsed_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message_sha256: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Line<'a> {
+    Intent(&'a Intent),
+    Outcome(Ended<'a>),
+    Gap(Gap),
+}
+
+/// A record without the members that the writer adds (`v`, `run`, `seq`): `"time":...}`.
+pub(super) struct Body(pub(super) Vec<u8>);
+
+impl Body {
+    fn of(tick_us: u64, line: &impl Serialize) -> Result<Self, AuditError> {
+        let time = super::clock::text(jiff::Timestamp::now());
+        let mut out = Vec::with_capacity(1024);
+        out.extend_from_slice(format!("\"time\":\"{time}\",\"tick_us\":{tick_us},").as_bytes());
+        let json = serde_json::to_vec(line).map_err(AuditError::Unwritable)?;
+        out.extend_from_slice(json.get(1..).unwrap_or_default());
+        out.push(b'\n');
+        Ok(Self(out))
+    }
+
+    pub(super) fn intent(tick_us: u64, intent: &Intent) -> Result<Self, AuditError> {
+        Self::of(tick_us, &Line::Intent(intent))
+    }
+
+    pub(super) fn outcome(tick_us: u64, ended: Ended<'_>) -> Result<Self, AuditError> {
+        Self::of(tick_us, &Line::Outcome(ended))
+    }
+
+    pub(super) fn gap(tick_us: u64, gap: Gap) -> Result<Self, AuditError> {
+        Self::of(tick_us, &Line::Gap(gap))
+    }
+
+    pub(super) fn event(tick_us: u64, event: &Event) -> Result<Self, AuditError> {
+        Self::of(tick_us, event)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Appends the whole line.
+    pub(super) fn write(&self, run: &str, seq: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(
+            format!("{{\"v\":{SCHEMA_VERSION},\"run\":\"{run}\",\"seq\":{seq},").as_bytes(),
+        );
+        out.extend_from_slice(&self.0);
+    }
+}
+
+/// At most `most` characters of `text`.
+pub(super) fn cut(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(at, _)| &text[..at])
+}

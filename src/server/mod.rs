@@ -1,0 +1,208 @@
+//! The listener for clients: TLS, HTTP/1.1 and HTTP/2, limits, timeouts, and a graceful end.
+//!
+//! The server knows nothing of queries. It hands whole requests to a [`Handler`] and streams back what that
+//! answers; [`respond`] makes the answers.
+
+mod body;
+mod config;
+mod connection;
+mod error;
+mod gzip;
+mod head;
+mod progress;
+pub mod respond;
+#[cfg(test)]
+mod tests;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+pub use self::body::{Body, whole};
+pub use self::config::Config;
+pub use self::error::{BodyError, ServerError, Unread};
+pub use self::tls::Certificates;
+
+use self::body::Memory;
+use self::config::size;
+use self::connection::{Protocol, Shared};
+use crate::wire::{Peer, TlsVersion};
+
+/// How long connections have to end after the last request, before they are cut.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How long to wait after a failed accept: it means that there are no more file descriptors, or the like.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// What answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers a request. The body is whole, but for one that is longer than `max_statement`: that ends one
+    /// byte after it. The future may be dropped when the client goes away.
+    fn handle(&self, parts: Parts, body: Bytes, peer: Peer) -> impl Future<Output = Response<Body>> + Send;
+
+    /// The server is about to end: take nothing new on, and return when nothing is running any more. Requests,
+    /// on new connections too, are answered meanwhile, as clients have to fetch the rest of their results.
+    fn drain(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+}
+
+/// The server, listening.
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<(TlsAcceptor, Arc<Certificates>)>,
+    config: Config,
+}
+
+impl Server {
+    /// Reads the certificate and opens the port. Needs a tokio runtime.
+    pub async fn bind(config: Config) -> Result<Self, ServerError> {
+        let tls = if config.plain_http {
+            tracing::warn!("plain HTTP: passwords and rows can be read on the network");
+            None
+        } else {
+            let certificates = Arc::new(Certificates::load(&config)?);
+            Some((TlsAcceptor::from(Arc::new(certificates.settings()?)), certificates))
+        };
+        let address = config.listen;
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
+        Ok(Self { listener, tls, config })
+    }
+
+    /// Where it listens: the port that was given out, if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap_or(self.config.listen)
+    }
+
+    /// The certificate, for reloading it; `None` for plain HTTP.
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.tls.as_ref().map(|(_, certificates)| Arc::clone(certificates))
+    }
+
+    /// Serves until `stop` is ready, then ends gracefully: [`Handler::drain`] for at most `drain_timeout`, with
+    /// the port still open; then the port closes, and connections end after the request that they are serving.
+    /// What is left a few seconds later is cut.
+    pub async fn serve<H: Handler>(self, handler: Arc<H>, stop: impl Future<Output = ()>) {
+        let Self { listener, tls, config } = self;
+        let _watch = tls
+            .as_ref()
+            .map(|(_, certificates)| AbortOnDropHandle::new(tokio::spawn(Arc::clone(certificates).watch())));
+        let connections = TaskTracker::new();
+        let cut = CancellationToken::new();
+        let acceptor = Acceptor {
+            tls: tls.map(|(acceptor, _)| acceptor),
+            room: Arc::new(Semaphore::new(config.max_connections as usize)),
+            connections: connections.clone(),
+            cut: cut.clone(),
+            shared: Arc::new(Shared {
+                memory: Memory::new(
+                    size(config.max_statement_memory),
+                    size(config.max_statement),
+                    config.body_timeout.0,
+                ),
+                closing: CancellationToken::new(),
+                handler: Arc::clone(&handler),
+                config: config.clone(),
+            }),
+        };
+        let end = async {
+            stop.await;
+            let deadline = Instant::now() + config.drain_timeout.0;
+            tracing::info!(limit = %config.drain_timeout, "stopping: waiting for running queries");
+            if tokio::time::timeout_at(deadline, handler.drain()).await.is_err() {
+                tracing::warn!("queries are still running at the end of server.drain_timeout");
+            }
+        };
+        tokio::select! {
+            () = end => {}
+            never = acceptor.accept(&listener) => match never {},
+        }
+        drop(listener);
+        acceptor.shared.closing.cancel();
+        connections.close();
+        if tokio::time::timeout(FAREWELL, connections.wait()).await.is_err() {
+            tracing::warn!(connections = connections.len(), "cutting connections that do not end");
+            cut.cancel();
+            connections.wait().await;
+        }
+    }
+}
+
+/// Takes connections.
+struct Acceptor<H> {
+    tls: Option<TlsAcceptor>,
+    room: Arc<Semaphore>,
+    connections: TaskTracker,
+    /// Cancelled to drop all connections.
+    cut: CancellationToken,
+    shared: Arc<Shared<H>>,
+}
+
+impl<H: Handler> Acceptor<H> {
+    async fn accept(&self, listener: &TcpListener) -> std::convert::Infallible {
+        loop {
+            // Room first: whoever comes when there is none waits in the system's queue.
+            let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { std::future::pending().await };
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    let connection = self.connection(stream, address, room);
+                    self.connections.spawn(self.cut.clone().run_until_cancelled_owned(connection));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        room: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let (tls, shared) = (self.tls.clone(), Arc::clone(&self.shared));
+        async move {
+            let _room = room;
+            // Answers are written whole: waiting to fill a packet only adds time.
+            let _ = stream.set_nodelay(true);
+            let Some(tls) = tls else {
+                let peer = Peer { address, tls: None };
+                return connection::serve(stream, Protocol::Http1, peer, shared).await;
+            };
+            let handshake = tokio::time::timeout(shared.config.handshake_timeout.0, tls.accept(stream)).await;
+            let stream = match handshake {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => {
+                    tracing::debug!(peer = %address, %error, "a TLS handshake failed");
+                    return;
+                }
+                Err(_) => {
+                    tracing::debug!(peer = %address, "a TLS handshake took too long");
+                    return;
+                }
+            };
+            let (_, session) = stream.get_ref();
+            let version = match session.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
+                _ => TlsVersion::V1_2,
+            };
+            let protocol =
+                if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
+            let peer = Peer { address, tls: Some(version) };
+            connection::serve(stream, protocol, peer, shared).await;
+        }
+    }
+}

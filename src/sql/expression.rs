@@ -1,0 +1,68 @@
+//! A scalar expression on its own: the SQL of a policy.
+
+use std::sync::Arc;
+
+use super::facts::{Call, Facts, Reference, Special, SpecialKind};
+use super::lexer::{self, Token};
+use super::parser::Parser;
+use super::{Edits, Limits, Printed, Relation, SqlError, print};
+
+/// A scalar expression on its own.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    text: Arc<str>,
+    tokens: Vec<Token>,
+    facts: Facts,
+}
+
+impl Expression {
+    /// Reads an expression. Nothing may stand behind it.
+    pub fn parse(text: &str, limits: &Limits) -> Result<Self, SqlError> {
+        limits.check(text)?;
+        let tokens = lexer::tokens(text, limits.tokens)?;
+        let mut parser = Parser::for_expression(text, &tokens, limits);
+        parser.expression_and_end()?;
+        let facts = parser.facts;
+        Ok(Self { text: text.into(), tokens, facts })
+    }
+
+    /// The columns that it names: dotted names that are neither functions nor lambda parameters.
+    pub fn columns(&self) -> &[Reference] {
+        &self.facts.references
+    }
+
+    /// The functions that it calls.
+    pub fn calls(&self) -> &[Call] {
+        &self.facts.calls
+    }
+
+    /// The values that it uses without calling a function, and the operators that are functions in disguise.
+    pub fn specials(&self) -> &[Special] {
+        &self.facts.specials
+    }
+
+    /// Whether it holds a query.
+    pub fn has_subquery(&self) -> bool {
+        self.facts.specials.iter().any(|special| special.kind == SpecialKind::Subquery)
+    }
+
+    /// The relations that its queries read.
+    pub fn relations(&self) -> &[Relation] {
+        &self.facts.relations
+    }
+
+    /// The text of some of its tokens.
+    pub fn slice(&self, tokens: std::ops::Range<u32>) -> &str {
+        super::slice(&self.text, &self.tokens, tokens)
+    }
+
+    /// Prints it, with some tokens replaced.
+    pub fn print(&self, edits: &Edits) -> Printed {
+        print::print(&self.text, &self.tokens, 0..super::count(&self.tokens), edits)
+    }
+
+    /// How many tokens it has.
+    pub fn token_count(&self) -> u32 {
+        super::count(&self.tokens)
+    }
+}

@@ -1,0 +1,86 @@
+//! A statement: its tokens, its kind, what it mentions.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::facts::Facts;
+use super::lexer::{self, Token};
+use super::parser::Parser;
+use super::{Call, Edits, Kind, Limits, Printed, Reference, Relation, Scope, Special, SqlError, print};
+
+/// A statement that has been read to its end.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    text: Arc<str>,
+    tokens: Vec<Token>,
+    kind: Kind,
+    facts: Facts,
+}
+
+impl Statement {
+    /// Reads a statement. Nothing may stand behind it, also no semicolon: Trino takes none.
+    pub fn parse(text: &str, limits: &Limits) -> Result<Self, SqlError> {
+        limits.check(text)?;
+        let tokens = lexer::tokens(text, limits.tokens)?;
+        let mut parser = Parser::new(text, &tokens, limits);
+        let kind = parser.statement(None)?;
+        let facts = parser.facts;
+        Ok(Self { text: text.into(), tokens, kind, facts })
+    }
+
+    /// A statement that is the end of another's text.
+    pub(super) fn from_parts(text: &str, tokens: Vec<Token>, kind: Kind, facts: Facts) -> Self {
+        Self { text: text.into(), tokens, kind, facts }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// The relations that it names, CTEs left out, in the order of the text. Those of a statement within it
+    /// (PREPARE, EXPLAIN) are the inner statement's.
+    pub fn relations(&self) -> &[Relation] {
+        &self.facts.relations
+    }
+
+    /// Its query specifications.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.facts.scopes
+    }
+
+    /// Its dotted names of two parts and more, and its qualified stars.
+    pub fn references(&self) -> &[Reference] {
+        &self.facts.references
+    }
+
+    /// The functions that it calls.
+    pub fn calls(&self) -> &[Call] {
+        &self.facts.calls
+    }
+
+    /// What it computes without calling a function.
+    pub fn specials(&self) -> &[Special] {
+        &self.facts.specials
+    }
+
+    /// Its tokens.
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// The text of some of its tokens, as it was read.
+    pub fn slice(&self, tokens: Range<u32>) -> &str {
+        super::slice(&self.text, &self.tokens, tokens)
+    }
+
+    /// Prints it, with some tokens replaced.
+    pub fn print(&self, edits: &Edits) -> Printed {
+        self.print_range(0..super::count(&self.tokens), edits)
+    }
+
+    /// Prints some of its tokens.
+    pub fn print_range(&self, tokens: Range<u32>, edits: &Edits) -> Printed {
+        print::print(&self.text, &self.tokens, tokens, edits)
+    }
+}

@@ -1,0 +1,194 @@
+//! Tests of the whole module.
+
+use super::*;
+
+fn parse(text: &str) -> Result<Statement, SqlError> {
+    Statement::parse(text, &Limits::default())
+}
+
+fn relations(text: &str) -> String {
+    let statement = match parse(text) {
+        Ok(statement) => statement,
+        Err(error) => return format!("error: {error}"),
+    };
+    let name = |relation: &Relation| {
+        relation.name.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".")
+    };
+    statement.relations().iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn relations_are_found_wherever_they_stand() {
+    let check = |text: &str, expect: &str| assert_eq!(relations(text), expect, "{text}");
+    check("SELECT 1", "");
+    check("SELECT * FROM a, b.c JOIN d.e.f ON x = y", "a b.c d.e.f");
+    check("SELECT name XOR FROM nation", "nation");
+    check("SELECT max(name) OVER FROM nation", "nation");
+    check("SELECT 1 -- c\rFROM nation", "nation");
+    check("TABLE nation", "nation");
+    check("SELECT 1 UNION ALL TABLE nation ORDER BY 1", "nation");
+    check("SELECT * FROM TABLE(exclude_columns(input => TABLE(nation), columns => DESCRIPTOR(a)))", "nation");
+    check("SELECT * FROM TABLE(f(TABLE(SELECT * FROM t) PARTITION BY a ORDER BY b))", "t");
+    check("SELECT (SELECT 1 FROM a), EXISTS (SELECT 1 FROM b), x IN (SELECT 1 FROM c)", "a b c");
+    check("SELECT x > ALL (SELECT 1 FROM a) FROM b", "a b");
+    check("SELECT ((SELECT 1 FROM a) + 2), (((SELECT 1 FROM b)))", "a b");
+    check("SELECT ((SELECT 1 FROM a) UNION (SELECT 2 FROM b))", "a b");
+    check("SELECT * FROM ((SELECT 1 FROM a) UNION SELECT 2 FROM b) t", "a b");
+    check("SELECT * FROM ((SELECT 1 FROM a) t CROSS JOIN b)", "a b");
+    check("SELECT * FROM ((a CROSS JOIN b))", "a b");
+    check("SELECT * FROM a LEFT JOIN b JOIN c ON 1=1 ON 2=2", "a b c");
+    check("SELECT * FROM UNNEST(ARRAY[(SELECT 1 FROM a)]) WITH ORDINALITY t(x)", "a");
+    check("SELECT * FROM a, LATERAL (SELECT * FROM b WHERE a.x = b.x) t", "a b");
+    check("SELECT * FROM a TABLESAMPLE BERNOULLI (10) WHERE x LIKE 'a' ESCAPE 'b'", "a");
+    check("SELECT * FROM a FOR VERSION AS OF 3 AS x", "a");
+    check("VALUES (1, (SELECT 2 FROM a)), 3", "a");
+    check("SELECT x FROM a GROUP BY GROUPING SETS ((), (x), (y, z)), ROLLUP (q) HAVING count(*) > 1", "a");
+    check(
+        "SELECT sum(x) FILTER (WHERE y IN (SELECT 1 FROM b)) OVER (PARTITION BY z ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM a",
+        "b a",
+    );
+    check("SELECT json_value(x, 'lax $' RETURNING bigint DEFAULT (SELECT 1 FROM b) ON EMPTY) FROM a", "b a");
+    check(
+        "SELECT * FROM a MATCH_RECOGNIZE (MEASURES x AS y PATTERN (A B+ {- C -}) DEFINE A AS EXISTS (SELECT 1 FROM b)) AS m",
+        "a b",
+    );
+    check("SELECT transform(x, y -> y + 1) FROM a", "a");
+    check("SELECT (a, b) -> a FROM t", "t");
+    check("SHOW STATS FOR nation", "nation");
+    check("SHOW STATS FOR (SELECT * FROM a)", "a");
+    check("DESCRIBE s.t", "s.t");
+    check("SELECT 1 FROM \"A\".\"b c\".\"d\"\"e\"", "A.b c.d\"e");
+    check("SELECT * FROM (TABLE(f()) AS t)", "");
+    check("SELECT limit FROM offset limit", "offset");
+    check("SELECT * FROM a WINDOW w AS (ORDER BY x)", "a");
+    check("SELECT a.b.c.d.e FROM a.b.c.d", "error: line 1:23: a table's name has at most three parts");
+}
+
+#[test]
+fn ctes_are_not_relations() {
+    let check = |text: &str, expect: &str| assert_eq!(relations(text), expect, "{text}");
+    check("WITH a AS (SELECT 1) SELECT * FROM a", "");
+    check("WITH a AS (SELECT * FROM a) SELECT * FROM a", "a");
+    check("WITH RECURSIVE a(x) AS (SELECT 1 UNION ALL SELECT x FROM a) SELECT * FROM a", "");
+    check("WITH a AS (SELECT 1) SELECT * FROM s.a", "s.a");
+    check("WITH A AS (SELECT 1) SELECT * FROM \"a\"", "");
+    check("WITH b AS (SELECT * FROM c), c AS (SELECT 1) SELECT * FROM b, c", "c");
+    check("SELECT * FROM (WITH a AS (SELECT 1) SELECT * FROM a) x, a", "a");
+    check("WITH a AS (WITH b AS (SELECT 1) SELECT * FROM b) SELECT * FROM b, a", "b");
+    check(
+        "WITH a AS (SELECT 1) SELECT (SELECT x FROM a), (WITH a AS (SELECT * FROM z) SELECT 1 FROM a)",
+        "z",
+    );
+    check("WITH session AS (SELECT 1) SELECT * FROM session", "");
+}
+
+#[test]
+fn what_is_not_trinos_is_refused() {
+    let check = |text: &str, expect: &str| {
+        let error = parse(text).expect_err(text);
+        assert_eq!(error.to_string(), expect, "{text}");
+    };
+    check("", "line 1:1: the statement ends where a statement was expected");
+    check("SELECT 1;", "line 1:9: mismatched input ';', expected the end of the statement");
+    check("SELECT 1 /* x", "line 1:10: a comment without an end");
+    check("SELECT 'x", "line 1:8: a string without an end");
+    check("SELECT `x`", "line 1:8: backquoted identifiers are not supported; use double quotes");
+    check("SELECT \u{A0}1", "line 1:8: unexpected character U+00A0");
+    check("SELECT \u{FEFF}1", "line 1:8: unexpected character U+FEFF");
+    check("SELECT n\u{430}me", "line 1:9: unexpected character U+0430");
+    check(
+        "SELECT 1a",
+        "line 1:8: identifiers must not start with a digit; surround the identifier with double quotes",
+    );
+    check("SELECT 1\0", "line 1:9: a NUL character");
+    check("SELECT 1\nFROM WHERE", "line 2:6: mismatched input 'WHERE', expected an identifier");
+    check("SELECT 1 FROM a b c", "line 1:19: mismatched input 'c', expected the end of the statement");
+    check("SELECT a = b = c", "line 1:14: mismatched input '=', expected the end of the statement");
+    check("FROBNICATE x", "line 1:1: mismatched input 'FROBNICATE', expected a statement");
+    check(
+        "WITH FUNCTION f() RETURNS int RETURN 1 SELECT f()",
+        "line 1:1: inline functions are not supported",
+    );
+    check(
+        "PREPARE a FROM PREPARE b FROM SELECT 1",
+        "line 1:16: statements within a statement of this kind are not supported",
+    );
+}
+
+#[test]
+fn nesting_is_bounded() {
+    for (open, close) in
+        [("(", ")"), ("(SELECT ", ")"), ("ARRAY[", "]"), ("CASE WHEN ", " THEN 1 END"), ("f(", ")")]
+    {
+        let text = format!("SELECT {}1{}", open.repeat(10_000), close.repeat(10_000));
+        assert!(matches!(parse(&text), Err(SqlError::TooDeep { .. })), "{open}");
+        let text = format!("SELECT {}1{}", open.repeat(30), close.repeat(30));
+        assert!(parse(&text).is_ok(), "{open}");
+    }
+    for (open, close) in [("(", ")"), ("(SELECT * FROM ", ")"), ("a JOIN ", " ON 1=1")] {
+        let text = format!("SELECT * FROM {}a{}", open.repeat(10_000), close.repeat(10_000));
+        assert!(matches!(parse(&text), Err(SqlError::TooDeep { .. })), "{open}");
+    }
+    let text = format!("SELECT CAST(1 AS {}bigint{})", "array(".repeat(10_000), ")".repeat(10_000));
+    assert!(matches!(parse(&text), Err(SqlError::TooDeep { .. })));
+    for flat in ["NOT ", "- ", "1 + ", "1 OR "] {
+        assert!(parse(&format!("SELECT {}1", flat.repeat(50_000))).is_ok(), "{flat}");
+    }
+}
+
+#[test]
+fn printing_keeps_tokens_and_drops_comments() {
+    let check = |text: &str, expect: &str| {
+        let printed = parse(text).expect(text).print(&Edits::default());
+        assert_eq!(printed.text, expect, "{text}");
+    };
+    check("select  Foo/* c */, \"B\"\"x\" -- d\n from\tt", "select Foo , \"B\"\"x\"\nfrom t");
+    check("SELECT a.b,1e5||'it''s'", "SELECT a.b,1e5||'it''s'");
+}
+
+#[test]
+fn places_lead_back() {
+    let statement = parse("SELECT x\nFROM  t  WHERE bad").expect("a statement");
+    let mut edits = Edits::default();
+    edits.replace(statement.relations()[0].tokens.clone(), "(SELECT *\nFROM c.s.t) AS t");
+    let printed = statement.print(&edits);
+    assert_eq!(printed.text, "SELECT x\nFROM (SELECT *\nFROM c.s.t) AS t WHERE bad");
+    let at = |line, column| crate::error::Location { line, column };
+    assert_eq!(printed.map.original(at(3, 24)), Some(at(2, 16)));
+    assert_eq!(printed.map.original(at(3, 6)), None);
+    assert_eq!(printed.map.original(at(1, 8)), Some(at(1, 8)));
+}
+
+#[test]
+fn references_have_their_scopes() {
+    let statement =
+        parse("SELECT s.t.a, s.t.* FROM s.t WHERE EXISTS (SELECT 1 FROM u WHERE u.x = s.t.b) ORDER BY s.t.c")
+            .expect("ok");
+    let shown: Vec<String> = statement
+        .references()
+        .iter()
+        .map(|reference| {
+            let parts: Vec<&str> = reference.parts.iter().map(|(part, _)| part.value.as_str()).collect();
+            format!("{}{}@{}", parts.join("."), if reference.star { ".*" } else { "" }, reference.scope)
+        })
+        .collect();
+    assert_eq!(shown, ["s.t.a@0", "s.t.*@0", "u.x@1", "s.t.b@1", "s.t.c@0"]);
+    assert_eq!(statement.scopes()[1].parent, Some(0));
+    assert_eq!(statement.relations()[0].scope, Some(0));
+}
+
+#[test]
+fn expressions_name_their_columns() {
+    let expression = Expression::parse(
+        "region = 'EU' AND any_match(tags, t -> t.x = name) AND CAST(a AS date) < current_date",
+        &Limits::default(),
+    )
+    .expect("an expression");
+    let columns: Vec<&str> =
+        expression.columns().iter().map(|column| column.parts[0].0.value.as_str()).collect();
+    assert_eq!(columns, ["region", "tags", "name", "a"]);
+    assert_eq!(expression.calls().len(), 1);
+    let kinds: Vec<SpecialKind> = expression.specials().iter().map(|special| special.kind).collect();
+    assert_eq!(kinds, [SpecialKind::TimeType, SpecialKind::CurrentDate]);
+    assert!(Expression::parse("a) OR (b", &Limits::default()).is_err());
+}

@@ -1,0 +1,269 @@
+//! The metrics, all in one struct. The help text of each is its doc comment.
+
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use super::labels::{
+    AuthMethod, AuthOutcome, OfAuthentication, OfConnection, OfReload, OfRequest, OfStage, OfStatement,
+    OfUpstream, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls, UpstreamOperation,
+    UpstreamOutcome, Verdict,
+};
+
+type Stages = Family<OfStage, Histogram, fn() -> Histogram>;
+type Seconds = Gauge<f64, AtomicU64>;
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $field:ident: $ty:ty = $name:literal, $new:expr;)*) => {
+        /// Everything that is counted. Cheap to share: one `Arc` of it for the process.
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $($(#[doc = $help])+ $field: $ty,)*
+        }
+
+        impl Metrics {
+            /// All of them at zero.
+            pub fn new() -> Self {
+                let mut registry = Registry::with_prefix("northgate");
+                $(
+                    let $field: $ty = $new;
+                    registry.register($name, concat!($($help),+).trim().trim_end_matches('.'), $field.clone());
+                )*
+                Self { registry, $($field),* }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// HTTP requests, by route and class of the status.
+    requests: Family<OfRequest, Counter> = "requests", Family::default();
+    /// Logins, by method and outcome; each request counts.
+    authentications: Family<OfAuthentication, Counter> = "authentications", Family::default();
+    /// Statements, by kind and what became of them.
+    statements: Family<OfStatement, Counter> = "statements", Family::default();
+    /// Time that a stage took, in seconds.
+    stages: Stages = "stage_duration_seconds", Family::new_with_constructor(stage_histogram);
+    /// Queries that have a slot now.
+    running: Gauge = "queries_running", Gauge::default();
+    /// Queries that wait for a slot now.
+    queued: Gauge = "queries_queued", Gauge::default();
+    /// Requests to clusters, by operation and outcome.
+    upstream_requests: Family<OfUpstream, Counter> = "upstream_requests", Family::default();
+    /// Rows that were passed on to clients.
+    rows: Counter = "result_rows", Counter::default();
+    /// Bytes of rows that were passed on to clients, before compression.
+    result_bytes: Counter = "result_bytes", Counter::default();
+    /// Audit records that could not be written.
+    audit_failures: Counter = "audit_failures", Counter::default();
+    /// Reloads of the policies, by outcome.
+    policy_reloads: Family<OfReload, Counter> = "policy_reloads", Family::default();
+    /// When the policies in force were loaded, in seconds since 1970.
+    policy_loaded: Seconds = "policy_loaded_timestamp_seconds", Gauge::default();
+    /// Connections of clients that were accepted, by version of TLS.
+    connections_accepted: Family<OfConnection, Counter> = "connections_accepted", Family::default();
+    /// Connections of clients that failed before the first request: no TLS, or none that we speak.
+    connections_failed: Counter = "connections_failed", Counter::default();
+    /// Connections of clients that are open now.
+    connections: Gauge = "connections_open", Gauge::default();
+}
+
+/// From 50 microseconds to 26 seconds.
+fn stage_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(50e-6, 2.0, 20))
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Counts a request that was answered with `status`.
+    pub fn request(&self, route: RequestRoute, status: u16) {
+        self.requests.get_or_create(&OfRequest { route, status: StatusClass::of(status) }).inc();
+    }
+
+    /// Counts a login.
+    pub fn authentication(&self, method: AuthMethod, outcome: AuthOutcome) {
+        self.authentications.get_or_create(&OfAuthentication { method, outcome }).inc();
+    }
+
+    /// Counts a statement.
+    pub fn statement(&self, kind: StatementKind, verdict: Verdict) {
+        self.statements.get_or_create(&OfStatement { kind, verdict }).inc();
+    }
+
+    /// Notes how long a stage took.
+    pub fn stage(&self, stage: Stage, took: Duration) {
+        self.stages.get_or_create(&OfStage { stage }).observe(took.as_secs_f64());
+    }
+
+    /// Notes how long a stage takes, from now until the timer is dropped.
+    pub fn time(&self, stage: Stage) -> StageTimer {
+        let histogram = self.stages.get_or_create_owned(&OfStage { stage });
+        StageTimer { histogram, began: Instant::now() }
+    }
+
+    /// One more query that has a slot, until the guard is dropped.
+    pub fn running(&self) -> GaugeGuard {
+        GaugeGuard::of(&self.running)
+    }
+
+    /// One more query that waits, until the guard is dropped.
+    pub fn queued(&self) -> GaugeGuard {
+        GaugeGuard::of(&self.queued)
+    }
+
+    /// Counts a request to a cluster.
+    pub fn upstream(&self, operation: UpstreamOperation, outcome: UpstreamOutcome) {
+        self.upstream_requests.get_or_create(&OfUpstream { operation, outcome }).inc();
+    }
+
+    /// Counts what a page had in it.
+    pub fn page(&self, rows: u64, bytes: u64) {
+        self.rows.inc_by(rows);
+        self.result_bytes.inc_by(bytes);
+    }
+
+    /// Counts an audit record that could not be written.
+    pub fn audit_failure(&self) {
+        self.audit_failures.inc();
+    }
+
+    /// Counts a reload of the policies.
+    pub fn policy_reload(&self, outcome: Reload) {
+        self.policy_reloads.get_or_create(&OfReload { outcome }).inc();
+    }
+
+    /// Notes when the policies in force were loaded, in seconds since 1970.
+    pub fn policy_loaded(&self, seconds: f64) {
+        self.policy_loaded.set(seconds);
+    }
+
+    /// Counts a connection, which is open until the guard is dropped.
+    pub fn connection(&self, tls: Tls) -> GaugeGuard {
+        self.connections_accepted.get_or_create(&OfConnection { tls }).inc();
+        GaugeGuard::of(&self.connections)
+    }
+
+    /// Counts a connection that failed before its first request.
+    pub fn connection_failed(&self) {
+        self.connections_failed.inc();
+    }
+
+    /// All of them as text: `application/openmetrics-text; version=1.0.0; charset=utf-8`.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail; should a metric refuse, what was written so far says so by its missing end.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// Counts one up while it lives.
+#[derive(Debug)]
+#[must_use = "the gauge goes down again when the guard is dropped"]
+pub struct GaugeGuard(Gauge);
+
+impl GaugeGuard {
+    fn of(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Notes the time from when it was made to when it is dropped.
+#[derive(Debug)]
+#[must_use = "the time is noted when the timer is dropped"]
+pub struct StageTimer {
+    histogram: Histogram,
+    began: Instant,
+}
+
+impl Drop for StageTimer {
+    fn drop(&mut self) {
+        self.histogram.observe(self.began.elapsed().as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has(metrics: &Metrics, line: &str) {
+        let text = metrics.render();
+        assert!(text.lines().any(|known| known == line), "no '{line}' in\n{text}");
+    }
+
+    #[test]
+    fn counts_are_rendered() {
+        let metrics = Metrics::new();
+        metrics.request(RequestRoute::Submit, 200);
+        metrics.request(RequestRoute::Submit, 204);
+        metrics.request(RequestRoute::Poll, 404);
+        metrics.authentication(AuthMethod::Jwt, AuthOutcome::Rejected);
+        metrics.statement(StatementKind::Query, Verdict::Rewritten);
+        metrics.upstream(UpstreamOperation::Poll, UpstreamOutcome::Timeout);
+        metrics.page(3, 500);
+        metrics.audit_failure();
+        metrics.policy_reload(Reload::Rejected);
+        metrics.policy_loaded(1.5);
+        metrics.connection_failed();
+        has(&metrics, "northgate_requests_total{route=\"submit\",status=\"2xx\"} 2");
+        has(&metrics, "northgate_requests_total{route=\"poll\",status=\"4xx\"} 1");
+        has(&metrics, "northgate_authentications_total{method=\"jwt\",outcome=\"rejected\"} 1");
+        has(&metrics, "northgate_statements_total{kind=\"query\",verdict=\"rewritten\"} 1");
+        has(&metrics, "northgate_upstream_requests_total{operation=\"poll\",outcome=\"timeout\"} 1");
+        has(&metrics, "northgate_result_rows_total 3");
+        has(&metrics, "northgate_result_bytes_total 500");
+        has(&metrics, "northgate_audit_failures_total 1");
+        has(&metrics, "northgate_policy_reloads_total{outcome=\"rejected\"} 1");
+        has(&metrics, "northgate_policy_loaded_timestamp_seconds 1.5");
+        has(&metrics, "northgate_connections_failed_total 1");
+        has(&metrics, "# HELP northgate_queries_running Queries that have a slot now.");
+        assert!(metrics.render().ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn gauges_go_down_with_their_guards() {
+        let metrics = Metrics::new();
+        let (first, second) = (metrics.running(), metrics.running());
+        let waiting = metrics.queued();
+        let connection = metrics.connection(Tls::V1_3);
+        has(&metrics, "northgate_queries_running 2");
+        has(&metrics, "northgate_queries_queued 1");
+        has(&metrics, "northgate_connections_open 1");
+        has(&metrics, "northgate_connections_accepted_total{tls=\"1.3\"} 1");
+        drop((first, waiting, connection));
+        has(&metrics, "northgate_queries_running 1");
+        has(&metrics, "northgate_queries_queued 0");
+        has(&metrics, "northgate_connections_open 0");
+        drop(second);
+        has(&metrics, "northgate_queries_running 0");
+    }
+
+    #[test]
+    fn stages_are_timed() {
+        let metrics = Metrics::new();
+        metrics.stage(Stage::Rewrite, Duration::from_micros(120));
+        drop(metrics.time(Stage::Audit));
+        has(&metrics, "northgate_stage_duration_seconds_bucket{le=\"0.0001\",stage=\"rewrite\"} 0");
+        has(&metrics, "northgate_stage_duration_seconds_bucket{le=\"0.0002\",stage=\"rewrite\"} 1");
+        has(&metrics, "northgate_stage_duration_seconds_count{stage=\"audit\"} 1");
+    }
+}

@@ -1,0 +1,31 @@
+//! Trino's client protocol: what a request says, what an answer may say. Pure; no IO, no clock of its own.
+//!
+//! A request becomes a [`Call`] or is [`Malformed`]; nothing of it that is not on a list here goes any
+//! further. An answer of Trino is rebuilt by a [`PageRebuilder`] while it streams: the rows pass as the bytes
+//! that came, everything else is ours. Links and transactions that clients carry are opaque to them and bound
+//! to their owner by a [`Sealer`].
+
+mod call;
+mod credentials;
+mod headers;
+mod json;
+mod malformed;
+mod own;
+mod page;
+mod seal;
+mod session;
+
+pub use call::{Call, Limits, LinkMethod, Peer, Route, TlsVersion};
+pub use credentials::Credentials;
+pub use headers::{
+    NotAHeader, SessionChange, response_headers, started_transaction, upstream_headers, upstream_poll_headers,
+};
+pub use malformed::{BodyFault, HeaderFault, Malformed};
+pub use own::{
+    ColumnType, LocalColumn, Origin, error_page, failure_page, finished_page, new_query_id, queued_page,
+};
+pub use page::{
+    DEFAULT_LIMIT, PageContext, PageError, PageRebuilder, PageSummary, PagedError, Positions, Processed,
+};
+pub use seal::{Link, Sealer, SealerError, Target, Transaction};
+pub use session::Session;

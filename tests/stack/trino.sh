@@ -1,0 +1,104 @@
+# shellcheck shell=bash disable=SC2154 # lib.sh sets the folders
+# Writes the settings of a Trino and runs it. Sourced after lib.sh and fetch.sh.
+
+# Whom the gateway is to this Trino when it signs in with a password.
+gateway_user=northgate
+gateway_password=development-only
+
+# write_trino_settings DIR HTTP-PORT HTTPS-PORT [JWKS-URL]: plain HTTP takes any user name and no password,
+# for tests that go to Trino directly; HTTPS wants the gateway's password, or its token when there is a
+# JWKS URL to check it with. Only the gateway may impersonate others.
+write_trino_settings() {
+    local dir=$1 http_port=$2 https_port=$3 jwks_url=${4:-}
+    mkdir -p "$dir/etc/catalog" "$dir/data/lake"
+    make_certificates "$dir/certs"
+    cat "$dir/certs/server-key.pem" "$dir/certs/server.pem" >"$dir/etc/server-key-and-certificate.pem"
+    chmod 600 "$dir/etc/server-key-and-certificate.pem"
+
+    cat >"$dir/etc/config.properties" <<EOF
+coordinator=true
+node-scheduler.include-coordinator=true
+http-server.http.port=$http_port
+http-server.https.enabled=true
+http-server.https.port=$https_port
+http-server.https.keystore.path=$dir/etc/server-key-and-certificate.pem
+http-server.authentication.type=PASSWORD${jwks_url:+,JWT}
+http-server.authentication.allow-insecure-over-http=true
+http-server.process-forwarded=true
+internal-communication.shared-secret=$(openssl rand -hex 32)
+discovery.uri=http://127.0.0.1:$http_port
+query.max-memory=500MB
+query.min-expire-age=30s
+EOF
+    if [ -n "$jwks_url" ]; then
+        echo "http-server.authentication.jwt.key-file=$jwks_url" >>"$dir/etc/config.properties"
+    fi
+
+    cat >"$dir/etc/node.properties" <<EOF
+node.environment=northgate
+node.id=test
+node.data-dir=$dir/data
+node.internal-address=127.0.0.1
+EOF
+    cat >"$dir/etc/jvm.config" <<EOF
+-server
+-Xmx1500M
+-XX:+UseG1GC
+-XX:+ExitOnOutOfMemoryError
+-XX:ReservedCodeCacheSize=256M
+-Dfile.encoding=UTF-8
+EOF
+    printf '%s\n' password-authenticator.name=file "file.password-file=$dir/etc/password.db" >"$dir/etc/password-authenticator.properties"
+    hash_for_trino "$gateway_user" "$gateway_password" >"$dir/etc/password.db"
+    printf '%s\n' access-control.name=file "security.config-file=$dir/etc/rules.json" >"$dir/etc/access-control.properties"
+    printf '{"impersonation": [{"original_user": "%s", "new_user": ".*"}]}\n' "$gateway_user" >"$dir/etc/rules.json"
+
+    echo connector.name=tpch >"$dir/etc/catalog/tpch.properties"
+    echo connector.name=memory >"$dir/etc/catalog/memory.properties"
+    cat >"$dir/etc/catalog/lake.properties" <<EOF
+connector.name=iceberg
+iceberg.catalog.type=TESTING_FILE_METASTORE
+hive.metastore.catalog.dir=local:///warehouse
+iceberg.unique-table-location=true
+fs.native-local.enabled=true
+local.location=$dir/data/lake
+EOF
+}
+
+# hash_for_trino USER PASSWORD: a line of Trino's password file (PBKDF2, as its password-file authenticator reads it).
+hash_for_trino() {
+    python3 - "$1" "$2" <<'PY'
+import hashlib, os, sys
+user, password = sys.argv[1:]
+salt = os.urandom(16)
+digest = hashlib.pbkdf2_hmac("sha1", password.encode(), salt, 10_000, 32)
+print(f"{user}:10000:{salt.hex()}:{digest.hex()}")
+PY
+}
+
+# run_trino DIR: Trino in the foreground; ends with this process.
+run_trino() {
+    local home java
+    java=$(java25_home) && home=$(trino_home) || exit 1
+    JAVA_HOME=$java PATH=$java/bin:$PATH exec "$home/bin/launcher" --etc-dir "$1/etc" run
+}
+
+# wait_for_trino HTTP-PORT SECONDS: until it answers a query that reads a table.
+wait_for_trino() {
+    python3 "$stack_dir/python/wait_for_trino.py" "http://127.0.0.1:$1" "$2" ||
+        die "Trino did not answer on port $1 within $2 seconds"
+}
+
+# trino_cli ARGUMENTS...: the real command line client.
+trino_cli() {
+    local jar java
+    jar=$(artefact "io.trino:trino-cli:$trino_version:jar:executable") && java=$(java25_home) || return 1
+    # It tells at each start that there is no terminal, which is so.
+    "$java/bin/java" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC --enable-native-access=ALL-UNNAMED -jar "$jar" "$@" 2> >(grep -v -e 'org.jline' -e 'Unable to create a system terminal' >&2)
+}
+
+# load_bank HTTP-PORT: the tables of the bank, as user admin.
+load_bank() {
+    trino_cli --server "http://127.0.0.1:$1" --user admin --file "$stack_dir/bank.sql" >/dev/null ||
+        die "the bank could not be loaded"
+}
