@@ -72,10 +72,9 @@
 pub mod audit;
 pub mod catalog;
 pub mod error;
-pub mod catalog;
 pub mod identity;
 pub mod policy;
-pub mod sql;
+pub mod rewrite;
 pub mod secret;
 pub mod server;
 pub mod sql;
