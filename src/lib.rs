@@ -69,8 +69,10 @@
 //! - No store of sessions: sessions, prepared statements and transactions live in the client, as Trino's
 //!   protocol has it, and are checked with each request.
 
+pub mod admin;
 pub mod audit;
 pub mod catalog;
+pub mod config;
 pub mod error;
 pub mod identity;
 pub mod policy;
