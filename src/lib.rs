@@ -78,4 +78,5 @@ pub mod server;
 pub mod sql;
 pub mod telemetry;
 pub mod units;
+pub mod upstream;
 pub mod wire;
