@@ -69,6 +69,7 @@
 //! - No store of sessions: sessions, prepared statements and transactions live in the client, as Trino's
 //!   protocol has it, and are checked with each request.
 
+pub mod admission;
 pub mod audit;
 pub mod catalog;
 pub mod error;
