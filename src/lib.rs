@@ -70,6 +70,7 @@
 //!   protocol has it, and are checked with each request.
 
 pub mod admin;
+pub mod admission;
 pub mod audit;
 pub mod catalog;
 pub mod config;
@@ -82,4 +83,5 @@ pub mod server;
 pub mod sql;
 pub mod telemetry;
 pub mod units;
+pub mod upstream;
 pub mod wire;
