@@ -84,7 +84,7 @@ codes! {
     /// A session property that is not on the allow-list, or has no such value.
     INVALID_SESSION_PROPERTY = 14, UserError;
     /// The transaction is not the caller's, or is gone.
-    UNKNOWN_TRANSACTION = 21, UserError;
+    UNKNOWN_TRANSACTION = 20, UserError;
     /// No catalog of that name.
     CATALOG_NOT_FOUND = 44, UserError;
     /// No schema of that name.
@@ -94,25 +94,21 @@ codes! {
     /// No column of that name.
     COLUMN_NOT_FOUND = 47, UserError;
     /// A one- or two-part name without a catalog to complete it.
-    MISSING_CATALOG_NAME = 65, UserError;
+    MISSING_CATALOG_NAME = 56, UserError;
     /// A one-part name without a schema to complete it.
-    MISSING_SCHEMA_NAME = 66, UserError;
+    MISSING_SCHEMA_NAME = 57, UserError;
     /// A row filter that cannot be applied.
     INVALID_ROW_FILTER = 84, UserError;
     /// A column mask that cannot be applied.
     INVALID_COLUMN_MASK = 85, UserError;
     /// A fault with no code of its own.
-    GENERIC_INTERNAL_ERROR = 65536, InternalError;
-    /// Too many requests to this cluster.
-    EXCEEDED_CONCURRENCY_LIMIT = 131_077, InsufficientResources;
+    GENERIC_INTERNAL_ERROR = 65_536, InternalError;
     /// The queue is full.
     QUERY_QUEUE_FULL = 131_074, InsufficientResources;
     /// The cluster cannot be reached, or does not speak the protocol.
-    REMOTE_HOST_GONE = 65_539, InternalError;
+    REMOTE_HOST_GONE = 65_558, InternalError;
     /// Northgate or Trino is about to stop.
-    SERVER_SHUTTING_DOWN = 65_543, InternalError;
-    /// Something behind could not be used.
-    GENERIC_EXTERNAL = 16_777_216, External;
+    SERVER_SHUTTING_DOWN = 65_545, InternalError;
 }
 
 /// What every error of a module answers, so that one place (`server::respond`) can make it HTTP.

@@ -70,8 +70,12 @@
 //!   protocol has it, and are checked with each request.
 
 pub mod audit;
+pub mod catalog;
 pub mod error;
+pub mod catalog;
 pub mod identity;
+pub mod policy;
+pub mod sql;
 pub mod secret;
 pub mod server;
 pub mod sql;

@@ -3,5 +3,5 @@
 mod relation;
 mod types;
 
-pub use relation::{Column, Described, RelationKind, TableName, fold_column, fold_name};
+pub use relation::{Column, Described, RelationKind, TableName};
 pub use types::{RowField, Type};

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Type;
+use crate::sql::{fold_column, fold_name};
 
 /// A three-part name, each part folded to lower case as Trino folds it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,56 +70,6 @@ fn quote_into(out: &mut String, part: &str) {
     out.push('"');
 }
 
-/// Folds a catalog, schema or table name as Trino does: `toLowerCase(Locale.ENGLISH)` of Java, so that
-/// U+212A (the Kelvin sign) becomes `k`.
-///
-/// `None` for the few characters whose lower case depends on what stands around them (a capital sigma) or is
-/// more than one character (a dotted capital I): Northgate would have to follow Java to the letter there,
-/// and refuses.
-pub fn fold_name(name: &str) -> Option<String> {
-    if name.is_ascii() {
-        return Some(name.to_ascii_lowercase());
-    }
-    name.chars()
-        .map(|c| {
-            let mut lower = c.to_lowercase();
-            match (lower.next(), lower.next()) {
-                (Some(folded), None) if c != '\u{3a3}' => Some(folded),
-                _ => None,
-            }
-        })
-        .collect()
-}
-
-/// Folds a column name so that two names are equal when Java's `equalsIgnoreCase` calls them so: each
-/// character's upper case, then its lower case, so that U+017F is `s` and U+212A is `k`.
-pub fn fold_column(name: &str) -> String {
-    if name.is_ascii() {
-        return name.to_ascii_lowercase();
-    }
-    name.chars().map(|c| simple_lower(simple_upper(c))).collect()
-}
-
-fn simple_upper(c: char) -> char {
-    let mut upper = c.to_uppercase();
-    match (upper.next(), upper.next()) {
-        (Some(one), None) => one,
-        _ => c,
-    }
-}
-
-fn simple_lower(c: char) -> char {
-    // Java's simple mapping of the dotted capital I is a plain i; Rust knows the full mapping only.
-    if c == '\u{130}' {
-        return 'i';
-    }
-    let mut lower = c.to_lowercase();
-    match (lower.next(), lower.next()) {
-        (Some(one), None) => one,
-        _ => c,
-    }
-}
-
 /// A column of a relation, as Trino lists it. Hidden columns (`$path`) are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
@@ -164,7 +115,8 @@ mod tests {
 
     #[test]
     fn t1_names_fold_as_in_java() {
-        let check = |name: &str, expect: Option<&str>| assert_eq!(fold_name(name).as_deref(), expect, "{name}");
+        let check =
+            |name: &str, expect: Option<&str>| assert_eq!(fold_name(name).as_deref(), expect, "{name}");
         check("Lake", Some("lake"));
         check("la\u{212a}e", Some("lake"));
         check("\u{17f}sn", Some("\u{17f}sn"));

@@ -200,7 +200,8 @@ fn read(text: &str, depth: u32) -> Option<Type> {
             let parts = split(inside)?;
             let precision = number(parts.first()?, 38)?;
             let scale = parts.get(1).map_or(Some(0), |s| number(s, 38))?;
-            (parts.len() <= 2 && precision >= 1 && scale <= precision).then_some(Type::Decimal { precision, scale })
+            (parts.len() <= 2 && precision >= 1 && scale <= precision)
+                .then_some(Type::Decimal { precision, scale })
         }
         "varchar" | "char" => {
             let length: u32 = inside.trim().parse().ok()?;
@@ -214,10 +215,16 @@ fn read(text: &str, depth: u32) -> Option<Type> {
         "timestamp" => Some(Type::Timestamp { precision: number(inside, 12)?, zoned }),
         "array" => Some(Type::Array(Box::new(read(inside, depth + 1)?))),
         "map" => match split(inside)?.as_slice() {
-            [key, value] => Some(Type::Map(Box::new(read(key, depth + 1)?), Box::new(read(value, depth + 1)?))),
+            [key, value] => {
+                Some(Type::Map(Box::new(read(key, depth + 1)?), Box::new(read(value, depth + 1)?)))
+            }
             _ => None,
         },
-        "row" => split(inside)?.into_iter().map(|field| read_field(field, depth)).collect::<Option<_>>().map(Type::Row),
+        "row" => split(inside)?
+            .into_iter()
+            .map(|field| read_field(field, depth))
+            .collect::<Option<_>>()
+            .map(Type::Row),
         _ => None,
     }
 }
@@ -345,7 +352,10 @@ mod tests {
         check("timestamp with time zone", "timestamp(3) with time zone");
         check("numeric(5)", "decimal(5,0)");
         check("varchar(2147483647)", "varchar");
-        check("row(a bigint, b varchar(3), c row(d double))", "row(\"a\" bigint, \"b\" varchar(3), \"c\" row(\"d\" double))");
+        check(
+            "row(a bigint, b varchar(3), c row(d double))",
+            "row(\"a\" bigint, \"b\" varchar(3), \"c\" row(\"d\" double))",
+        );
         check("row(x timestamp(3) with time zone)", "row(\"x\" timestamp(3) with time zone)");
     }
 

@@ -120,7 +120,7 @@ impl Failure for Refused {
 
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Unavailable(_) => ErrorCode::GENERIC_EXTERNAL,
+            Self::Unavailable(_) => ErrorCode::GENERIC_INTERNAL_ERROR,
             _ => ErrorCode::PERMISSION_DENIED,
         }
     }

@@ -76,7 +76,7 @@ impl Failure for Unread {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Slow | Self::Broken => ErrorCode::GENERIC_USER_ERROR,
-            Self::Busy => ErrorCode::EXCEEDED_CONCURRENCY_LIMIT,
+            Self::Busy => ErrorCode::QUERY_QUEUE_FULL,
         }
     }
 

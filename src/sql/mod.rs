@@ -23,7 +23,7 @@ pub use facts::{Call, Position, Reference, Relation, Scope, ScopeId, Special, Sp
 pub use keyword::Keyword;
 pub use kind::{Kind, Like, Other};
 pub use lexer::{Symbol, Token, TokenKind};
-pub use name::{Ident, fold, quote_identifier, quote_string, same_column};
+pub use name::{Ident, fold_column, fold_name, quote_identifier, quote_string};
 pub use print::{Edits, Printed, SourceMap};
 pub use statement::Statement;
 

@@ -38,17 +38,20 @@ pub struct Printed {
 pub struct SourceMap {
     printed: Arc<str>,
     original: Arc<str>,
-    /// Where a token was printed, and where it was read; bytes, ascending.
+    /// Where a token was printed, and where it was read; bytes, ascending. [`OURS`] for what was not read.
     places: Vec<(u32, u32)>,
 }
 
+/// Stands for a place in a text that was put in place of tokens.
+const OURS: u32 = u32::MAX;
+
 impl SourceMap {
-    /// Where the token that was printed at or before `at` was read.
-    pub fn original(&self, at: Location) -> Location {
+    /// Where the token that was printed at or before `at` was read; `None` for what was put in its place.
+    pub fn original(&self, at: Location) -> Option<Location> {
         let offset = offset_of(&self.printed, at);
         let index = self.places.partition_point(|(printed, _)| *printed as usize <= offset);
-        let read = index.checked_sub(1).map_or(0, |index| self.places[index].1);
-        locate(&self.original, read as usize)
+        let read = self.places.get(index.checked_sub(1)?)?.1;
+        (read != OURS).then(|| locate(&self.original, read as usize))
     }
 
     /// The same map, for a text that has `prefix` in front of the printed one.
@@ -93,8 +96,7 @@ pub(super) fn print(text: &Arc<str>, tokens: &[Token], range: Range<u32>, edits:
             if !out.is_empty() && !out.ends_with([' ', '\n']) {
                 out.push(' ');
             }
-            let read = tokens.get(at as usize).map_or(text.len(), |token| token.start as usize);
-            places.push((length(out.len()), length(read)));
+            places.push((length(out.len()), OURS));
             out.push_str(replacement);
             at = at.max(edit.end);
             behind = None;

@@ -6,6 +6,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::session::{Session, ZSTD, url_encode};
+use crate::error::{ErrorCode, Failure};
 
 const USER: HeaderName = HeaderName::from_static("x-trino-user");
 const STARTED_TRANSACTION: HeaderName = HeaderName::from_static("x-trino-started-transaction-id");
@@ -32,6 +33,20 @@ const COMPRESS_LEVEL: i32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the value of {0} does not fit in a header")]
 pub struct NotAHeader(pub &'static str);
+
+impl Failure for NotAHeader {
+    fn kind(&self) -> &'static str {
+        "not_a_header"
+    }
+
+    fn code(&self) -> ErrorCode {
+        ErrorCode::GENERIC_USER_ERROR
+    }
+
+    fn client_message(&self) -> String {
+        format!("The value of {} has a character that Trino's protocol has no room for", self.0)
+    }
+}
 
 /// Header bytes are Latin-1 for Trino; what does not fit must not become something else on the way.
 fn value(name: &'static str, text: &str) -> Result<HeaderValue, NotAHeader> {

@@ -12,6 +12,7 @@ use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use crate::error::{ErrorCode, Failure};
 use crate::secret::Secret;
 
 /// Bytes of a key.
@@ -70,6 +71,20 @@ pub enum SealerError {
     /// The system has no random numbers.
     #[error("no random numbers")]
     Random,
+}
+
+impl Failure for SealerError {
+    fn kind(&self) -> &'static str {
+        "sealer"
+    }
+
+    fn code(&self) -> ErrorCode {
+        ErrorCode::GENERIC_INTERNAL_ERROR
+    }
+
+    fn client_message(&self) -> String {
+        "Northgate could not seal a link".to_owned()
+    }
 }
 
 /// Seals and opens. The first key seals; all of them open.
@@ -272,7 +287,8 @@ mod tests {
             for other in ["Alice", "alic", "alicee", "", "bob"] {
                 assert_eq!(sealer.open_link(&text, other), None, "{other}");
             }
-            assert_eq!(sealer.open_transaction(&text, "alice"), None);
+            assert!(sealer.open(LINK, "alice", &text).is_some());
+            assert_eq!(sealer.open(TRANSACTION, "alice", &text), None, "a link opened for another purpose");
             assert_ne!(sealer.seal_link(&link, "alice").expect("sealed"), text, "a nonce was used twice");
             assert_eq!(Sealer::generate().expect("a sealer").open_link(&text, "alice"), None);
         }

@@ -18,7 +18,7 @@ use std::ops::Range;
 use super::error::{SqlError, locate};
 use super::facts::{Call, Facts, Reference, ScopeId, Special, SpecialKind};
 use super::lexer::{Symbol, Token, TokenKind};
-use super::{Ident, Keyword, Limits, fold};
+use super::{Ident, Keyword, Limits, fold_column};
 
 /// What a rule gives: a value, or why the text is not of the language.
 pub(super) type Parsed<T = ()> = Result<T, SqlError>;
@@ -250,7 +250,7 @@ impl<'a> Parser<'a> {
         if parts < 2 && !self.every_reference {
             return;
         }
-        if !self.lambdas.is_empty() && self.lambdas.contains(&fold(&self.ident_of(start).value)) {
+        if !self.lambdas.is_empty() && self.lambdas.contains(&fold_column(&self.ident_of(start).value)) {
             return;
         }
         let parts = (0..parts).map(|n| (self.ident_of(start + 2 * n), index(start + 2 * n))).collect();

@@ -4,7 +4,7 @@ use super::query::Inner;
 use super::{Parsed, Parser};
 use crate::sql::facts::SpecialKind;
 use crate::sql::lexer::{Symbol, TokenKind};
-use crate::sql::{Keyword, fold};
+use crate::sql::{Keyword, fold_column};
 
 impl Parser<'_> {
     pub(super) fn primary(&mut self) -> Parsed {
@@ -122,7 +122,7 @@ impl Parser<'_> {
 
     fn lambda(&mut self, parameters: usize) -> Parsed {
         self.at += 1;
-        let names = (0..parameters).map(|n| fold(&self.ident_of(self.at + 2 * n).value)).collect();
+        let names = (0..parameters).map(|n| fold_column(&self.ident_of(self.at + 2 * n).value)).collect();
         self.at += if parameters == 0 { 2 } else { 2 * parameters + 1 };
         self.lambda_body(names)
     }
@@ -404,13 +404,13 @@ impl Parser<'_> {
     fn name_or_call(&mut self) -> Parsed {
         let start = self.at;
         if self.is_symbol_at(1, Symbol::Arrow) {
-            let name = fold(&self.identifier()?.value);
+            let name = fold_column(&self.identifier()?.value);
             self.at += 1;
             return self.lambda_body(vec![name]);
         }
         if self.is_string_at(1) {
             // A type in front of a literal: `DATE '2020-01-01'`.
-            if is_time(&fold(&self.ident_of(start).value)) {
+            if is_time(&fold_column(&self.ident_of(start).value)) {
                 self.at += 1;
                 self.note(SpecialKind::TimeType, start);
                 self.at = start;

@@ -4,7 +4,7 @@ use super::primary::is_time;
 use super::{Parsed, Parser};
 use crate::sql::facts::SpecialKind;
 use crate::sql::lexer::{Symbol, TokenKind};
-use crate::sql::{Keyword, fold};
+use crate::sql::{Keyword, fold_column};
 
 impl Parser<'_> {
     pub(super) fn data_type(&mut self) -> Parsed {
@@ -42,7 +42,7 @@ impl Parser<'_> {
             self.list(Self::data_type)?;
             return self.expect_symbol(Symbol::Greater, "'>'");
         }
-        if is_time(&fold(&self.identifier()?.value)) {
+        if is_time(&fold_column(&self.identifier()?.value)) {
             self.note(SpecialKind::TimeType, start);
         }
         if self.take_symbol(Symbol::Open) {
@@ -58,7 +58,7 @@ impl Parser<'_> {
             && self.is_at(1, Keyword::Time)
             && self.is_at(2, Keyword::Zone);
         if zoned {
-            let what = fold(&self.ident_of(start).value);
+            let what = fold_column(&self.ident_of(start).value);
             if !matches!(what.as_str(), "time" | "timestamp") {
                 return Err(self.expected("')'"));
             }
