@@ -1,0 +1,405 @@
+//! From documents to rules that can be asked: patterns and expressions read, contradictions found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_saphyr::Spanned;
+
+use super::document::{Action, Document, Fallback, Mask, Policy, Who as WhoDocument};
+use super::error::{LoadError, Source};
+use super::formula::Formula;
+use super::pattern::{ColumnPattern, Glob, SYSTEM, TablePattern};
+use super::who::Who;
+use crate::catalog::TableName;
+use crate::sql::fold_name;
+
+/// The most policies in a set, and masks in all: contradictions are looked for between all pairs.
+const MAX_POLICIES: usize = 5_000;
+const MAX_MASKS: usize = 3_000;
+
+/// A policy, read and checked.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) source: Source,
+    pub(super) who: Who,
+    pub(super) tables: Vec<TablePattern>,
+    pub(super) allow: bool,
+    pub(super) trusted_view: bool,
+    pub(super) deny: bool,
+    pub(super) filter: Option<Formula>,
+    pub(super) masks: Vec<MaskRule>,
+    pub(super) hidden: Vec<Columns>,
+}
+
+impl Rule {
+    pub(super) fn covers(&self, table: &TableName) -> bool {
+        self.tables.iter().any(|pattern| pattern.matches(table))
+    }
+}
+
+/// A mask, read and checked.
+#[derive(Debug)]
+pub(super) struct MaskRule {
+    pub(super) columns: Vec<Columns>,
+    pub(super) with: MaskWith,
+    pub(super) strength: i32,
+}
+
+/// What a mask shows.
+#[derive(Debug, Clone)]
+pub(super) enum MaskWith {
+    Action(Action),
+    Formula(Arc<Formula>),
+}
+
+impl MaskWith {
+    pub(super) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Action(a), Self::Action(b)) => a == b,
+            (Self::Formula(a), Self::Formula(b)) => a.same(b),
+            (Self::Action(_), Self::Formula(_)) | (Self::Formula(_), Self::Action(_)) => false,
+        }
+    }
+
+    fn describe(&self) -> &str {
+        match self {
+            Self::Action(action) => action.as_str(),
+            Self::Formula(formula) => formula.text(),
+        }
+    }
+}
+
+/// Columns that a rule is about.
+#[derive(Debug, Clone)]
+pub(super) enum Columns {
+    /// By name, in each table of the policy.
+    Named(Glob),
+    /// By a tag: one of its patterns.
+    Tagged(ColumnPattern),
+}
+
+impl Columns {
+    /// Whether the column (folded) of a table of the policy is meant.
+    pub(super) fn matches(&self, table: &TableName, column: &str) -> bool {
+        match self {
+            Self::Named(glob) => glob.matches(column),
+            Self::Tagged(pattern) => pattern.table.matches(table) && pattern.column.matches(column),
+        }
+    }
+
+    /// The column that must be there, if the rule names one in this very table.
+    pub(super) fn required<'a>(&'a self, rule: &Rule, table: &TableName) -> Option<&'a str> {
+        match self {
+            Self::Named(glob) => {
+                let by_name =
+                    rule.tables.iter().any(|pattern| pattern.is_literal() && pattern.matches(table));
+                glob.literal().filter(|_| by_name)
+            }
+            Self::Tagged(pattern) => {
+                let by_name = pattern.table.is_literal() && pattern.table.matches(table);
+                pattern.column.literal().filter(|_| by_name)
+            }
+        }
+    }
+
+    fn glob(&self) -> &Glob {
+        match self {
+            Self::Named(glob) => glob,
+            Self::Tagged(pattern) => &pattern.column,
+        }
+    }
+
+    fn tag_table(&self) -> Option<&TablePattern> {
+        match self {
+            Self::Named(_) => None,
+            Self::Tagged(pattern) => Some(&pattern.table),
+        }
+    }
+}
+
+/// All that documents say, read and checked.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) rules: Vec<Rule>,
+    /// Catalogs whose tables may be read where no policy says anything.
+    pub(super) open: BTreeSet<String>,
+}
+
+/// Collects errors of one file.
+struct Reader<'a> {
+    file: &'a str,
+    errors: Vec<LoadError>,
+}
+
+impl Reader<'_> {
+    fn fail<T>(&mut self, at: &Spanned<T>, key: String, message: impl Into<String>) {
+        let line = u32::try_from(at.referenced.line()).ok().filter(|line| *line > 0);
+        self.errors.push(LoadError { file: self.file.to_owned(), line, key, message: message.into() });
+    }
+
+    /// Reads each text of a list; what fails is an error at its place.
+    fn each<T>(
+        &mut self,
+        list: &[Spanned<String>],
+        key: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let mut found = Vec::with_capacity(list.len());
+        for (i, item) in list.iter().enumerate() {
+            match read(&item.value) {
+                Ok(value) => found.push(value),
+                Err(message) => self.fail(item, format!("{key}[{i}]"), message),
+            }
+        }
+        found
+    }
+}
+
+/// Reads the documents of all files together.
+pub(super) fn compile(documents: &[(String, Document)]) -> Result<Compiled, Vec<LoadError>> {
+    let mut errors = Vec::new();
+    let mut open = BTreeMap::new();
+    let mut tags: BTreeMap<String, Vec<ColumnPattern>> = BTreeMap::new();
+    for (file, document) in documents {
+        let mut reader = Reader { file, errors: Vec::new() };
+        if document.version.value != 1 {
+            reader.fail(&document.version, "version".to_owned(), "the version of the format is 1");
+        }
+        for (catalog, fallback) in &document.defaults {
+            let key = format!("defaults.{catalog}");
+            match fold_name(catalog) {
+                Some(name) if name == SYSTEM && fallback.value == Fallback::Allow => {
+                    reader.fail(fallback, key, "the catalog system cannot be opened as a whole");
+                }
+                Some(name) => {
+                    if open.insert(name, fallback.value).is_some_and(|before| before != fallback.value) {
+                        reader.fail(fallback, key, "another file says the opposite");
+                    }
+                }
+                None => reader.fail(fallback, key, "the name has a character that cannot be folded surely"),
+            }
+        }
+        for (tag, patterns) in &document.tags {
+            let read = reader.each(patterns, &format!("tags.{tag}"), ColumnPattern::read);
+            tags.entry(tag.clone()).or_default().extend(read);
+        }
+        errors.append(&mut reader.errors);
+    }
+    let mut rules = Vec::new();
+    for (file, document) in documents {
+        let mut reader = Reader { file, errors: Vec::new() };
+        for (i, policy) in document.policies.iter().enumerate() {
+            rules.push(rule(&mut reader, policy, i, &tags));
+        }
+        errors.append(&mut reader.errors);
+    }
+    check_names(&rules, &mut errors);
+    if rules.len() > MAX_POLICIES || rules.iter().map(|rule| rule.masks.len()).sum::<usize>() > MAX_MASKS {
+        errors.push(LoadError {
+            file: documents.first().map(|(file, _)| file.clone()).unwrap_or_default(),
+            line: None,
+            key: "policies".to_owned(),
+            message: format!("a set has at most {MAX_POLICIES} policies and {MAX_MASKS} masks"),
+        });
+    } else if errors.is_empty() {
+        check_masks(&rules, &mut errors);
+    }
+    if errors.is_empty() {
+        let open = open
+            .into_iter()
+            .filter(|(_, fallback)| *fallback == Fallback::Allow)
+            .map(|(name, _)| name)
+            .collect();
+        Ok(Compiled { rules, open })
+    } else {
+        Err(errors)
+    }
+}
+
+fn rule(
+    reader: &mut Reader<'_>,
+    policy: &Policy,
+    index: usize,
+    tags: &BTreeMap<String, Vec<ColumnPattern>>,
+) -> Rule {
+    let key = |name: &str| format!("policies[{index}].{name}");
+    if policy.name.value.trim().is_empty() {
+        reader.fail(&policy.name, key("name"), "the name is empty");
+    }
+    let tables = reader.each(&policy.tables, &key("tables"), TablePattern::read);
+    if policy.tables.is_empty() {
+        reader.fail(&policy.name, key("tables"), "the policy is about no tables");
+    }
+    let restricts = policy.row_filter.is_some()
+        || !policy.column_masks.is_empty()
+        || !policy.deny_columns.is_empty()
+        || !policy.deny_tags.is_empty();
+    if policy.deny && (policy.allow || policy.trusted_view || restricts) {
+        reader.fail(&policy.name, key("deny"), "deny stands alone: there is nothing left to restrict");
+    } else if !policy.deny && !policy.allow && !restricts {
+        reader.fail(&policy.name, key("allow"), "the policy says nothing: allow, restrict or deny");
+    }
+    if policy.trusted_view && !policy.allow {
+        reader.fail(&policy.name, key("trusted_view"), "trusted_view needs allow");
+    }
+    let filter = policy.row_filter.as_ref().and_then(|text| match Formula::parse(&text.value) {
+        Ok(formula) => Some(formula),
+        Err(message) => {
+            reader.fail(text, key("row_filter"), message);
+            None
+        }
+    });
+    let mut hidden: Vec<Columns> = reader
+        .each(&policy.deny_columns, &key("deny_columns"), Glob::column)
+        .into_iter()
+        .map(Columns::Named)
+        .collect();
+    hidden.extend(tagged(reader, &policy.deny_tags, &key("deny_tags"), tags));
+    let masks = policy
+        .column_masks
+        .iter()
+        .enumerate()
+        .filter_map(|(i, one)| mask(reader, policy, one, &key(&format!("column_masks[{i}]")), tags))
+        .collect();
+    Rule {
+        source: Source {
+            policy: policy.name.value.clone(),
+            file: reader.file.to_owned(),
+            line: u32::try_from(policy.name.referenced.line()).unwrap_or(0),
+        },
+        who: who(reader, policy, &policy.who, &key("who")),
+        tables,
+        allow: policy.allow,
+        trusted_view: policy.trusted_view,
+        deny: policy.deny,
+        filter,
+        masks,
+        hidden,
+    }
+}
+
+fn who(reader: &mut Reader<'_>, policy: &Policy, who: &WhoDocument, key: &str) -> Who {
+    if who.users.is_empty() && who.groups.is_empty() {
+        reader.fail(&policy.name, key.to_owned(), "nobody is named; everybody is users: [\"*\"]");
+    }
+    let group = |name: &str| {
+        if name.is_empty() || name.contains('*') {
+            Err("groups are named in full, without '*'".to_owned())
+        } else {
+            Ok(name.to_owned())
+        }
+    };
+    Who {
+        users: reader.each(&who.users, &format!("{key}.users"), Glob::user),
+        groups: reader.each(&who.groups, &format!("{key}.groups"), group).into_iter().collect(),
+        except_users: reader.each(&who.except_users, &format!("{key}.except_users"), Glob::user),
+        except_groups: reader
+            .each(&who.except_groups, &format!("{key}.except_groups"), group)
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn tagged(
+    reader: &mut Reader<'_>,
+    names: &[Spanned<String>],
+    key: &str,
+    tags: &BTreeMap<String, Vec<ColumnPattern>>,
+) -> Vec<Columns> {
+    let found = reader
+        .each(names, key, |name| tags.get(name).cloned().ok_or_else(|| format!("there is no tag '{name}'")));
+    found.into_iter().flatten().map(Columns::Tagged).collect()
+}
+
+fn mask(
+    reader: &mut Reader<'_>,
+    policy: &Policy,
+    mask: &Mask,
+    key: &str,
+    tags: &BTreeMap<String, Vec<ColumnPattern>>,
+) -> Option<MaskRule> {
+    let mut columns: Vec<Columns> = reader
+        .each(&mask.columns, &format!("{key}.columns"), Glob::column)
+        .into_iter()
+        .map(Columns::Named)
+        .collect();
+    columns.extend(tagged(reader, &mask.tags, &format!("{key}.tags"), tags));
+    let at = mask.columns.first().or(mask.tags.first()).unwrap_or(&policy.name);
+    if mask.columns.is_empty() && mask.tags.is_empty() {
+        reader.fail(at, format!("{key}.columns"), "the mask names no columns and no tags");
+    }
+    let with = match (&mask.action, &mask.sql) {
+        (Some(action), None) => MaskWith::Action(action.value),
+        (None, Some(text)) => match Formula::parse(&text.value) {
+            Ok(formula) => MaskWith::Formula(Arc::new(formula)),
+            Err(message) => {
+                reader.fail(text, format!("{key}.sql"), message);
+                return None;
+            }
+        },
+        (None, None) | (Some(_), Some(_)) => {
+            reader.fail(at, format!("{key}.action"), "a mask has either an action or sql");
+            return None;
+        }
+    };
+    Some(MaskRule { columns, with, strength: mask.strength })
+}
+
+fn check_names(rules: &[Rule], errors: &mut Vec<LoadError>) {
+    let mut seen: BTreeMap<&str, &Source> = BTreeMap::new();
+    for rule in rules {
+        if let Some(before) = seen.insert(&rule.source.policy, &rule.source) {
+            errors.push(LoadError {
+                file: rule.source.file.clone(),
+                line: Some(rule.source.line),
+                key: "name".to_owned(),
+                message: format!("'{}' is the name of another policy, too: {before}", rule.source.policy),
+            });
+        }
+    }
+}
+
+/// Two different masks of one strength that can meet on a column.
+fn check_masks(rules: &[Rule], errors: &mut Vec<LoadError>) {
+    let masks: Vec<(&Rule, usize)> =
+        rules.iter().flat_map(|rule| (0..rule.masks.len()).map(move |i| (rule, i))).collect();
+    for (n, (rule, i)) in masks.iter().enumerate() {
+        for (other, j) in &masks[n + 1..] {
+            let (a, b) = (&rule.masks[*i], &other.masks[*j]);
+            let meet = a.strength == b.strength
+                && !a.with.same(&b.with)
+                && (std::ptr::eq(*rule, *other) || rule.who.overlaps(&other.who))
+                && a.columns.iter().any(|x| b.columns.iter().any(|y| may_meet(rule, x, other, y)));
+            if meet {
+                errors.push(LoadError {
+                    file: other.source.file.clone(),
+                    line: Some(other.source.line),
+                    key: format!("column_masks[{j}]"),
+                    message: format!(
+                        "'{}' of policy '{}' and '{}' of policy {} may meet on one column and are of the same \
+                         strength; give one of them a higher strength, or keep them apart",
+                        b.with.describe(),
+                        other.source.policy,
+                        a.with.describe(),
+                        rule.source
+                    ),
+                });
+            }
+        }
+    }
+}
+
+/// Whether a column of some table can be meant by both. Tags narrow the tables of their policy down.
+fn may_meet(rule: &Rule, x: &Columns, other: &Rule, y: &Columns) -> bool {
+    let tags: Vec<&TablePattern> = x.tag_table().into_iter().chain(y.tag_table()).collect();
+    let tags_meet = match tags.as_slice() {
+        [a, b] => a.overlaps(b),
+        _ => true,
+    };
+    tags_meet
+        && x.glob().overlaps(y.glob())
+        && rule.tables.iter().any(|a| {
+            tags.iter().all(|tag| tag.overlaps(a))
+                && other.tables.iter().any(|b| a.overlaps(b) && tags.iter().all(|tag| tag.overlaps(b)))
+        })
+}

@@ -1,0 +1,182 @@
+//! The decision: a principal, relations as they are now, and what of them may be seen. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::action;
+use super::compile::{Columns, Compiled, MaskRule, MaskWith, Rule};
+use super::error::{Denial, Source};
+use super::formula::{Bound, bound_column, operand};
+use super::pattern::SYSTEM;
+use super::permit::{Permit, Revision, Salt, Scoped};
+use super::visibility::Visibility;
+use crate::catalog::{Column, Described, RelationKind};
+use crate::identity::Principal;
+use crate::sql::fold_column;
+
+pub(super) fn decide(
+    set: &Arc<Compiled>,
+    revision: &Revision,
+    principal: &Principal,
+    relations: &[Arc<Described>],
+    salt: &Salt,
+) -> Result<Permit, Denial> {
+    let rules: Vec<&Rule> = set.rules.iter().filter(|rule| rule.who.includes(principal)).collect();
+    let mut permit = Permit {
+        revision: revision.clone(),
+        tables: BTreeMap::new(),
+        sources: BTreeSet::new(),
+        visibility: Visibility::new(set, principal),
+    };
+    for described in relations {
+        let rules: Vec<&Rule> = rules.iter().copied().filter(|rule| rule.covers(&described.name)).collect();
+        permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));
+        let scoped = Case { set, principal, described, rules: &rules, salt }.decide()?;
+        permit.tables.insert(described.name.clone(), scoped);
+    }
+    Ok(permit)
+}
+
+/// One relation before its rules.
+struct Case<'a> {
+    set: &'a Compiled,
+    principal: &'a Principal,
+    described: &'a Arc<Described>,
+    rules: &'a [&'a Rule],
+    salt: &'a Salt,
+}
+
+impl Case<'_> {
+    fn decide(&self) -> Result<Scoped, Denial> {
+        let name = &self.described.name;
+        if name.is_metadata() {
+            return Err(Denial::Metadata(name.clone()));
+        }
+        if let Some(rule) = self.rules.iter().find(|rule| rule.deny) {
+            return Err(Denial::Denied { table: name.clone(), by: rule.source.clone() });
+        }
+        let open = name.catalog != SYSTEM && self.set.open.contains(&name.catalog);
+        if !open && !self.rules.iter().any(|rule| rule.allow) {
+            return Err(Denial::NotAllowed(name.clone()));
+        }
+        match self.described.kind {
+            RelationKind::Table => {}
+            RelationKind::View | RelationKind::MaterializedView => {
+                if !self.rules.iter().any(|rule| rule.allow && rule.trusted_view) {
+                    return Err(Denial::ViewNotTrusted(name.clone()));
+                }
+            }
+        }
+        let visible = self.visible()?;
+        if !visible.contains(&true) {
+            return Err(Denial::NoColumns(name.clone()));
+        }
+        let mut filters: Vec<Bound> = Vec::new();
+        for rule in self.rules {
+            if let Some(formula) = &rule.filter {
+                let bound = formula
+                    .bind(self.described, self.principal)
+                    .map_err(|why| self.broken(rule, &format!("row_filter: {why}")))?;
+                if !filters.contains(&bound) {
+                    filters.push(bound);
+                }
+            }
+        }
+        let mut masks = BTreeMap::new();
+        for (column, _) in self.described.columns.iter().zip(&visible).filter(|(_, visible)| **visible) {
+            if let Some(bound) = self.mask(column)? {
+                masks.insert(column.name.clone(), bound);
+            }
+        }
+        Ok(Scoped { described: Arc::clone(self.described), visible, filters, masks })
+    }
+
+    fn broken(&self, rule: &Rule, why: &str) -> Denial {
+        Denial::PolicyBroken {
+            table: self.described.name.clone(),
+            by: rule.source.clone(),
+            why: why.to_owned(),
+        }
+    }
+
+    /// A column that a rule names in this very table must be there: where it was renamed, its rule would
+    /// silently hold no more.
+    fn check_required(&self, rule: &Rule, columns: &[Columns]) -> Result<(), Denial> {
+        for columns in columns {
+            if let Some(name) = columns.required(rule, &self.described.name)
+                && self.described.column(name).is_none()
+            {
+                return Err(self.broken(rule, &format!("there is no column '{name}'")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which columns exist for the principal.
+    fn visible(&self) -> Result<Vec<bool>, Denial> {
+        let table = &self.described.name;
+        for rule in self.rules {
+            self.check_required(rule, &rule.hidden)?;
+        }
+        Ok(self
+            .described
+            .columns
+            .iter()
+            .map(|column| {
+                let folded = fold_column(&column.name);
+                !self
+                    .rules
+                    .iter()
+                    .any(|rule| rule.hidden.iter().any(|columns| columns.matches(table, &folded)))
+            })
+            .collect())
+    }
+
+    /// The strongest mask of a column.
+    fn mask(&self, column: &Column) -> Result<Option<Bound>, Denial> {
+        let folded = fold_column(&column.name);
+        let mut strongest: Option<(&Rule, &MaskRule)> = None;
+        let mut rival: Option<&Source> = None;
+        for rule in self.rules {
+            for mask in &rule.masks {
+                self.check_required(rule, &mask.columns)?;
+                if !mask.columns.iter().any(|columns| columns.matches(&self.described.name, &folded)) {
+                    continue;
+                }
+                match strongest {
+                    Some((_, held)) if held.strength > mask.strength => {}
+                    Some((_, held)) if held.strength == mask.strength => {
+                        if !held.with.same(&mask.with) {
+                            rival = Some(&rule.source);
+                        }
+                    }
+                    _ => {
+                        strongest = Some((rule, mask));
+                        rival = None;
+                    }
+                }
+            }
+        }
+        let Some((rule, mask)) = strongest else { return Ok(None) };
+        if let Some(rival) = rival {
+            return Err(Denial::MaskConflict {
+                table: self.described.name.clone(),
+                column: column.name.clone(),
+                by: Box::new((rule.source.clone(), rival.clone())),
+            });
+        }
+        let bound = match &mask.with {
+            MaskWith::Action(action) => {
+                action::value(*action, &column.ty, &operand(&column.name), self.salt.hex())
+                    .and_then(|text| bound_column(column, &text))
+            }
+            MaskWith::Formula(_) if !column.ty.is_castable() => {
+                Err(format!("the type {} is not one that a mask can be made for", column.ty))
+            }
+            MaskWith::Formula(formula) => {
+                formula.bind(self.described, self.principal).map(|bound| bound.cast(&column.ty))
+            }
+        };
+        bound.map(Some).map_err(|why| self.broken(rule, &format!("column {}: {why}", column.name)))
+    }
+}

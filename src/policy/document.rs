@@ -1,0 +1,199 @@
+//! The documents as they are written: YAML, with a JSON schema.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+/// A policy document of Northgate.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Northgate policies", rename = "Document")]
+pub(super) struct Document {
+    /// The version of the format: 1.
+    #[schemars(with = "u32", range(min = 1, max = 1))]
+    pub(super) version: Spanned<u32>,
+    /// What holds for the tables of a catalog that no policy allows: `allow` or `deny`. Without an entry it is
+    /// `deny`. Views always need a policy that trusts them.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Fallback>")]
+    pub(super) defaults: BTreeMap<String, Spanned<Fallback>>,
+    /// Tags: the columns that each stands for, as patterns `catalog.schema.table.column` with `*` within a part.
+    /// A tag given in several files stands for the columns of all of them.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
+    pub(super) tags: BTreeMap<String, Vec<Spanned<String>>>,
+    /// The policies.
+    #[serde(default)]
+    pub(super) policies: Vec<Policy>,
+}
+
+/// What holds where no policy says anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Fallback {
+    /// Tables may be read.
+    Allow,
+    /// Tables do not exist.
+    Deny,
+}
+
+/// Who may do what with which tables. All policies that match a principal and a table apply together: one
+/// `deny` wins, filters are joined with AND, of several masks on a column the strongest holds.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Policy {
+    /// A name of its own among all documents; the audit names it.
+    #[schemars(with = "String", length(min = 1))]
+    pub(super) name: Spanned<String>,
+    /// Why the policy is there. For readers only.
+    #[serde(default)]
+    #[expect(dead_code, reason = "documents may describe themselves; nothing reads it")]
+    pub(super) description: Option<String>,
+    /// Whom the policy is for.
+    pub(super) who: Who,
+    /// Which tables: patterns `catalog.schema.table`, with `*` within a part. A part that holds a dot or a star of
+    /// its own stands in double quotes. No pattern but one that names it stands for the catalog `system`.
+    #[schemars(with = "Vec<String>", length(min = 1))]
+    pub(super) tables: Vec<Spanned<String>>,
+    /// Whether the tables may be read.
+    #[serde(default)]
+    pub(super) allow: bool,
+    /// Whether views among the tables may be read, with all that they show. Needs `allow`.
+    #[serde(default)]
+    pub(super) trusted_view: bool,
+    /// Whether the tables do not exist for whom the policy is for. Stands alone, and wins over all else.
+    #[serde(default)]
+    pub(super) deny: bool,
+    /// A SQL expression over the table's columns. Rows for which it is not true are not seen.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) row_filter: Option<Spanned<String>>,
+    /// What is shown in place of columns' values.
+    #[serde(default)]
+    pub(super) column_masks: Vec<Mask>,
+    /// Columns that do not exist for whom the policy is for: names, with `*`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) deny_columns: Vec<Spanned<String>>,
+    /// The same by tag.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) deny_tags: Vec<Spanned<String>>,
+}
+
+/// Whom a policy is for: whom one of `users` or `groups` names, except whom the other two name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Who {
+    /// Names of users, with `*`; `["*"]` is everybody.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) users: Vec<Spanned<String>>,
+    /// Names of groups.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) groups: Vec<Spanned<String>>,
+    /// Names of users who are not meant, with `*`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) except_users: Vec<Spanned<String>>,
+    /// Names of groups that are not meant.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) except_groups: Vec<Spanned<String>>,
+}
+
+/// A mask: columns by name or by tag, and an action or an expression.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mask {
+    /// Names of columns, with `*`. A name without `*` must exist where the table is named without `*`, too.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) columns: Vec<Spanned<String>>,
+    /// Tags of columns.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) tags: Vec<Spanned<String>>,
+    /// One of the nine actions. Either this or `sql`.
+    #[serde(default)]
+    #[schemars(with = "Option<Action>")]
+    pub(super) action: Option<Spanned<Action>>,
+    /// A SQL expression over the table's columns, which it reads unmasked. It is cast to the column's type.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub(super) sql: Option<Spanned<String>>,
+    /// Of several masks on one column the one with the highest number holds. Two different ones of the same
+    /// strength are an error.
+    #[serde(default)]
+    pub(super) strength: i32,
+}
+
+/// The nine actions of Iceberg's read restrictions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Digits become `n`; `( ) , . - @` stay; all else becomes `x`. Strings.
+    MaskAlphanum,
+    /// The first four characters stay, the rest as `mask-alphanum`. Strings.
+    #[serde(rename = "show-first-4")]
+    ShowFirst4,
+    /// The last four characters stay, the rest as `mask-alphanum`. Strings.
+    #[serde(rename = "show-last-4")]
+    ShowLast4,
+    /// NULL. Every type.
+    ReplaceWithNull,
+    /// A constant by type, for NULL too. Every type.
+    MaskToFixedValue,
+    /// The first of January, midnight. Dates and timestamps.
+    TruncateToYear,
+    /// The first of the month, midnight. Dates and timestamps.
+    TruncateToMonth,
+    /// SHA-256 of the value. Strings, integers, binary.
+    #[serde(rename = "sha-256-global")]
+    Sha256Global,
+    /// SHA-256 of the value behind a random salt that is the same throughout one query. Strings, integers,
+    /// binary.
+    #[serde(rename = "sha-256-query-local")]
+    Sha256QueryLocal,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::MaskAlphanum,
+        Self::ShowFirst4,
+        Self::ShowLast4,
+        Self::ReplaceWithNull,
+        Self::MaskToFixedValue,
+        Self::TruncateToYear,
+        Self::TruncateToMonth,
+        Self::Sha256Global,
+        Self::Sha256QueryLocal,
+    ];
+
+    /// The word in a document.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaskAlphanum => "mask-alphanum",
+            Self::ShowFirst4 => "show-first-4",
+            Self::ShowLast4 => "show-last-4",
+            Self::ReplaceWithNull => "replace-with-null",
+            Self::MaskToFixedValue => "mask-to-fixed-value",
+            Self::TruncateToYear => "truncate-to-year",
+            Self::TruncateToMonth => "truncate-to-month",
+            Self::Sha256Global => "sha-256-global",
+            Self::Sha256QueryLocal => "sha-256-query-local",
+        }
+    }
+}
+
+/// The JSON schema of a document, as text.
+pub fn schema() -> String {
+    let schema = schemars::schema_for!(Document);
+    let mut text = serde_json::to_string_pretty(&schema).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,158 @@
+//! Why a set of documents is refused, and why a principal is.
+
+use std::fmt;
+
+use crate::catalog::TableName;
+use crate::error::{ErrorCode, Failure};
+
+/// One thing that is wrong with the documents.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct LoadError {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, from 1, where it is known.
+    pub line: Option<u32>,
+    /// The key, such as `policies[2].row_filter`; empty where it is about the whole file.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// All that is wrong with the documents; never empty.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct LoadErrors(pub Vec<LoadError>);
+
+impl fmt::Display for LoadErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The place of a rule: for the audit and for whoever asks why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source {
+    /// The policy's name.
+    pub policy: String,
+    /// The file.
+    pub file: String,
+    /// The line of the policy's name, from 1; 0 where it is not known.
+    pub line: u32,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}:{})", self.policy, self.file, self.line)
+    }
+}
+
+/// Why a principal may not read a relation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// No document allows the table and its catalog's default does not.
+    #[error("no policy allows {0}")]
+    NotAllowed(TableName),
+    /// A document denies the table.
+    #[error("{table} is denied by {by}")]
+    Denied {
+        /// The table.
+        table: TableName,
+        /// The document.
+        by: Source,
+    },
+    /// A metadata table, or something else whose name has a `$`.
+    #[error("{0} is a metadata table")]
+    Metadata(TableName),
+    /// Every column is hidden.
+    #[error("all columns of {0} are hidden")]
+    NoColumns(TableName),
+    /// A view, and no document that allows it to the principal trusts it.
+    #[error("{0} is a view that no policy trusts")]
+    ViewNotTrusted(TableName),
+    /// A document says what can't be done to the table as it is now.
+    #[error("{by} cannot be applied to {table}: {why}")]
+    PolicyBroken {
+        /// The table.
+        table: TableName,
+        /// The document.
+        by: Source,
+        /// What is wrong, for the log.
+        why: String,
+    },
+    /// Two documents mask a column differently, and neither is stronger.
+    #[error("column {column} of {table} has two masks of the same strength, by {} and {}", by.0, by.1)]
+    MaskConflict {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// The documents.
+        by: Box<(Source, Source)>,
+    },
+    /// No random numbers for a salt.
+    #[error("the system gives no random numbers")]
+    NoRandom,
+}
+
+impl Failure for Denial {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::NotAllowed(_) => "policy_not_allowed",
+            Self::Denied { .. } => "policy_denied",
+            Self::Metadata(_) => "policy_metadata_table",
+            Self::NoColumns(_) => "policy_no_columns",
+            Self::ViewNotTrusted(_) => "policy_view_not_trusted",
+            Self::PolicyBroken { .. } => "policy_broken",
+            Self::MaskConflict { .. } => "policy_mask_conflict",
+            Self::NoRandom => "policy_no_random",
+        }
+    }
+
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotAllowed(_) | Self::Denied { .. } | Self::Metadata(_) | Self::NoColumns(_) => {
+                ErrorCode::TABLE_NOT_FOUND
+            }
+            Self::ViewNotTrusted(_) | Self::PolicyBroken { .. } | Self::MaskConflict { .. } => {
+                ErrorCode::PERMISSION_DENIED
+            }
+            Self::NoRandom => ErrorCode::GENERIC_INTERNAL_ERROR,
+        }
+    }
+
+    fn client_message(&self) -> String {
+        match self {
+            // The same words as for a table that is not there: what one may not see is not found.
+            Self::NotAllowed(table)
+            | Self::Denied { table, .. }
+            | Self::Metadata(table)
+            | Self::NoColumns(table) => format!("Table '{table}' does not exist"),
+            Self::ViewNotTrusted(table) => {
+                format!("Access Denied: the view {table} may read restricted tables, and no policy trusts it")
+            }
+            Self::PolicyBroken { table, .. } | Self::MaskConflict { table, .. } => format!(
+                "Access Denied: the policies for {table} cannot be applied to it as it is now. Please tell your \
+                 administrator"
+            ),
+            Self::NoRandom => "The query could not be prepared. Please try again".to_owned(),
+        }
+    }
+}

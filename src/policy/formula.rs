@@ -1,0 +1,360 @@
+//! The SQL expressions of documents: checked when a set is loaded, bound to a table when it is read.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crate::catalog::{Column, Described, Type};
+use crate::identity::Principal;
+use crate::sql::{
+    Edits, Expression, Keyword, Limits, SpecialKind, TokenKind, fold_column, quote_identifier, quote_string,
+};
+
+/// Policy expressions are small; these limits are generous.
+const LIMITS: Limits = Limits { bytes: 65_536, tokens: 20_000, depth: 100 };
+
+/// Stands for the inner alias in a bound expression until it is rendered. No policy text can hold it.
+const ALIAS: char = '\u{1}';
+
+/// Functions that read the clock or the session's time zone.
+const CLOCK: [&str; 14] = [
+    "current_timezone",
+    "date",
+    "date_parse",
+    "from_iso8601_timestamp",
+    "from_iso8601_timestamp_nanos",
+    "from_unixtime",
+    "from_unixtime_nanos",
+    "localtime",
+    "localtimestamp",
+    "now",
+    "parse_datetime",
+    "to_iso8601",
+    "to_unixtime",
+    "with_timezone",
+];
+
+/// Aggregate functions, and those that need a window: they would make one row of many.
+const AGGREGATES: [&str; 62] = [
+    "any_value",
+    "approx_distinct",
+    "approx_most_frequent",
+    "approx_percentile",
+    "approx_set",
+    "arbitrary",
+    "array_agg",
+    "avg",
+    "bitwise_and_agg",
+    "bitwise_or_agg",
+    "bitwise_xor_agg",
+    "bool_and",
+    "bool_or",
+    "checksum",
+    "classification_miss_rate",
+    "convex_hull_agg",
+    "corr",
+    "count",
+    "count_if",
+    "covar_pop",
+    "covar_samp",
+    "cume_dist",
+    "dense_rank",
+    "entropy",
+    "every",
+    "first_value",
+    "geometric_mean",
+    "geometry_union_agg",
+    "grouping",
+    "histogram",
+    "kurtosis",
+    "lag",
+    "last_value",
+    "lead",
+    "listagg",
+    "make_set_digest",
+    "map_agg",
+    "map_union",
+    "max",
+    "max_by",
+    "merge",
+    "merge_set_digest",
+    "min",
+    "min_by",
+    "multimap_agg",
+    "nth_value",
+    "ntile",
+    "numeric_histogram",
+    "percent_rank",
+    "qdigest_agg",
+    "rank",
+    "reduce_agg",
+    "regr_intercept",
+    "regr_slope",
+    "row_number",
+    "skewness",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "sum",
+    "tdigest_agg",
+    "variance",
+];
+
+/// An expression of a document, checked as far as it can be without the table.
+#[derive(Debug)]
+pub(super) struct Formula {
+    text: String,
+    expression: Expression,
+    /// The function calls that are not what they seem: their tokens and what they become.
+    functions: Vec<Function>,
+    reads_clock: bool,
+}
+
+#[derive(Debug)]
+struct Function {
+    tokens: std::ops::Range<u32>,
+    becomes: Becomes,
+}
+
+#[derive(Debug)]
+enum Becomes {
+    Text(String),
+    User,
+    Groups,
+    Attribute(String),
+}
+
+impl Formula {
+    /// Reads and checks an expression. The error says what is wrong, for the author.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+            return Err("the expression has a control character".to_owned());
+        }
+        let expression = Expression::parse(text, &LIMITS).map_err(|error| error.to_string())?;
+        let mut reads_clock = false;
+        let mut functions = Vec::new();
+        for call in expression.calls() {
+            let [name] = call.name.as_slice() else {
+                return Err("functions are named by one part: they are always Trino's own".to_owned());
+            };
+            let folded = fold_column(&name.value);
+            if AGGREGATES.contains(&folded.as_str()) {
+                return Err(format!("{folded} looks at many rows; a policy sees one"));
+            }
+            if call.window || has_filter(&expression, &call.extent) {
+                return Err(format!("{folded} has a clause of aggregate or window functions"));
+            }
+            if call.table {
+                return Err(format!("{folded} is a table function"));
+            }
+            reads_clock |= CLOCK.contains(&folded.as_str());
+            functions.push(function(text, &expression, &folded, call)?);
+        }
+        for special in expression.specials() {
+            match special.kind {
+                SpecialKind::CurrentUser => {
+                    functions.push(Function { tokens: special.tokens.clone(), becomes: Becomes::User });
+                }
+                SpecialKind::TimeType => {
+                    // A date by itself has no zone.
+                    reads_clock |= !expression.slice(special.tokens.clone()).eq_ignore_ascii_case("date");
+                }
+                SpecialKind::CurrentDate
+                | SpecialKind::CurrentTime
+                | SpecialKind::CurrentTimestamp
+                | SpecialKind::LocalTime
+                | SpecialKind::LocalTimestamp => reads_clock = true,
+                SpecialKind::CurrentCatalog | SpecialKind::CurrentSchema | SpecialKind::CurrentPath => {
+                    return Err(
+                        "current_catalog, current_schema and current_path are in the user's hands".to_owned()
+                    );
+                }
+                SpecialKind::Concat => {
+                    return Err("the operator || is looked up as a function; write concat(a, b)".to_owned());
+                }
+                SpecialKind::AtTimeZone => {
+                    return Err("write at_timezone(x, zone) in place of AT TIME ZONE".to_owned());
+                }
+                SpecialKind::Parameter => return Err("a policy has no parameters".to_owned()),
+                SpecialKind::Subquery => {
+                    return Err("sub-queries are not supported in policies yet".to_owned());
+                }
+            }
+        }
+        let formula = Self { text: text.to_owned(), expression, functions, reads_clock };
+        // Printed once, so that a mistake shows when the set is loaded.
+        Expression::parse(&formula.print(str::to_owned, &|_| "NULL".to_owned()), &LIMITS)
+            .map_err(|error| error.to_string())?;
+        Ok(formula)
+    }
+
+    /// The text as it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether two expressions are printed alike.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        let print =
+            |formula: &Self| formula.print(|name| name.to_lowercase(), &|function| format!("{function:?}"));
+        self.text == other.text || print(self) == print(other)
+    }
+
+    fn print(&self, column: impl Fn(&str) -> String, literal: &dyn Fn(&Becomes) -> String) -> String {
+        let mut edits = Edits::default();
+        for reference in self.expression.columns() {
+            if let Some((ident, token)) = reference.parts.first() {
+                edits.replace(*token..*token + 1, column(&ident.value));
+            }
+        }
+        for function in &self.functions {
+            let text = match &function.becomes {
+                Becomes::Text(text) => text.clone(),
+                other => literal(other),
+            };
+            edits.replace(function.tokens.clone(), text);
+        }
+        self.expression.print(&edits).text
+    }
+
+    /// Binds the expression to the columns of a table as it is now, and to a principal.
+    pub(super) fn bind(&self, table: &Described, principal: &Principal) -> Result<Bound, String> {
+        let mut columns = BTreeSet::new();
+        let mut temporal = self.reads_clock;
+        for reference in self.expression.columns() {
+            let Some((ident, _)) = reference.parts.first() else { continue };
+            let column = table
+                .column(&ident.value)
+                .ok_or_else(|| format!("there is no column {}", quote_identifier(&ident.value)))?;
+            temporal |= reads_zone(&column.ty);
+            columns.insert(column.name.clone());
+        }
+        let text = self.print(
+            |name| table.column(name).map_or_else(|| "NULL".to_owned(), |column| operand(&column.name)),
+            &|function| match function {
+                Becomes::Text(text) => text.clone(),
+                Becomes::User => quote_string(principal.name()),
+                Becomes::Groups => groups(principal),
+                Becomes::Attribute(name) => principal
+                    .attributes()
+                    .get(name)
+                    .map_or_else(|| "CAST(NULL AS varchar)".to_owned(), |value| quote_string(value)),
+            },
+        );
+        Bound::new(&text, columns, temporal)
+    }
+}
+
+fn groups(principal: &Principal) -> String {
+    let mut text = "CAST(ARRAY[".to_owned();
+    for (i, group) in principal.groups().iter().enumerate() {
+        let _ = write!(text, "{}{}", if i > 0 { ", " } else { "" }, quote_string(group));
+    }
+    text.push_str("] AS array(varchar))");
+    text
+}
+
+/// Only times and timestamps: a date by itself has no zone, and meets one only together with one of them.
+fn reads_zone(ty: &Type) -> bool {
+    *ty != Type::Date && ty.is_temporal()
+}
+
+/// Whether FILTER follows the arguments, or stands in them.
+fn has_filter(expression: &Expression, extent: &std::ops::Range<u32>) -> bool {
+    expression.tokens()[extent.start as usize..extent.end as usize]
+        .windows(2)
+        .any(|pair| pair[0].kind == CLOSE && pair[1].kind == TokenKind::Keyword(Keyword::Filter))
+}
+
+const CLOSE: TokenKind = TokenKind::Symbol(crate::sql::Symbol::Close);
+
+fn function(
+    text: &str,
+    expression: &Expression,
+    folded: &str,
+    call: &crate::sql::Call,
+) -> Result<Function, String> {
+    // The tokens between the parentheses.
+    let inside = call.tokens.end as usize + 1..(call.extent.end as usize).saturating_sub(1);
+    let arguments = expression.tokens().get(inside).unwrap_or_default();
+    Ok(match folded {
+        "current_groups" => {
+            if !arguments.is_empty() {
+                return Err("current_groups() has no arguments".to_owned());
+            }
+            Function { tokens: call.extent.clone(), becomes: Becomes::Groups }
+        }
+        "attribute" => {
+            let [only] = arguments else {
+                return Err("attribute('name') has one argument, a string".to_owned());
+            };
+            let literal = text.get(only.start as usize..only.end as usize).unwrap_or_default();
+            let name = literal
+                .strip_prefix('\'')
+                .and_then(|rest| rest.strip_suffix('\''))
+                .ok_or_else(|| "attribute('name') has one argument, a string".to_owned())?;
+            Function { tokens: call.extent.clone(), becomes: Becomes::Attribute(name.replace("''", "'")) }
+        }
+        _ => {
+            let becomes = Becomes::Text(format!("system.builtin.{}", quote_identifier(folded)));
+            Function { tokens: call.tokens.clone(), becomes }
+        }
+    })
+}
+
+/// A column under the inner alias.
+pub(super) fn operand(column: &str) -> String {
+    format!("{ALIAS}.{}", quote_identifier(column))
+}
+
+/// An expression in which all is settled but the alias of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// What stands between the places of the alias.
+    pieces: Vec<String>,
+    columns: BTreeSet<String>,
+    temporal: bool,
+}
+
+impl Bound {
+    /// From text in which [`ALIAS`] stands for the alias.
+    pub(super) fn new(text: &str, columns: BTreeSet<String>, temporal: bool) -> Result<Self, String> {
+        let pieces: Vec<String> = text.split(ALIAS).map(str::to_owned).collect();
+        // A literal of the principal could hold the mark; then nothing is sure.
+        let marks = text.matches(&format!("{ALIAS}.\"")).count();
+        if pieces.len() != marks + 1 {
+            return Err("a value has a control character".to_owned());
+        }
+        Ok(Self { pieces, columns, temporal })
+    }
+
+    /// The same as a value of a column's type.
+    pub(super) fn cast(mut self, ty: &Type) -> Self {
+        if let Some(first) = self.pieces.first_mut() {
+            first.insert_str(0, "CAST(");
+        }
+        if let Some(last) = self.pieces.last_mut() {
+            let _ = write!(last, " AS {ty})");
+        }
+        self
+    }
+
+    /// The SQL, each column qualified with the alias. The alias is quoted here.
+    pub fn render(&self, alias: &str) -> String {
+        self.pieces.join(&quote_identifier(alias))
+    }
+
+    /// The columns that it reads, unmasked, by their names in the table.
+    pub fn columns(&self) -> &BTreeSet<String> {
+        &self.columns
+    }
+
+    /// Whether the clock or the session's time zone may have a say in its value.
+    pub(super) fn is_temporal(&self) -> bool {
+        self.temporal
+    }
+}
+
+/// A column by itself, read under the inner alias.
+pub(super) fn bound_column(column: &Column, text: &str) -> Result<Bound, String> {
+    Bound::new(text, BTreeSet::from([column.name.clone()]), false)
+}

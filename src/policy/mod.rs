@@ -1,0 +1,163 @@
+//! Stage 6: what a principal may see of which relations.
+//!
+//! Administrators write YAML documents (`policies/*.yaml`, with a JSON schema). A [`Set`] is all documents of a
+//! folder, read, checked and compiled together; a folder with a mistake gives no set at all, so that a good one is
+//! never replaced by a bad one. [`Set::decide`] takes a principal and relations as Trino describes them now, and
+//! gives a [`Permit`] or a [`Denial`]. It is pure: no IO, no clock; the one random number, a salt, can be given.
+//!
+//! # What the documents mean
+//!
+//! All policies that name the principal and the table apply together. One `deny` wins. A table needs one `allow`,
+//! or a catalog whose default is `allow`. Filters are joined with AND and see raw rows. Of several masks on a column
+//! the strongest holds; two different ones of the same strength are a mistake, found when the set is loaded where
+//! that is possible, and in any case when the column is read. Masks see raw values, also of columns that are hidden
+//! or masked. A view needs a policy that trusts it: nobody has looked at what it reads.
+//!
+//! What cannot be applied fails the query: a column that is gone, an action that does not fit the type.
+//!
+//! Expressions are bound, not pasted: columns get the alias of the inner table, functions their full name, so that
+//! nothing of the user's statement can stand in their place.
+
+mod action;
+mod compile;
+mod decide;
+mod document;
+mod error;
+mod formula;
+mod pattern;
+mod permit;
+mod visibility;
+mod who;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use document::{Action, schema};
+pub use error::{Denial, LoadError, LoadErrors, Source};
+pub use formula::Bound;
+pub use permit::{Permit, Revision, Salt, Scoped};
+pub use visibility::Visibility;
+
+use crate::catalog::Described;
+use crate::identity::Principal;
+
+/// The largest file of policies, in bytes, and the most files of a folder.
+const MAX_FILE: u64 = 4 << 20;
+const MAX_FILES: usize = 1_000;
+
+/// All documents of a folder, checked. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Set {
+    revision: Revision,
+    compiled: Arc<compile::Compiled>,
+}
+
+impl Set {
+    /// Reads `*.yaml` and `*.yml` of a folder, in the order of their names, not those that begin with a dot.
+    /// A folder without documents is a set that allows nothing.
+    ///
+    /// # Errors
+    /// All that is wrong with any of them, each with file, line and key.
+    pub fn load(folder: &Path) -> Result<Self, LoadErrors> {
+        let fail = |path: &Path, message: String| {
+            LoadErrors(vec![LoadError {
+                file: path.display().to_string(),
+                line: None,
+                key: String::new(),
+                message,
+            }])
+        };
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(|error| fail(folder, error.to_string()))? {
+            let path = entry.map_err(|error| fail(folder, error.to_string()))?.path();
+            let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+            let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+            if yaml && !hidden {
+                paths.push(path);
+            }
+        }
+        if paths.len() > MAX_FILES {
+            return Err(fail(folder, format!("more than {MAX_FILES} files")));
+        }
+        paths.sort();
+        let mut files = Vec::new();
+        for path in paths {
+            let size = std::fs::metadata(&path).map_err(|error| fail(&path, error.to_string()))?.len();
+            if size > MAX_FILE {
+                return Err(fail(&path, format!("the file has more than {MAX_FILE} bytes")));
+            }
+            let text = std::fs::read_to_string(&path).map_err(|error| fail(&path, error.to_string()))?;
+            files.push((path.display().to_string(), text));
+        }
+        Self::parse(&files)
+    }
+
+    /// Reads documents that are in memory: pairs of a name, for messages, and a text.
+    pub fn parse<N: AsRef<str>, T: AsRef<str>>(files: &[(N, T)]) -> Result<Self, LoadErrors> {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        let (mut documents, mut errors) = (Vec::new(), Vec::new());
+        for (name, text) in files {
+            let (name, text) = (name.as_ref(), text.as_ref());
+            context.update(&(text.len() as u64).to_be_bytes());
+            context.update(text.as_bytes());
+            match serde_saphyr::from_str::<document::Document>(text) {
+                Ok(document) => documents.push((name.to_owned(), document)),
+                Err(error) => errors.push(unreadable(name, &error)),
+            }
+        }
+        let compiled = match compile::compile(&documents) {
+            Ok(compiled) if errors.is_empty() => compiled,
+            Ok(_) => return Err(LoadErrors(errors)),
+            // What the unreadable files would have said is missing, so that only their own errors are sure.
+            Err(_) if !errors.is_empty() => return Err(LoadErrors(errors)),
+            Err(found) => return Err(LoadErrors(found)),
+        };
+        let digest = context.finish();
+        let revision = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { revision: Revision(revision), compiled: Arc::new(compiled) })
+    }
+
+    /// Which set this is. Equal texts have equal revisions.
+    pub fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    /// How many policies there are.
+    pub fn len(&self) -> usize {
+        self.compiled.rules.len()
+    }
+
+    /// Whether there are none, so that only the defaults of catalogs hold.
+    pub fn is_empty(&self) -> bool {
+        self.compiled.rules.is_empty()
+    }
+
+    /// What of the relations the principal may see.
+    ///
+    /// # Errors
+    /// The first relation that may not be seen, or whose policies cannot be applied.
+    pub fn decide(&self, principal: &Principal, relations: &[Arc<Described>]) -> Result<Permit, Denial> {
+        self.decide_with(principal, relations, &Salt::generate()?)
+    }
+
+    /// The same with a given salt, so that it always gives the same.
+    pub fn decide_with(
+        &self,
+        principal: &Principal,
+        relations: &[Arc<Described>],
+        salt: &Salt,
+    ) -> Result<Permit, Denial> {
+        decide::decide(&self.compiled, &self.revision, principal, relations, salt)
+    }
+
+    /// What the principal may see of listings.
+    pub fn visibility(&self, principal: &Principal) -> Visibility {
+        Visibility::new(&self.compiled, principal)
+    }
+}
+
+fn unreadable(file: &str, error: &serde_saphyr::Error) -> LoadError {
+    let line = error.location().and_then(|location| u32::try_from(location.line()).ok());
+    let text = error.without_snippet().to_string();
+    LoadError { file: file.to_owned(), line, key: String::new(), message: text }
+}

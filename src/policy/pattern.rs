@@ -1,0 +1,386 @@
+//! Patterns of names: `lake.*.customers`, with `*` for any characters within one part.
+
+use crate::catalog::TableName;
+use crate::sql::{fold_column, fold_name};
+
+/// The longest pattern, in characters, and the most `*` in one: matching stays cheap whatever is written.
+const MAX_LENGTH: usize = 256;
+const MAX_STARS: usize = 8;
+
+/// A pattern of one part of a name. `*` stands for any characters, none included; nothing else is special.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Glob {
+    /// What stands between the stars; one piece means no star.
+    pieces: Vec<String>,
+}
+
+impl Glob {
+    fn read(text: &str, literal: bool, fold: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("a part of the pattern is empty".to_owned());
+        }
+        if text.chars().count() > MAX_LENGTH {
+            return Err(format!("a part of the pattern is longer than {MAX_LENGTH} characters"));
+        }
+        if text.contains('$') {
+            return Err("names with '$' are never accessible, so that no pattern can name them".to_owned());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("a part of the pattern has a control character".to_owned());
+        }
+        let folded =
+            fold(text).ok_or_else(|| format!("'{text}' has a character that cannot be folded surely"))?;
+        let pieces: Vec<String> =
+            if literal { vec![folded] } else { folded.split('*').map(str::to_owned).collect() };
+        if pieces.len() > MAX_STARS + 1 {
+            return Err(format!("a part of the pattern has more than {MAX_STARS} stars"));
+        }
+        Ok(Self { pieces })
+    }
+
+    /// A pattern of a column's name.
+    pub(super) fn column(text: &str) -> Result<Self, String> {
+        Self::read(text, false, |text| Some(fold_column(text)))
+    }
+
+    /// A pattern of a user's name: case matters.
+    pub(super) fn user(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.chars().count() > MAX_LENGTH || text.chars().any(char::is_control) {
+            return Err(format!("'{text}' is no user's name"));
+        }
+        let pieces: Vec<String> = text.split('*').map(str::to_owned).collect();
+        if pieces.len() > MAX_STARS + 1 {
+            return Err(format!("a pattern of users has more than {MAX_STARS} stars"));
+        }
+        Ok(Self { pieces })
+    }
+
+    /// The name, if the pattern stands for just one.
+    pub(super) fn literal(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Whether every name matches.
+    pub(super) fn is_any(&self) -> bool {
+        self.pieces.len() > 1 && self.pieces.iter().all(String::is_empty)
+    }
+
+    /// Whether the (folded) name matches.
+    pub(super) fn matches(&self, name: &str) -> bool {
+        let [first, middle @ .., last] = self.pieces.as_slice() else {
+            return self.pieces.first().is_some_and(|only| only == name);
+        };
+        let Some(rest) = name.strip_prefix(first.as_str()) else { return false };
+        let Some(mut rest) = rest.strip_suffix(last.as_str()) else { return false };
+        for piece in middle {
+            match rest.find(piece.as_str()) {
+                Some(at) => rest = &rest[at + piece.len()..],
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether some name matches both.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        if let Some(name) = self.literal() {
+            return other.matches(name);
+        }
+        if let Some(name) = other.literal() {
+            return self.matches(name);
+        }
+        let (a, b) = (self.symbols(), other.symbols());
+        // reach[j]: the first i symbols of a and the first j of b have a word in common.
+        let mut reach = vec![false; b.len() + 1];
+        reach[0] = true;
+        for j in 1..=b.len() {
+            reach[j] = reach[j - 1] && b[j - 1].is_none();
+        }
+        for x in &a {
+            let mut next = vec![false; b.len() + 1];
+            next[0] = reach[0] && x.is_none();
+            for (j, y) in b.iter().enumerate() {
+                next[j + 1] = match (x, y) {
+                    // A star takes one more letter of the other side, or none.
+                    (None, _) | (_, None) => next[j] || reach[j + 1],
+                    (Some(x), Some(y)) => x == y && reach[j],
+                };
+            }
+            reach = next;
+        }
+        reach[b.len()]
+    }
+
+    fn symbols(&self) -> Vec<Option<char>> {
+        let mut symbols = Vec::new();
+        for (i, piece) in self.pieces.iter().enumerate() {
+            if i > 0 {
+                symbols.push(None);
+            }
+            symbols.extend(piece.chars().map(Some));
+        }
+        symbols
+    }
+
+    /// SQL that is true where the text of `operand` matches; `None` where every text does.
+    pub(super) fn predicate(&self, operand: &str) -> Option<String> {
+        if self.is_any() {
+            return None;
+        }
+        if let Some(name) = self.literal() {
+            return Some(format!("{operand} = {}", crate::sql::quote_string(name)));
+        }
+        let mut like = String::new();
+        for (i, piece) in self.pieces.iter().enumerate() {
+            if i > 0 {
+                like.push('%');
+            }
+            for c in piece.chars() {
+                if matches!(c, '%' | '_' | '\\') {
+                    like.push('\\');
+                }
+                like.push(c);
+            }
+        }
+        Some(format!("{operand} LIKE {} ESCAPE '\\'", crate::sql::quote_string(&like)))
+    }
+}
+
+/// A pattern of tables: `catalog.schema.table`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TablePattern {
+    pub(super) catalog: Glob,
+    pub(super) schema: Glob,
+    pub(super) table: Glob,
+}
+
+impl TablePattern {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let parts = parts(text)?;
+        let [catalog, schema, table] = parts.as_slice() else {
+            return Err(format!("'{text}' is not of the form catalog.schema.table"));
+        };
+        Self::of(catalog, schema, table)
+    }
+
+    fn of(catalog: &Part, schema: &Part, table: &Part) -> Result<Self, String> {
+        Ok(Self { catalog: catalog.name()?, schema: schema.name()?, table: table.name()? })
+    }
+
+    /// Whether the table matches. A pattern does not stand for the catalog `system` unless it names it.
+    pub(super) fn matches(&self, name: &TableName) -> bool {
+        self.catalog_matches(&name.catalog)
+            && self.schema.matches(&name.schema)
+            && self.table.matches(&name.table)
+    }
+
+    /// Whether the catalog matches, with the exception for `system`.
+    pub(super) fn catalog_matches(&self, catalog: &str) -> bool {
+        self.catalog.matches(catalog) && (catalog != SYSTEM || self.catalog.literal().is_some())
+    }
+
+    /// Whether some table matches both.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.catalog.overlaps(&other.catalog)
+            && self.schema.overlaps(&other.schema)
+            && self.table.overlaps(&other.table)
+    }
+
+    /// Whether it stands for just one table.
+    pub(super) fn is_literal(&self) -> bool {
+        self.catalog.literal().is_some() && self.schema.literal().is_some() && self.table.literal().is_some()
+    }
+
+    /// SQL that is true for the catalogs that the pattern can stand for; `None` for all.
+    pub(super) fn catalog_predicate(&self, catalog: &str) -> Option<String> {
+        let own = self.catalog.predicate(catalog);
+        if self.catalog.literal().is_none() && self.catalog.matches(SYSTEM) {
+            let not_system = format!("{catalog} <> '{SYSTEM}'");
+            return Some(own.map_or(not_system.clone(), |own| format!("{own} AND {not_system}")));
+        }
+        own
+    }
+}
+
+/// Trino's own catalog.
+pub(super) const SYSTEM: &str = "system";
+
+/// A pattern of columns: `catalog.schema.table.column`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ColumnPattern {
+    pub(super) table: TablePattern,
+    pub(super) column: Glob,
+}
+
+impl ColumnPattern {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let parts = parts(text)?;
+        let [catalog, schema, table, column] = parts.as_slice() else {
+            return Err(format!("'{text}' is not of the form catalog.schema.table.column"));
+        };
+        Ok(Self { table: TablePattern::of(catalog, schema, table)?, column: column.column()? })
+    }
+}
+
+/// A part of a dotted pattern; in double quotes nothing is special, `""` apart.
+struct Part {
+    text: String,
+    quoted: bool,
+}
+
+impl Part {
+    fn name(&self) -> Result<Glob, String> {
+        Glob::read(&self.text, self.quoted, fold_name)
+    }
+
+    fn column(&self) -> Result<Glob, String> {
+        Glob::read(&self.text, self.quoted, |text| Some(fold_column(text)))
+    }
+}
+
+fn parts(text: &str) -> Result<Vec<Part>, String> {
+    let mut parts = vec![Part { text: String::new(), quoted: false }];
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let count = parts.len();
+        let part = &mut parts[count - 1];
+        match c {
+            '"' if part.text.is_empty() && !part.quoted => {
+                part.quoted = true;
+                loop {
+                    match chars.next() {
+                        Some('"') if chars.next_if_eq(&'"').is_some() => part.text.push('"'),
+                        Some('"') => break,
+                        Some(c) => part.text.push(c),
+                        None => return Err(format!("'{text}' has a quote that is not closed")),
+                    }
+                }
+            }
+            '.' => parts.push(Part { text: String::new(), quoted: false }),
+            _ if part.quoted || c == '"' || c.is_whitespace() => {
+                return Err(format!("'{text}' is not a pattern: put double quotes round a whole part"));
+            }
+            _ => part.text.push(c),
+        }
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn glob(text: &str) -> Glob {
+        Glob::column(text).expect("a pattern")
+    }
+
+    #[test]
+    fn globs_match() {
+        let check = |pattern: &str, name: &str, expect: bool| {
+            assert_eq!(glob(pattern).matches(name), expect, "{pattern} {name}");
+        };
+        check("ssn", "ssn", true);
+        check("SSN", "ssn", true);
+        check("ssn", "ssn2", false);
+        check("*", "", true);
+        check("*", "x", true);
+        check("a*", "abc", true);
+        check("a*", "ba", false);
+        check("*a", "ba", true);
+        check("a*a", "a", false);
+        check("a*a", "aa", true);
+        check("a*b*c", "axxbyyc", true);
+        check("a*b*c", "acb", false);
+        check("a_c", "abc", false);
+        check("a**b", "ab", true);
+    }
+
+    #[test]
+    fn globs_overlap() {
+        let check = |a: &str, b: &str, expect: bool| {
+            assert_eq!(glob(a).overlaps(&glob(b)), expect, "{a} {b}");
+            assert_eq!(glob(b).overlaps(&glob(a)), expect, "{b} {a}");
+        };
+        check("a", "a", true);
+        check("a", "b", false);
+        check("a*", "*b", true);
+        check("a*", "b*", false);
+        check("*a", "*b", false);
+        check("*x*", "a*b", true);
+        check("a*b", "a*c", false);
+        check("ab*", "a*b", true);
+        check("*", "*", true);
+        check("a*c", "ab*", true);
+        check("aa*", "*a", true);
+        check("x*y*z", "xz*", true);
+        check("x*y*z", "xz", false);
+    }
+
+    #[test]
+    fn overlap_agrees_with_a_search() {
+        let names: Vec<String> = (0..=4)
+            .flat_map(|n| {
+                (0..2_u32.pow(n))
+                    .map(move |bits| (0..n).map(|i| if bits >> i & 1 == 1 { 'a' } else { 'b' }).collect())
+            })
+            .collect();
+        let patterns = ["a*", "*a", "*b*", "a*b", "b*a", "*", "ab*", "*ab", "a*a", "ba*b"];
+        for a in patterns {
+            for b in patterns {
+                let found = names.iter().any(|name| glob(a).matches(name) && glob(b).matches(name));
+                assert_eq!(glob(a).overlaps(&glob(b)), found, "{a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn tables_match() {
+        let check = |pattern: &str, name: [&str; 3], expect: bool| {
+            let name = TableName::new(name[0], name[1], name[2]).expect("a name");
+            assert_eq!(
+                TablePattern::read(pattern).expect("a pattern").matches(&name),
+                expect,
+                "{pattern} {name}"
+            );
+        };
+        check("lake.gold.customers", ["LAKE", "gold", "Customers"], true);
+        check("la\u{212a}e.gold.customers", ["lake", "gold", "customers"], true);
+        check("lake.*.customers", ["lake", "silver", "customers"], true);
+        check("*.*.*", ["lake", "silver", "customers"], true);
+        check("*.*.*", ["system", "runtime", "queries"], false);
+        check("s*.*.*", ["system", "runtime", "queries"], false);
+        check("system.*.*", ["system", "runtime", "queries"], true);
+        check("lake.\"my.schema\".t", ["lake", "my.schema", "t"], true);
+        check("lake.\"*\".t", ["lake", "x", "t"], false);
+    }
+
+    #[test]
+    fn bad_patterns_are_refused() {
+        for text in [
+            "",
+            "a.b",
+            "a.b.c.d",
+            "a..c",
+            "a.b.\"c",
+            "a.b.c d",
+            "a.b.c$files",
+            "a.b\"c\".d",
+            "a.b.*a*a*a*a*a*a*a*a*",
+        ] {
+            assert!(TablePattern::read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn patterns_become_sql() {
+        let check = |pattern: &str, expect: Option<&str>| {
+            assert_eq!(glob(pattern).predicate("c").as_deref(), expect, "{pattern}");
+        };
+        check("*", None);
+        check("o'x", Some("c = 'o''x'"));
+        check("a_b*", Some("c LIKE 'a\\_b%' ESCAPE '\\'"));
+    }
+}

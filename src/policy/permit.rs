@@ -1,0 +1,138 @@
+//! What a decision gives: the only value that lets a statement be rewritten.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use super::error::{Denial, Source};
+use super::formula::Bound;
+use super::visibility::Visibility;
+use crate::catalog::{Column, Described, TableName};
+
+/// Which set of documents decided: the first half of the SHA-256 of all of them, in hex.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub(super) String);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The salt of one query's salted hashes.
+#[derive(Clone)]
+pub struct Salt(String);
+
+impl Salt {
+    /// Sixteen random bytes.
+    pub fn generate() -> Result<Self, Denial> {
+        let mut bytes = [0_u8; 16];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Denial::NoRandom)?;
+        Ok(Self::from_bytes(bytes))
+    }
+
+    /// A salt that is known, for tests and explanations.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes.iter().map(|byte| format!("{byte:02X}")).collect())
+    }
+
+    pub(super) fn hex(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salt(..)")
+    }
+}
+
+/// What the principal may see of the relations of one statement. Only [`super::Set::decide`] makes it.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    pub(super) revision: Revision,
+    pub(super) tables: BTreeMap<TableName, Scoped>,
+    pub(super) sources: BTreeSet<Source>,
+    pub(super) visibility: Visibility,
+}
+
+impl Permit {
+    /// The set of documents that decided.
+    pub fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    /// What may be seen of a relation; none if the decision was not about it.
+    pub fn scoped(&self, name: &TableName) -> Option<&Scoped> {
+        self.tables.get(name)
+    }
+
+    /// The relations that the decision is about, by name.
+    pub fn tables(&self) -> impl Iterator<Item = &Scoped> {
+        self.tables.values()
+    }
+
+    /// Whether any relation is seen other than it is.
+    pub fn is_restricted(&self) -> bool {
+        self.tables.values().any(Scoped::is_restricted)
+    }
+
+    /// Whether an expression of a policy depends on the clock or on the session's time zone, so that the query
+    /// must run in UTC whatever zone the user asks for.
+    pub fn pins_time_zone(&self) -> bool {
+        self.tables
+            .values()
+            .any(|scoped| scoped.filters.iter().chain(scoped.masks.values()).any(Bound::is_temporal))
+    }
+
+    /// The policies that had a say, for the audit.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter()
+    }
+
+    /// What the principal may see of listings.
+    pub fn visibility(&self) -> &Visibility {
+        &self.visibility
+    }
+}
+
+/// What may be seen of one relation.
+#[derive(Clone, Debug)]
+pub struct Scoped {
+    pub(super) described: Arc<Described>,
+    pub(super) visible: Vec<bool>,
+    pub(super) filters: Vec<Bound>,
+    pub(super) masks: BTreeMap<String, Bound>,
+}
+
+impl Scoped {
+    /// The relation.
+    pub fn described(&self) -> &Described {
+        &self.described
+    }
+
+    /// The columns that exist for the principal, in table order.
+    pub fn columns(&self) -> impl Iterator<Item = &Column> {
+        self.described
+            .columns
+            .iter()
+            .zip(&self.visible)
+            .filter(|(_, visible)| **visible)
+            .map(|(column, _)| column)
+    }
+
+    /// The conditions that a row must meet, all of them, before it is seen.
+    pub fn filters(&self) -> &[Bound] {
+        &self.filters
+    }
+
+    /// What is shown in place of a column; none where its value is. The name is the table's own.
+    pub fn mask(&self, column: &str) -> Option<&Bound> {
+        self.masks.get(column)
+    }
+
+    /// Whether the relation is seen other than it is: rows, values or columns are missing.
+    pub fn is_restricted(&self) -> bool {
+        !self.filters.is_empty() || !self.masks.is_empty() || self.visible.contains(&false)
+    }
+}

@@ -1,0 +1,162 @@
+//! What a principal may see of listings: `information_schema`, `system.jdbc`, `SHOW TABLES`.
+
+use std::sync::Arc;
+
+use super::compile::{Columns, Compiled};
+use super::pattern::{Glob, SYSTEM, TablePattern};
+use crate::identity::Principal;
+use crate::sql::quote_string;
+
+/// The schema of every catalog that lists the others.
+const INFORMATION_SCHEMA: &str = "information_schema";
+/// What of it is not hidden; the rest is refused.
+const INFORMATION_TABLES: &str = "('columns', 'schemata', 'table_privileges', 'tables', 'views')";
+
+/// The tables and columns that may be listed for one principal.
+#[derive(Clone, Debug)]
+pub struct Visibility {
+    set: Arc<Compiled>,
+    allow: Vec<TablePattern>,
+    deny: Vec<TablePattern>,
+    /// Columns that do not exist: of tables that match the first and, for tags, also the second.
+    hidden: Vec<(TablePattern, Option<TablePattern>, Glob)>,
+}
+
+impl Visibility {
+    pub(super) fn new(set: &Arc<Compiled>, principal: &Principal) -> Self {
+        let mut seen = Self { set: Arc::clone(set), allow: Vec::new(), deny: Vec::new(), hidden: Vec::new() };
+        for rule in set.rules.iter().filter(|rule| rule.who.includes(principal)) {
+            if rule.deny {
+                seen.deny.extend(rule.tables.iter().cloned());
+            } else if rule.allow {
+                seen.allow.extend(rule.tables.iter().cloned());
+            }
+            for table in &rule.tables {
+                seen.hidden.extend(rule.hidden.iter().map(|columns| match columns {
+                    Columns::Named(glob) => (table.clone(), None, glob.clone()),
+                    Columns::Tagged(pattern) => {
+                        (table.clone(), Some(pattern.table.clone()), pattern.column.clone())
+                    }
+                }));
+            }
+        }
+        seen
+    }
+
+    /// Whether the catalog (folded) is known to the principal: some of its tables may be there.
+    pub fn catalog_may_be_seen(&self, catalog: &str) -> bool {
+        (self.set.open.contains(catalog) || self.allow.iter().any(|pattern| pattern.catalog_matches(catalog)))
+            && !self.deny.iter().any(|pattern| {
+                pattern.catalog_matches(catalog) && pattern.schema.is_any() && pattern.table.is_any()
+            })
+    }
+
+    /// Whether the schema (folded) is known to the principal.
+    pub fn schema_may_be_seen(&self, catalog: &str, schema: &str) -> bool {
+        if schema == INFORMATION_SCHEMA {
+            return self.catalog_may_be_seen(catalog);
+        }
+        let here =
+            |pattern: &TablePattern| pattern.catalog_matches(catalog) && pattern.schema.matches(schema);
+        (self.set.open.contains(catalog) || self.allow.iter().any(here))
+            && !self.deny.iter().any(|pattern| here(pattern) && pattern.table.is_any())
+    }
+
+    /// SQL that is true for the catalogs to list. The operands are SQL of a catalog's name (and so on below).
+    pub fn catalogs_predicate(&self, catalog: &str) -> String {
+        self.build(
+            |pattern| pattern.catalog_predicate(catalog),
+            |pattern| {
+                (pattern.schema.is_any() && pattern.table.is_any())
+                    .then(|| pattern.catalog_predicate(catalog))
+            },
+            catalog,
+        )
+    }
+
+    /// SQL that is true for the schemas to list.
+    pub fn schemas_predicate(&self, catalog: &str, schema: &str) -> String {
+        let both = |pattern: &TablePattern| {
+            join(vec![pattern.catalog_predicate(catalog), pattern.schema.predicate(schema)])
+        };
+        let listed = self.build(both, |pattern| pattern.table.is_any().then(|| both(pattern)), catalog);
+        format!(
+            "({schema} = '{INFORMATION_SCHEMA}' AND {}) OR ({schema} <> '{INFORMATION_SCHEMA}' AND {listed})",
+            self.catalogs_predicate(catalog)
+        )
+    }
+
+    /// SQL that is true for the tables to list.
+    pub fn tables_predicate(&self, catalog: &str, schema: &str, table: &str) -> String {
+        let all = |pattern: &TablePattern| table_predicate(pattern, catalog, schema, table);
+        let listed = self.build(all, |pattern| Some(all(pattern)), catalog);
+        format!(
+            "({schema} = '{INFORMATION_SCHEMA}' AND {table} IN {INFORMATION_TABLES} AND {}) OR ({schema} <> \
+             '{INFORMATION_SCHEMA}' AND {listed})",
+            self.catalogs_predicate(catalog)
+        )
+    }
+
+    /// SQL that is true for the columns to list.
+    pub fn columns_predicate(&self, catalog: &str, schema: &str, table: &str, column: &str) -> String {
+        let mut text = format!("({})", self.tables_predicate(catalog, schema, table));
+        // Catalogs that are not Trino's list columns in lower case; a connector may not.
+        let folded = format!("system.builtin.lower({column})");
+        for (pattern, tag, glob) in &self.hidden {
+            let hidden = join(vec![
+                table_predicate(pattern, catalog, schema, table),
+                tag.as_ref().and_then(|tag| table_predicate(tag, catalog, schema, table)),
+                glob.predicate(&folded),
+            ]);
+            text.push_str(" AND NOT (");
+            text.push_str(hidden.as_deref().unwrap_or("true"));
+            text.push(')');
+        }
+        text
+    }
+
+    /// `(one allowed OR ...) AND NOT (one denied OR ...)`. A pattern whose predicate is none stands for all; one
+    /// of `denied` that is none does not count.
+    fn build(
+        &self,
+        allowed: impl Fn(&TablePattern) -> Option<String>,
+        denied: impl Fn(&TablePattern) -> Option<Option<String>>,
+        catalog: &str,
+    ) -> String {
+        let mut ways: Vec<String> = Vec::new();
+        for name in self.set.open.iter().filter(|name| *name != SYSTEM) {
+            ways.push(format!("{catalog} = {}", quote_string(name)));
+        }
+        for pattern in &self.allow {
+            ways.push(allowed(pattern).unwrap_or_else(|| "true".to_owned()));
+        }
+        if ways.is_empty() {
+            return "false".to_owned();
+        }
+        ways.dedup();
+        let mut text = format!("({})", ways.join(" OR "));
+        let mut against: Vec<String> =
+            self.deny.iter().filter_map(denied).map(|way| way.unwrap_or_else(|| "true".to_owned())).collect();
+        against.dedup();
+        if !against.is_empty() {
+            text.push_str(" AND NOT (");
+            text.push_str(&against.join(" OR "));
+            text.push(')');
+        }
+        format!("({text})")
+    }
+}
+
+fn table_predicate(pattern: &TablePattern, catalog: &str, schema: &str, table: &str) -> Option<String> {
+    join(vec![
+        pattern.catalog_predicate(catalog),
+        pattern.schema.predicate(schema),
+        pattern.table.predicate(table),
+    ])
+}
+
+/// All of the conditions; none where there are none.
+fn join(conditions: Vec<Option<String>>) -> Option<String> {
+    let conditions: Vec<String> = conditions.into_iter().flatten().collect();
+    (!conditions.is_empty()).then(|| format!("({})", conditions.join(" AND ")))
+}
