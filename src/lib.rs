@@ -72,10 +72,8 @@
 pub mod audit;
 pub mod catalog;
 pub mod error;
-pub mod catalog;
 pub mod identity;
 pub mod policy;
-pub mod sql;
 pub mod secret;
 pub mod server;
 pub mod sql;

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::action;
-use super::compile::{Compiled, Columns, MaskRule, MaskWith, Rule};
+use super::compile::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::error::{Denial, Source};
-use super::formula::{Bound, bound_column, operand};
+use super::formula::{Bound, bound_column, is_plain, operand};
 use super::pattern::SYSTEM;
-use super::permit::{Revision, Permit, Salt, Scoped};
-use super::visibility::Visibility;
-use crate::catalog::{Column, Described, RelationKind, fold_column};
+use super::permit::{Permit, Revision, Salt, Scoped};
+use super::visibility::{INFORMATION_SCHEMA, Visibility};
+use crate::catalog::{Column, Described, RelationKind};
 use crate::identity::Principal;
+use crate::sql::fold_column;
 
 pub(super) fn decide(
     set: &Arc<Compiled>,
@@ -48,7 +49,8 @@ struct Case<'a> {
 impl Case<'_> {
     fn decide(&self) -> Result<Scoped, Denial> {
         let name = &self.described.name;
-        if name.is_metadata() {
+        // Listings are never decided about: they are filtered by what the principal may see.
+        if name.is_metadata() || name.schema == INFORMATION_SCHEMA {
             return Err(Denial::Metadata(name.clone()));
         }
         if let Some(rule) = self.rules.iter().find(|rule| rule.deny) {
@@ -66,6 +68,7 @@ impl Case<'_> {
                 }
             }
         }
+        self.check_texts()?;
         let visible = self.visible()?;
         if !visible.contains(&true) {
             return Err(Denial::NoColumns(name.clone()));
@@ -90,8 +93,25 @@ impl Case<'_> {
         Ok(Scoped { described: Arc::clone(self.described), visible, filters, masks })
     }
 
+    /// Names that cannot be put into an expression.
+    fn check_texts(&self) -> Result<(), Denial> {
+        let principal = [self.principal.name()]
+            .into_iter()
+            .chain(self.principal.groups().iter().map(String::as_str))
+            .chain(self.principal.attributes().values().map(String::as_str));
+        let mut texts = principal.chain(self.described.columns.iter().map(|column| column.name.as_str()));
+        if texts.all(is_plain) {
+            return Ok(());
+        }
+        Err(Denial::Unprintable(self.described.name.clone()))
+    }
+
     fn broken(&self, rule: &Rule, why: &str) -> Denial {
-        Denial::PolicyBroken { table: self.described.name.clone(), by: rule.source.clone(), why: why.to_owned() }
+        Denial::PolicyBroken {
+            table: self.described.name.clone(),
+            by: rule.source.clone(),
+            why: why.to_owned(),
+        }
     }
 
     /// A column that a rule names in this very table must be there: where it was renamed, its rule would
@@ -119,7 +139,10 @@ impl Case<'_> {
             .iter()
             .map(|column| {
                 let folded = fold_column(&column.name);
-                !self.rules.iter().any(|rule| rule.hidden.iter().any(|columns| columns.matches(table, &folded)))
+                !self
+                    .rules
+                    .iter()
+                    .any(|rule| rule.hidden.iter().any(|columns| columns.matches(table, &folded)))
             })
             .collect())
     }
@@ -160,7 +183,7 @@ impl Case<'_> {
         let bound = match &mask.with {
             MaskWith::Action(action) => {
                 action::value(*action, &column.ty, &operand(&column.name), self.salt.hex())
-                    .and_then(|text| bound_column(column, &text))
+                    .map(|text| bound_column(column, &text))
             }
             MaskWith::Formula(_) if !column.ty.is_castable() => {
                 Err(format!("the type {} is not one that a mask can be made for", column.ty))
