@@ -1,0 +1,296 @@
+//! Stage 7: applies a permit to a statement.
+//!
+//! Every relation is printed with its resolved three-part name; a restricted one becomes a derived table
+//! under the name that the query knows it by. All else keeps its tokens. What comes out is read again, and
+//! must mention only what the permit covers.
+
+mod derived;
+mod error;
+mod listing;
+mod names;
+mod qualify;
+mod relation;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use error::RewriteError;
+pub use names::{Names, resolve};
+
+use crate::catalog::TableName;
+use crate::policy::Permit;
+use crate::sql::{Edits, Kind, Limits, SourceMap, SpecialKind, Statement, quote_string};
+
+/// A rewritten statement grows at most by this factor over the limit for a user's.
+const GROWTH: usize = 8;
+
+/// SQL that may be sent to Trino: printed here, with the permit applied. Only this module makes it.
+#[derive(Clone, Debug)]
+pub struct ScopedSql {
+    text: String,
+    restricted: bool,
+    pins_time_zone: bool,
+    positions: Option<Arc<SourceMap>>,
+    kind: &'static str,
+    prepared: Option<(String, String)>,
+}
+
+impl ScopedSql {
+    /// The text to send.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether its answers may tell of rows or values that the principal may not see, so that statistics
+    /// and the texts of errors are withheld.
+    pub fn restricted(&self) -> bool {
+        self.restricted
+    }
+
+    /// Whether it must run in UTC, because a policy's expression depends on the session's time zone.
+    pub fn pins_time_zone(&self) -> bool {
+        self.pins_time_zone
+    }
+
+    /// The way from places in the text to places in what the user wrote, where there is one.
+    pub fn positions(&self) -> Option<&Arc<SourceMap>> {
+        self.positions.as_ref()
+    }
+
+    /// The kind of the statement.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// A prepared statement that Trino must be told of with this statement: its name and its rewritten text.
+    pub fn prepared(&self) -> Option<(&str, &str)> {
+        self.prepared.as_ref().map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+}
+
+/// What a rewrite needs to know besides the statement.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The session's catalog and schema.
+    pub names: Names<'a>,
+    /// What the principal may see of the statement's relations.
+    pub permit: &'a Permit,
+    /// The session properties that may be set.
+    pub properties: &'a [String],
+    /// The limits of a user's statement.
+    pub limits: &'a Limits,
+}
+
+/// Applies a permit to a statement, so that it may be sent.
+pub fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, RewriteError> {
+    let scoped = match statement.kind() {
+        Kind::Query => query(statement, context)?,
+        Kind::Explain { validate, prefix, inner, .. } => {
+            explain(statement, prefix.clone(), inner, *validate, context)?
+        }
+        Kind::ShowStats | Kind::ShowCreateTable => unrestricted(statement, context)?,
+        Kind::ShowCatalogs { .. }
+        | Kind::ShowSchemas { .. }
+        | Kind::ShowTables { .. }
+        | Kind::ShowColumns { .. }
+        | Kind::ShowFunctions
+        | Kind::ShowSession
+        | Kind::Use { .. }
+        | Kind::SetSession { .. }
+        | Kind::ResetSession { .. }
+        | Kind::StartTransaction
+        | Kind::Commit
+        | Kind::Rollback => session::rewrite(statement, context)?,
+        // These are answered here, or carry a statement that is rewritten by itself.
+        Kind::Prepare { .. }
+        | Kind::Deallocate { .. }
+        | Kind::Execute { .. }
+        | Kind::ExecuteImmediate { .. }
+        | Kind::DescribeInput { .. }
+        | Kind::DescribeOutput { .. } => return Err(RewriteError::Kind(statement.kind().name())),
+        Kind::Other(other) => return Err(RewriteError::Kind(other.name())),
+    };
+    verify(&scoped.text, context)?;
+    Ok(scoped)
+}
+
+/// `EXECUTE` and `EXECUTE IMMEDIATE`: the prepared statement, rewritten, with the values of its parameters.
+/// `outer` is the statement that executes.
+pub fn execute(
+    outer: &Statement,
+    arguments: Option<std::ops::Range<u32>>,
+    prepared: &Statement,
+    context: &Context<'_>,
+) -> Result<ScopedSql, RewriteError> {
+    check_prepared(prepared)?;
+    let inner = rewrite(prepared, context)?;
+    let Some(arguments) = arguments else {
+        return Ok(ScopedSql { kind: outer.kind().name(), ..inner });
+    };
+    let subquery = outer.specials().iter().any(|special| special.kind == SpecialKind::Subquery);
+    if subquery || !outer.relations().is_empty() {
+        return Err(RewriteError::NotAllowed("the values of parameters cannot hold queries".to_owned()));
+    }
+    check_functions(outer)?;
+    let values = outer.print_range(arguments, &Edits::default()).text;
+    Ok(ScopedSql {
+        text: format!("EXECUTE IMMEDIATE {} USING {values}", quote_string(&inner.text)),
+        positions: None,
+        kind: outer.kind().name(),
+        ..inner
+    })
+}
+
+/// `DESCRIBE INPUT` and `DESCRIBE OUTPUT`: Trino is told the prepared statement, rewritten.
+pub fn describe(
+    outer: &Statement,
+    name: &str,
+    prepared: &Statement,
+    context: &Context<'_>,
+) -> Result<ScopedSql, RewriteError> {
+    check_prepared(prepared)?;
+    let inner = rewrite(prepared, context)?;
+    Ok(ScopedSql {
+        text: outer.print(&Edits::default()).text,
+        positions: None,
+        kind: outer.kind().name(),
+        prepared: Some((name.to_owned(), inner.text)),
+        ..inner
+    })
+}
+
+/// Whether a statement may be prepared: one that could be sent by itself, not one that prepares or executes.
+pub fn check_prepared(statement: &Statement) -> Result<(), RewriteError> {
+    match statement.kind() {
+        Kind::Prepare { .. }
+        | Kind::Deallocate { .. }
+        | Kind::Execute { .. }
+        | Kind::ExecuteImmediate { .. }
+        | Kind::DescribeInput { .. }
+        | Kind::DescribeOutput { .. } => Err(RewriteError::NotAllowed(format!(
+            "{} cannot be a prepared statement",
+            statement.kind().name()
+        ))),
+        Kind::Other(other) => Err(RewriteError::Kind(other.name())),
+        _ => Ok(()),
+    }
+}
+
+fn query(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, RewriteError> {
+    check_functions(statement)?;
+    let mut edits = Edits::default();
+    let restricted = relation::replace(statement, context, &mut edits)?;
+    let printed = statement.print(&edits);
+    Ok(ScopedSql {
+        text: printed.text,
+        restricted,
+        pins_time_zone: context.permit.pins_time_zone(),
+        positions: Some(Arc::new(printed.map)),
+        kind: statement.kind().name(),
+        prepared: None,
+    })
+}
+
+/// A statement about relations, which is only allowed where none of them is restricted.
+fn unrestricted(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, RewriteError> {
+    refuse_restricted(statement, context, statement.kind().name())?;
+    query(statement, context)
+}
+
+fn refuse_restricted(
+    statement: &Statement,
+    context: &Context<'_>,
+    what: &'static str,
+) -> Result<(), RewriteError> {
+    for relation in statement.relations() {
+        let name = context.names.resolve(relation)?;
+        let open = match context.permit.scoped(&name) {
+            Some(scoped) => !scoped.is_restricted(),
+            // A listing is shown in part, and its plan and its bounds would show the rest.
+            None => false,
+        };
+        if !open {
+            return Err(RewriteError::Restricted { what, name });
+        }
+    }
+    Ok(())
+}
+
+fn explain(
+    outer: &Statement,
+    prefix: std::ops::Range<u32>,
+    inner: &Statement,
+    validate: bool,
+    context: &Context<'_>,
+) -> Result<ScopedSql, RewriteError> {
+    if !matches!(inner.kind(), Kind::Query) {
+        return Err(RewriteError::NotAllowed(format!("EXPLAIN of {} is not supported", inner.kind().name())));
+    }
+    if !validate {
+        refuse_restricted(inner, context, outer.kind().name())?;
+    }
+    let inner = query(inner, context)?;
+    let prefix = format!("{} ", outer.print_range(prefix, &Edits::default()).text);
+    let positions = inner.positions.map(|map| Arc::new((*map).clone().behind(&prefix)));
+    Ok(ScopedSql { text: format!("{prefix}{}", inner.text), positions, kind: outer.kind().name(), ..inner })
+}
+
+/// Functions are called by one name, or as `system.builtin.f`; table functions are on a list.
+fn check_functions(statement: &Statement) -> Result<(), RewriteError> {
+    for call in statement.calls() {
+        let parts: Vec<String> = call.name.iter().map(|part| part.value.to_lowercase()).collect();
+        let name = match &parts[..] {
+            [name] => name,
+            [catalog, schema, name] if catalog == "system" && schema == "builtin" => name,
+            _ => {
+                return Err(RewriteError::NotAllowed(format!(
+                    "the function '{}' is not a built-in one",
+                    names::shown(&call.name)
+                )));
+            }
+        };
+        if call.table && name != "sequence" && name != "exclude_columns" {
+            return Err(RewriteError::NotAllowed(format!(
+                "the table function '{}' is not allowed",
+                names::shown(&call.name)
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Reads what is to be sent once more: it must be a statement, within bounds, that mentions only relations
+/// of the permit and listings, by their full names.
+fn verify(text: &str, context: &Context<'_>) -> Result<(), RewriteError> {
+    let limits = Limits {
+        bytes: context.limits.bytes.saturating_mul(GROWTH),
+        tokens: context.limits.tokens.saturating_mul(GROWTH),
+        depth: context.limits.depth.saturating_add(16),
+    };
+    let statement = Statement::parse(text, &limits).map_err(|error| match error {
+        crate::sql::SqlError::TooDeep { .. } | crate::sql::SqlError::TooLong { .. } => {
+            RewriteError::TooLarge(error)
+        }
+        other => RewriteError::Unsound(other.to_string()),
+    })?;
+    for relation in names::subject(&statement).relations() {
+        let [catalog, schema, table] = &relation.name[..] else {
+            return Err(RewriteError::Unsound(format!(
+                "'{}' is not a full name",
+                names::shown(&relation.name)
+            )));
+        };
+        let name = TableName::new(&catalog.value, &schema.value, &table.value);
+        let known =
+            name.is_some_and(|name| context.permit.scoped(&name).is_some() || listing::is_listing(&name));
+        if !known {
+            return Err(RewriteError::Unsound(format!(
+                "'{}' is not in the permit",
+                names::shown(&relation.name)
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Names of relations to three parts, as Trino completes them.
+
+use super::RewriteError;
+use crate::catalog::TableName;
+use crate::sql::{Ident, Kind, Relation, Statement, fold_name};
+
+/// The session's catalog and schema: what a name of fewer than three parts is completed with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Names<'a> {
+    /// The session's catalog.
+    pub catalog: Option<&'a str>,
+    /// The session's schema.
+    pub schema: Option<&'a str>,
+}
+
+impl Names<'_> {
+    /// The session's catalog, folded. Trino trims what comes in a header.
+    pub(super) fn session_catalog(&self, of: &str) -> Result<String, RewriteError> {
+        let name = self.catalog.map(str::trim).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| RewriteError::MissingCatalog(of.to_owned()))?;
+        fold_name(name).ok_or_else(|| RewriteError::CatalogNotFound(name.to_owned()))
+    }
+
+    /// The session's schema, folded.
+    pub(super) fn session_schema(&self, of: &str) -> Result<String, RewriteError> {
+        let name = self.schema.map(str::trim).filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| RewriteError::MissingSchema(of.to_owned()))?;
+        fold_name(name).ok_or_else(|| RewriteError::SchemaNotFound(name.to_owned()))
+    }
+
+    /// The resolved name of a relation. Names with `$` are those of metadata and storage tables, which
+    /// show what a mask or a filter hides, and do not exist here.
+    pub(super) fn resolve(&self, relation: &Relation) -> Result<TableName, RewriteError> {
+        let shown = shown(&relation.name);
+        let fold = |part: &Ident| part.folded().ok_or_else(|| RewriteError::NotFound(shown.clone()));
+        let name = match &relation.name[..] {
+            [table] => TableName {
+                catalog: self.session_catalog(&shown)?,
+                schema: self.session_schema(&shown)?,
+                table: fold(table)?,
+            },
+            [schema, table] => TableName {
+                catalog: self.session_catalog(&shown)?,
+                schema: fold(schema)?,
+                table: fold(table)?,
+            },
+            [catalog, schema, table] => {
+                TableName { catalog: fold(catalog)?, schema: fold(schema)?, table: fold(table)? }
+            }
+            _ => return Err(RewriteError::NotFound(shown)),
+        };
+        if name.is_metadata() {
+            return Err(RewriteError::NotFound(shown));
+        }
+        Ok(name)
+    }
+}
+
+/// A name as a message shows it.
+pub(super) fn shown(name: &[Ident]) -> String {
+    name.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".")
+}
+
+/// The statement whose relations count: the one that EXPLAIN explains, else the statement itself.
+pub(super) fn subject(statement: &Statement) -> &Statement {
+    match statement.kind() {
+        Kind::Explain { inner, .. } => inner,
+        _ => statement,
+    }
+}
+
+/// The relations of a statement that a policy must decide about, each once. The listings of Trino itself
+/// (`information_schema`, `system.jdbc`, `system.metadata`) are left out: they are filtered by what the
+/// principal may see.
+pub fn resolve(statement: &Statement, names: &Names<'_>) -> Result<Vec<TableName>, RewriteError> {
+    let mut found = Vec::new();
+    for relation in subject(statement).relations() {
+        let name = names.resolve(relation)?;
+        if !super::listing::is_listing(&name) && !found.contains(&name) {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
