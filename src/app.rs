@@ -21,7 +21,6 @@ use crate::admission::{Rate, Slots};
 use crate::audit::{Audit, Event};
 use crate::catalog::Catalog;
 use crate::config::{Config, Links};
-use crate::error::Failure;
 use crate::identity::Identity;
 use crate::policy;
 use crate::query::{Answer, Components, Gateway, QueryError};
