@@ -54,7 +54,7 @@ impl Case<'_> {
             return Err(Denial::Metadata(name.clone()));
         }
         if let Some(rule) = self.rules.iter().find(|rule| rule.deny) {
-            return Err(Denial::Denied { table: name.clone(), by: rule.source.clone() });
+            return Err(Denial::Denied { table: name.clone(), by: Box::new(rule.source.clone()) });
         }
         let open = name.catalog != SYSTEM && self.set.open.contains(&name.catalog);
         if !open && !self.rules.iter().any(|rule| rule.allow) {
@@ -109,7 +109,7 @@ impl Case<'_> {
     fn broken(&self, rule: &Rule, why: &str) -> Denial {
         Denial::PolicyBroken {
             table: self.described.name.clone(),
-            by: rule.source.clone(),
+            by: Box::new(rule.source.clone()),
             why: why.to_owned(),
         }
     }

@@ -76,7 +76,7 @@ pub enum Denial {
         /// The table.
         table: TableName,
         /// The document.
-        by: Source,
+        by: Box<Source>,
     },
     /// A metadata table, something else whose name has a `$`, or a table of `information_schema`.
     #[error("{0} is a metadata table")]
@@ -93,7 +93,7 @@ pub enum Denial {
         /// The table.
         table: TableName,
         /// The document.
-        by: Source,
+        by: Box<Source>,
         /// What is wrong, for the log.
         why: String,
     },

@@ -172,8 +172,7 @@ impl Formula {
 
     /// Whether two expressions are printed alike.
     pub(super) fn same(&self, other: &Self) -> bool {
-        let print =
-            |formula: &Self| formula.print(|name| name.to_lowercase(), &|function| format!("{function:?}"));
+        let print = |formula: &Self| formula.print(str::to_lowercase, &|function| format!("{function:?}"));
         self.text == other.text || print(self) == print(other)
     }
 
@@ -354,7 +353,8 @@ impl Bound {
     }
 }
 
-/// A column by itself, read under the inner alias.
+/// What an action makes of a column. A constant reads nothing.
 pub(super) fn bound_column(column: &Column, text: &str) -> Bound {
-    Bound::new(text, BTreeSet::from([column.name.clone()]), false)
+    let columns = text.contains(ALIAS).then(|| column.name.clone());
+    Bound::new(text, columns.into_iter().collect(), false)
 }

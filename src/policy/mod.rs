@@ -115,7 +115,7 @@ impl Set {
             Err(found) => return Err(LoadErrors(found)),
         };
         let digest = context.finish();
-        let revision = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let revision = permit::hex(&digest.as_ref()[..16]);
         Ok(Self { revision: Revision(revision), compiled: Arc::new(compiled) })
     }
 

@@ -19,6 +19,13 @@ impl fmt::Display for Revision {
     }
 }
 
+/// Bytes in hex, two digits each.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
 /// The salt of one query's salted hashes.
 #[derive(Clone)]
 pub struct Salt(String);
@@ -33,7 +40,7 @@ impl Salt {
 
     /// A salt that is known, for tests and explanations.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes.iter().map(|byte| format!("{byte:02X}")).collect())
+        Self(hex(&bytes))
     }
 
     pub(super) fn hex(&self) -> &str {

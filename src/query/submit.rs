@@ -148,6 +148,9 @@ impl Gateway {
         };
         let user = caller.principal().name();
         let mut headers = wire::upstream_headers(session, user, transaction.as_deref())?;
+        // Every name that is sent has three parts. One that was overlooked is an error at Trino, and no table.
+        headers.remove("x-trino-catalog");
+        headers.remove("x-trino-schema");
         if sql.pins_time_zone() {
             headers.insert(TIME_ZONE, HeaderValue::from_static("UTC"));
         }

@@ -3,21 +3,39 @@
 use std::fmt::Write as _;
 
 use crate::policy::Scoped;
-use crate::sql::quote_identifier;
+use crate::sql::{Statement, quote_identifier};
 
-/// The name that the relation has inside the derived table. Nothing of the user's is in its scope.
-const INNER: &str = "t";
+/// What the relation is called inside of its derived table, when no name of the statement has it.
+const INNER: &str = "northgate_t";
+
+/// A name for the relation inside of its derived table that stands nowhere in the statement.
+///
+/// A derived table in a correlated subquery sees the relations around it. Were its columns qualified with a name
+/// that the user can give to a relation of their own, then a column that the table has no more would not be an
+/// error: it would be found there, and the filter or the mask would compute with the user's value. The letters are
+/// such that no other character is equal to one of them when case is ignored.
+pub(super) fn inner_name(statement: &Statement) -> String {
+    let count = u32::try_from(statement.tokens().len()).unwrap_or(u32::MAX);
+    let text = statement.slice(0..count).to_ascii_lowercase();
+    let mut name = INNER.to_owned();
+    let mut number = 0_u32;
+    while text.contains(&name) {
+        number += 1;
+        name = format!("{INNER}{number}");
+    }
+    name
+}
 
 /// A query that gives the rows and columns that may be seen of a relation, filter first, then masks.
 ///
 /// Where rows are filtered, the columns hang on a guard that is true on every row, and that the optimiser
 /// cannot know to be: no predicate of the user is then evaluated on a row that the filter hides. `version`
-/// is the text of `FOR VERSION AS OF ...`, or empty.
-pub(super) fn query(scoped: &Scoped, version: &str) -> String {
+/// is the text of `FOR VERSION AS OF ...`, or empty. `name` is that of [`inner_name`].
+pub(super) fn query(scoped: &Scoped, version: &str, name: &str) -> String {
     let table = scoped.described().name.quoted();
-    let inner = quote_identifier(INNER);
+    let inner = quote_identifier(name);
     let value = |column: &str| match scoped.mask(column) {
-        Some(mask) => mask.render(INNER),
+        Some(mask) => mask.render(name),
         None => format!("{inner}.{}", quote_identifier(column)),
     };
     let space = if version.is_empty() { "" } else { " " };
@@ -33,23 +51,32 @@ pub(super) fn query(scoped: &Scoped, version: &str) -> String {
     let guard = quote_identifier(&guard_name(scoped));
     for (number, column) in scoped.columns().enumerate() {
         let comma = if number == 0 { "" } else { ", " };
-        let name = quote_identifier(&column.name);
-        let _ = write!(sql, "{comma}IF({inner}.{guard}, {}) AS {name}", value(&column.name));
+        let shown = quote_identifier(&column.name);
+        let _ = write!(sql, "{comma}IF({inner}.{guard}, {}) AS {shown}", value(&column.name));
     }
-    // The inner query gives every column, because a mask may read one that is not shown.
     sql.push_str(" FROM (SELECT ");
-    for column in &scoped.described().columns {
-        let name = quote_identifier(&column.name);
-        let _ = write!(sql, "{inner}.{name} AS {name}, ");
+    for column in needed(scoped) {
+        let column = quote_identifier(column);
+        let _ = write!(sql, "{inner}.{column} AS {column}, ");
     }
     let _ =
         write!(sql, "system.builtin.random() < 2 AS {guard} FROM {table}{space}{version} AS {inner} WHERE ");
     for (number, filter) in scoped.filters().iter().enumerate() {
         let and = if number == 0 { "" } else { " AND " };
-        let _ = write!(sql, "{and}({})", filter.render(INNER));
+        let _ = write!(sql, "{and}({})", filter.render(name));
     }
     let _ = write!(sql, ") AS {inner}");
     sql
+}
+
+/// The columns that the outer query reads: what is shown as it is, and what the masks read, which may be hidden.
+fn needed(scoped: &Scoped) -> impl Iterator<Item = &str> {
+    scoped.described().columns.iter().map(|column| column.name.as_str()).filter(|name| {
+        scoped.columns().any(|shown| match scoped.mask(&shown.name) {
+            Some(mask) => mask.columns().contains(*name),
+            None => shown.name == *name,
+        })
+    })
 }
 
 /// A name that no column of the relation has.

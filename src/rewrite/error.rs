@@ -42,6 +42,9 @@ pub enum RewriteError {
     /// A session property that may not be set.
     #[error("session property '{0}' is not on the allow-list")]
     SessionProperty(String),
+    /// More relations than one statement can name.
+    #[error("more than {0} relations")]
+    TooManyRelations(usize),
     /// The rewritten statement is too long or too deep.
     #[error("the rewritten statement: {0}")]
     TooLarge(SqlError),
@@ -63,6 +66,7 @@ impl Failure for RewriteError {
             Self::Restricted { .. } => "restricted",
             Self::Ambiguous(_) => "ambiguous",
             Self::SessionProperty(_) => "session_property",
+            Self::TooManyRelations(_) => "too_many_relations",
             Self::TooLarge(_) => "rewritten_too_large",
             Self::Unsound(_) => "unsound",
         }
@@ -76,7 +80,7 @@ impl Failure for RewriteError {
             Self::CatalogNotFound(_) => ErrorCode::CATALOG_NOT_FOUND,
             Self::SchemaNotFound(_) => ErrorCode::SCHEMA_NOT_FOUND,
             Self::Kind(_) | Self::NotAllowed(_) | Self::Restricted { .. } => ErrorCode::PERMISSION_DENIED,
-            Self::Ambiguous(_) | Self::TooLarge(_) => ErrorCode::NOT_SUPPORTED,
+            Self::Ambiguous(_) | Self::TooLarge(_) | Self::TooManyRelations(_) => ErrorCode::NOT_SUPPORTED,
             Self::SessionProperty(_) => ErrorCode::INVALID_SESSION_PROPERTY,
             Self::Unsound(_) => ErrorCode::GENERIC_INTERNAL_ERROR,
         }
@@ -84,12 +88,8 @@ impl Failure for RewriteError {
 
     fn client_message(&self) -> String {
         match self {
-            Self::MissingCatalog(name) => {
-                format!("Catalog must be specified when session catalog is not set: {name}")
-            }
-            Self::MissingSchema(name) => {
-                format!("Schema must be specified when session schema is not set: {name}")
-            }
+            Self::MissingCatalog(_) => "Catalog must be specified when session catalog is not set".to_owned(),
+            Self::MissingSchema(_) => "Schema must be specified when session schema is not set".to_owned(),
             Self::NotFound(name) => format!("Table '{name}' does not exist"),
             Self::CatalogNotFound(name) => format!("Catalog '{name}' not found"),
             Self::SchemaNotFound(name) => format!("Schema '{name}' does not exist"),
@@ -108,6 +108,9 @@ impl Failure for RewriteError {
             Self::SessionProperty(name) => format!(
                 "Session property '{name}' may not be set here. Ask the gateway's administrators if you need it."
             ),
+            Self::TooManyRelations(most) => {
+                format!("The statement names more than {most} tables. Split it.")
+            }
             Self::TooLarge(_) => {
                 "The statement is too long or too deeply nested once the data policies are applied. Split it."
                     .to_owned()

@@ -39,8 +39,8 @@ fn listing(name: &TableName) -> Option<Listing> {
             "jdbc",
             "types" | "table_types" | "attributes" | "procedures" | "procedure_columns" | "pseudo_columns"
             | "super_tables" | "super_types" | "udts",
-        )
-        | (
+        ) => Listing::Open,
+        (
             "system",
             "metadata",
             "schema_properties"
@@ -48,7 +48,7 @@ fn listing(name: &TableName) -> Option<Listing> {
             | "column_properties"
             | "analyze_properties"
             | "materialized_view_properties",
-        ) => Listing::Open,
+        ) => Listing::Catalogs("catalog_name"),
         ("system", "metadata", "catalogs") => Listing::Catalogs("catalog_name"),
         ("system", "metadata", "table_comments") => {
             Listing::Tables(["catalog_name", "schema_name", "table_name"], None)

@@ -83,14 +83,25 @@ pub struct Context<'a> {
     pub limits: &'a Limits,
 }
 
+impl Context<'_> {
+    /// The limits of the rewritten statement.
+    fn output_limits(&self) -> Limits {
+        Limits {
+            bytes: self.limits.bytes.saturating_mul(GROWTH),
+            tokens: self.limits.tokens.saturating_mul(GROWTH),
+            depth: self.limits.depth.saturating_add(16),
+        }
+    }
+}
+
 /// Applies a permit to a statement, so that it may be sent.
 pub fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, RewriteError> {
-    let scoped = match statement.kind() {
-        Kind::Query => query(statement, context)?,
+    match statement.kind() {
+        Kind::Query => query(statement, context),
         Kind::Explain { validate, prefix, inner, .. } => {
-            explain(statement, prefix.clone(), inner, *validate, context)?
+            explain(statement, prefix.clone(), inner, *validate, context)
         }
-        Kind::ShowStats | Kind::ShowCreateTable => unrestricted(statement, context)?,
+        Kind::ShowStats | Kind::ShowCreateTable => unrestricted(statement, context),
         Kind::ShowCatalogs { .. }
         | Kind::ShowSchemas { .. }
         | Kind::ShowTables { .. }
@@ -102,18 +113,20 @@ pub fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql
         | Kind::ResetSession { .. }
         | Kind::StartTransaction
         | Kind::Commit
-        | Kind::Rollback => session::rewrite(statement, context)?,
+        | Kind::Rollback => {
+            let scoped = session::rewrite(statement, context)?;
+            verify(&scoped.text, "", context)?;
+            Ok(scoped)
+        }
         // These are answered here, or carry a statement that is rewritten by itself.
         Kind::Prepare { .. }
         | Kind::Deallocate { .. }
         | Kind::Execute { .. }
         | Kind::ExecuteImmediate { .. }
         | Kind::DescribeInput { .. }
-        | Kind::DescribeOutput { .. } => return Err(RewriteError::Kind(statement.kind().name())),
-        Kind::Other(other) => return Err(RewriteError::Kind(other.name())),
-    };
-    verify(&scoped.text, context)?;
-    Ok(scoped)
+        | Kind::DescribeOutput { .. } => Err(RewriteError::Kind(statement.kind().name())),
+        Kind::Other(other) => Err(RewriteError::Kind(other.name())),
+    }
 }
 
 /// `EXECUTE` and `EXECUTE IMMEDIATE`: the prepared statement, rewritten, with the values of its parameters.
@@ -134,7 +147,9 @@ pub fn execute(
         return Err(RewriteError::NotAllowed("the values of parameters cannot hold queries".to_owned()));
     }
     check_functions(outer)?;
-    let values = outer.print_range(arguments, &Edits::default()).text;
+    let mut edits = Edits::default();
+    session::words(outer, arguments.clone(), context, &mut edits);
+    let values = outer.print_range(arguments, &edits).text;
     Ok(ScopedSql {
         text: format!("EXECUTE IMMEDIATE {} USING {values}", quote_string(&inner.text)),
         positions: None,
@@ -181,8 +196,12 @@ pub fn check_prepared(statement: &Statement) -> Result<(), RewriteError> {
 fn query(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, RewriteError> {
     check_functions(statement)?;
     let mut edits = Edits::default();
-    let restricted = relation::replace(statement, context, &mut edits)?;
+    let inner = derived::inner_name(statement);
+    let restricted = relation::replace(statement, context, &inner, &mut edits)?;
+    let all = 0..u32::try_from(statement.tokens().len()).unwrap_or(u32::MAX);
+    session::words(statement, all, context, &mut edits);
     let printed = statement.print(&edits);
+    verify(&printed.text, &inner, context)?;
     Ok(ScopedSql {
         text: printed.text,
         restricted,
@@ -262,14 +281,10 @@ fn check_functions(statement: &Statement) -> Result<(), RewriteError> {
 }
 
 /// Reads what is to be sent once more: it must be a statement, within bounds, that mentions only relations
-/// of the permit and listings, by their full names.
-fn verify(text: &str, context: &Context<'_>) -> Result<(), RewriteError> {
-    let limits = Limits {
-        bytes: context.limits.bytes.saturating_mul(GROWTH),
-        tokens: context.limits.tokens.saturating_mul(GROWTH),
-        depth: context.limits.depth.saturating_add(16),
-    };
-    let statement = Statement::parse(text, &limits).map_err(|error| match error {
+/// of the permit and listings, by their full names, and restricted ones only inside of their derived tables,
+/// which give them the name `inner`.
+fn verify(text: &str, inner: &str, context: &Context<'_>) -> Result<(), RewriteError> {
+    let statement = Statement::parse(text, &context.output_limits()).map_err(|error| match error {
         crate::sql::SqlError::TooDeep { .. } | crate::sql::SqlError::TooLong { .. } => {
             RewriteError::TooLarge(error)
         }
@@ -283,8 +298,13 @@ fn verify(text: &str, context: &Context<'_>) -> Result<(), RewriteError> {
             )));
         };
         let name = TableName::new(&catalog.value, &schema.value, &table.value);
-        let known =
-            name.is_some_and(|name| context.permit.scoped(&name).is_some() || listing::is_listing(&name));
+        let known = name.is_some_and(|name| match context.permit.scoped(&name) {
+            Some(scoped) if scoped.is_restricted() => {
+                relation.alias.as_ref().is_some_and(|alias| alias.value == inner)
+            }
+            Some(_) => true,
+            None => listing::is_listing(&name),
+        });
         if !known {
             return Err(RewriteError::Unsound(format!(
                 "'{}' is not in the permit",

@@ -1,8 +1,13 @@
 //! Names of relations to three parts, as Trino completes them.
 
+use std::collections::BTreeSet;
+
 use super::RewriteError;
 use crate::catalog::TableName;
 use crate::sql::{Ident, Kind, Relation, Statement, fold_name};
+
+/// The most relations that one statement can name: each has to be described.
+const MOST_RELATIONS: usize = 1_000;
 
 /// The session's catalog and schema: what a name of fewer than three parts is completed with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,11 +39,11 @@ impl Names<'_> {
         let shown = shown(&relation.name);
         let fold = |part: &Ident| part.folded().ok_or_else(|| RewriteError::NotFound(shown.clone()));
         let name = match &relation.name[..] {
-            [table] => TableName {
-                catalog: self.session_catalog(&shown)?,
-                schema: self.session_schema(&shown)?,
-                table: fold(table)?,
-            },
+            [table] => {
+                // The schema first, as Trino asks for it.
+                let schema = self.session_schema(&shown)?;
+                TableName { catalog: self.session_catalog(&shown)?, schema, table: fold(table)? }
+            }
             [schema, table] => TableName {
                 catalog: self.session_catalog(&shown)?,
                 schema: fold(schema)?,
@@ -50,7 +55,7 @@ impl Names<'_> {
             _ => return Err(RewriteError::NotFound(shown)),
         };
         if name.is_metadata() {
-            return Err(RewriteError::NotFound(shown));
+            return Err(RewriteError::NotFound(name.to_string()));
         }
         Ok(name)
     }
@@ -73,12 +78,12 @@ pub(super) fn subject(statement: &Statement) -> &Statement {
 /// (`information_schema`, `system.jdbc`, `system.metadata`) are left out: they are filtered by what the
 /// principal may see.
 pub fn resolve(statement: &Statement, names: &Names<'_>) -> Result<Vec<TableName>, RewriteError> {
-    let mut found = Vec::new();
+    let mut found = BTreeSet::new();
     for relation in subject(statement).relations() {
         let name = names.resolve(relation)?;
-        if !super::listing::is_listing(&name) && !found.contains(&name) {
-            found.push(name);
+        if !super::listing::is_listing(&name) && found.insert(name) && found.len() > MOST_RELATIONS {
+            return Err(RewriteError::TooManyRelations(MOST_RELATIONS));
         }
     }
-    Ok(found)
+    Ok(found.into_iter().collect())
 }

@@ -2,11 +2,13 @@
 //!
 //! `FROM s.t` lets a query say `s.t.c`; `FROM (...) AS t` lets it say `t.c` alone.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::RewriteError;
 use super::names::shown;
-use crate::sql::{Edits, Ident, Reference, ScopeId, Statement, fold_column, fold_name, quote_identifier};
+use crate::sql::{Edits, Ident, Reference, ScopeId, Statement, fold_column, quote_identifier};
 
-/// A relation that has been replaced by a derived table, or moved under a longer name.
+/// A relation that has been replaced by a derived table.
 pub(super) struct Replaced {
     /// The name as written, folded; `None` where the relation has an alias.
     pub(super) name: Option<Vec<String>>,
@@ -15,14 +17,57 @@ pub(super) struct Replaced {
     pub(super) columns: Option<Vec<String>>,
 }
 
+/// The replaced relations that a reference of three parts and more can name, so that each is found at once: there
+/// may be a hundred thousand of both.
+struct Index<'a> {
+    /// By scope and the last two or three parts of the name.
+    named: BTreeMap<(ScopeId, &'a [String]), Found>,
+    /// How many there are of one last part in a scope.
+    homonyms: BTreeMap<(ScopeId, &'a str), usize>,
+}
+
+#[derive(Default)]
+struct Found {
+    columns: BTreeSet<String>,
+    /// A relation whose columns are not known.
+    any: bool,
+}
+
+impl<'a> Index<'a> {
+    fn new(replaced: &'a [Replaced]) -> Self {
+        let mut index = Self { named: BTreeMap::new(), homonyms: BTreeMap::new() };
+        for relation in replaced {
+            let (Some(name), Some(scope)) = (&relation.name, relation.scope) else { continue };
+            let Some(last) = name.last() else { continue };
+            *index.homonyms.entry((scope, last)).or_default() += 1;
+            for parts in 2..=name.len() {
+                let found = index.named.entry((scope, &name[name.len() - parts..])).or_default();
+                match &relation.columns {
+                    // Of a relation that is named twice in a scope the first will do: it is an error anyway.
+                    Some(columns) if found.columns.is_empty() => {
+                        found.columns.extend(columns.iter().cloned())
+                    }
+                    Some(_) => {}
+                    None => found.any = true,
+                }
+            }
+        }
+        index
+    }
+}
+
 /// Shortens each reference that names a replaced relation by more than its last part.
 pub(super) fn shorten(
     statement: &Statement,
     replaced: &[Replaced],
     edits: &mut Edits,
 ) -> Result<(), RewriteError> {
+    let index = Index::new(replaced);
+    if index.named.is_empty() {
+        return Ok(());
+    }
     for reference in statement.references() {
-        if let Some(qualifiers) = qualifiers(statement, replaced, reference)? {
+        if let Some(qualifiers) = qualifiers(statement, &index, reference)? {
             let first = reference.parts[0].1;
             let (last, token) = &reference.parts[qualifiers - 1];
             let name = last.folded().unwrap_or_else(|| last.value.clone());
@@ -36,26 +81,29 @@ pub(super) fn shorten(
 /// has a match decides, as in Trino.
 fn qualifiers(
     statement: &Statement,
-    replaced: &[Replaced],
+    index: &Index<'_>,
     reference: &Reference,
 ) -> Result<Option<usize>, RewriteError> {
-    let parts: Vec<&Ident> = reference.parts.iter().map(|(part, _)| part).collect();
-    let most = if reference.star { parts.len() } else { parts.len() - 1 };
+    let most = if reference.star { reference.parts.len() } else { reference.parts.len() - 1 };
     if most < 2 {
         return Ok(None);
     }
+    let parts: Vec<&Ident> = reference.parts.iter().map(|(part, _)| part).collect();
+    let Some(folded) = parts.iter().take(most.min(3)).map(|part| part.folded()).collect::<Option<Vec<_>>>()
+    else {
+        return Ok(None);
+    };
     let mut scope = Some(reference.scope);
     while let Some(id) = scope {
-        for count in (2..=most.min(3)).rev() {
-            let here: Vec<&Replaced> =
-                replaced.iter().filter(|relation| relation.scope == Some(id)).collect();
-            if here.iter().any(|relation| is_named(relation, &parts, count, reference.star)) {
-                let last = fold_name(&parts[count - 1].value);
-                let homonyms = here
-                    .iter()
-                    .filter(|relation| relation.name.as_ref().and_then(|name| name.last()) == last.as_ref())
-                    .count();
-                if homonyms > 1 {
+        for count in (2..=folded.len()).rev() {
+            let Some(found) = index.named.get(&(id, &folded[..count])) else { continue };
+            let whole = reference.star && parts.len() == count;
+            let column = || {
+                found.any
+                    || parts.get(count).is_some_and(|part| found.columns.contains(&fold_column(&part.value)))
+            };
+            if whole || column() {
+                if index.homonyms.get(&(id, folded[count - 1].as_str())).is_some_and(|number| *number > 1) {
                     let whole: Vec<Ident> = parts.iter().map(|part| (*part).clone()).collect();
                     return Err(RewriteError::Ambiguous(shown(&whole)));
                 }
@@ -65,22 +113,4 @@ fn qualifiers(
         scope = statement.scopes().get(id as usize).and_then(|scope| scope.parent);
     }
     Ok(None)
-}
-
-/// Whether the first `count` parts are the end of the relation's name, and the next is one of its columns.
-fn is_named(relation: &Replaced, parts: &[&Ident], count: usize, star: bool) -> bool {
-    let Some(name) = &relation.name else {
-        return false;
-    };
-    if name.len() < count {
-        return false;
-    }
-    let end = &name[name.len() - count..];
-    let matches = end.iter().zip(parts).all(|(own, part)| part.folded().as_ref() == Some(own));
-    matches
-        && (star && parts.len() == count
-            || parts.get(count).is_some_and(|column| match &relation.columns {
-                Some(columns) => columns.contains(&fold_column(&column.value)),
-                None => true,
-            }))
 }

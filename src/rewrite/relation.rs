@@ -4,30 +4,38 @@ use super::qualify::{Replaced, shorten};
 use super::{Context, RewriteError, derived, listing};
 use crate::catalog::TableName;
 use crate::policy::Scoped;
-use crate::sql::{Edits, Position, Relation, Statement, fold_column, quote_identifier};
+use crate::sql::{Edits, Position, Relation, SqlError, Statement, fold_column, quote_identifier};
 
 /// Replaces every relation of a statement. Says whether any is shown other than it is.
 pub(super) fn replace(
     statement: &Statement,
     context: &Context<'_>,
+    inner: &str,
     edits: &mut Edits,
 ) -> Result<bool, RewriteError> {
     let mut replaced = Vec::new();
+    let most = context.output_limits().bytes;
+    let mut grown = 0_usize;
     for relation in statement.relations() {
         let name = context.names.resolve(relation)?;
         let (query, columns) = match context.permit.scoped(&name) {
             Some(scoped) if scoped.is_restricted() => {
-                (Some(restricted(statement, relation, scoped)?), Some(columns(scoped)))
+                (Some(restricted(statement, relation, scoped, inner)?), Some(columns(scoped)))
             }
             Some(_) => (None, None),
             None => match listing::shown(&name, context.permit.visibility())? {
                 listing::Shown::Open => (None, None),
                 listing::Shown::Filtered(_) if relation.version.is_some() || relation.sampled => {
-                    return Err(RewriteError::Restricted { what: "this", name });
+                    return Err(RewriteError::Restricted { what: "a version or a sample", name });
                 }
                 listing::Shown::Filtered(query) => (Some(query), None),
             },
         };
+        // Before the text is put together: a short statement can name a wide table a hundred thousand times.
+        grown = grown.saturating_add(query.as_ref().map_or(0, String::len));
+        if grown > most {
+            return Err(RewriteError::TooLarge(SqlError::TooLong { limit: most, unit: "bytes" }));
+        }
         match query {
             None => edits.replace(relation.tokens.clone(), name.quoted()),
             Some(query) => {
@@ -44,7 +52,12 @@ pub(super) fn replace(
     Ok(!replaced.is_empty())
 }
 
-fn restricted(statement: &Statement, relation: &Relation, scoped: &Scoped) -> Result<String, RewriteError> {
+fn restricted(
+    statement: &Statement,
+    relation: &Relation,
+    scoped: &Scoped,
+    inner: &str,
+) -> Result<String, RewriteError> {
     let name = || scoped.described().name.clone();
     if relation.sampled {
         return Err(RewriteError::Restricted { what: "TABLESAMPLE", name: name() });
@@ -56,7 +69,7 @@ fn restricted(statement: &Statement, relation: &Relation, scoped: &Scoped) -> Re
         }
         Some(tokens) => statement.print_range(tokens.clone(), &Edits::default()).text,
     };
-    Ok(derived::query(scoped, &version))
+    Ok(derived::query(scoped, &version, inner))
 }
 
 fn columns(scoped: &Scoped) -> Vec<String> {

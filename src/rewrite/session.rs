@@ -70,6 +70,22 @@ fn check_property(name: &[Ident], context: &Context<'_>) -> Result<(), RewriteEr
     if context.properties.contains(&name) { Ok(()) } else { Err(RewriteError::SessionProperty(name)) }
 }
 
+/// Puts literals in place of `current_catalog` and `current_schema` among some tokens: Trino is not told the
+/// session's catalog and schema, so that a name that Northgate overlooked is an error there and not a table.
+pub(super) fn words(statement: &Statement, tokens: Range<u32>, context: &Context<'_>, edits: &mut Edits) {
+    for special in statement.specials() {
+        let value = match special.kind {
+            SpecialKind::CurrentCatalog => context.names.catalog,
+            SpecialKind::CurrentSchema => context.names.schema,
+            _ => continue,
+        };
+        if tokens.start <= special.tokens.start && special.tokens.end <= tokens.end {
+            let value = value.map_or_else(|| "NULL".to_owned(), quote_string);
+            edits.replace(special.tokens.clone(), format!("CAST({value} AS varchar)"));
+        }
+    }
+}
+
 fn fold(name: &Ident) -> Result<String, RewriteError> {
     name.folded().ok_or_else(|| RewriteError::SchemaNotFound(name.value.clone()))
 }
@@ -166,8 +182,8 @@ fn show_columns(
     };
     let TableName { catalog, schema, table } = &name;
     Ok(format!(
-        "SELECT \"column_name\" AS \"Column\", \"data_type\" AS \"Type\", \"extra_info\" AS \"Extra\", \
-         \"comment\" AS \"Comment\" FROM {} WHERE \"table_schema\" = {} AND \"table_name\" = {}{columns}{} \
+        "SELECT \"column_name\" AS \"Column\", \"data_type\" AS \"Type\", coalesce(\"extra_info\", '') \
+         AS \"Extra\", coalesce(\"comment\", '') AS \"Comment\" FROM {} WHERE \"table_schema\" = {} AND \"table_name\" = {}{columns}{} \
          ORDER BY \"ordinal_position\"",
         information_schema(catalog, "columns"),
         quote_string(schema),

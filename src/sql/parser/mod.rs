@@ -32,6 +32,8 @@ pub(super) struct Parser<'a> {
     pub(super) facts: Facts,
     /// The CTE names that are visible here, folded; the innermost last.
     ctes: Vec<String>,
+    /// The names of the recursive WITH queries around.
+    recursive: Vec<String>,
     /// The names of lambda parameters that are visible here, folded.
     lambdas: Vec<String>,
     /// The query specification that names are looked up in.
@@ -52,6 +54,7 @@ impl<'a> Parser<'a> {
             limits,
             facts: Facts::default(),
             ctes: Vec::new(),
+            recursive: Vec::new(),
             lambdas: Vec::new(),
             scope: None,
             pending: false,

@@ -47,20 +47,31 @@ impl Parser<'_> {
 
     fn named_query(&mut self, recursive: bool) -> Parsed {
         let name = self.cte_name()?;
+        // Trino does not look for references to a recursive query behind another one of its name: what stands
+        // there reads the table of that name, and would be taken for the query here.
+        if self.recursive.contains(&name) {
+            return self.unsupported("a WITH query of the same name inside a recursive one is");
+        }
         if self.is_symbol(Symbol::Open) {
             self.column_aliases()?;
         }
         self.expect(Keyword::As)?;
         if recursive {
             self.ctes.push(name.clone());
-        }
-        self.open()?;
-        self.query()?;
-        self.close()?;
-        if !recursive {
+            self.recursive.push(name);
+            self.parenthesized_query()?;
+            self.recursive.pop();
+        } else {
+            self.parenthesized_query()?;
             self.ctes.push(name);
         }
         Ok(())
+    }
+
+    fn parenthesized_query(&mut self) -> Parsed {
+        self.open()?;
+        self.query()?;
+        self.close()
     }
 
     /// The name of a CTE, folded. One that is not sure to be folded as Trino folds it is refused: a name
