@@ -145,6 +145,8 @@ fn hash(action: Action, ty: &Type, operand: &str, salt: Option<&str>) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     /// The actions that apply, by type.
@@ -221,7 +223,7 @@ mod tests {
         for (ty, actions) in types {
             for action in actions {
                 if let Ok(sql) = value(*action, &Type::parse(ty), "t.c", "0011") {
-                    lines.push_str(&format!("{ty} {}: {sql}\n", action.as_str()));
+                    let _ = writeln!(lines, "{ty} {}: {sql}", action.as_str());
                 }
             }
         }

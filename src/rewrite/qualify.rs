@@ -45,7 +45,7 @@ impl<'a> Index<'a> {
                 match &relation.columns {
                     // Of a relation that is named twice in a scope the first will do: it is an error anyway.
                     Some(columns) if found.columns.is_empty() => {
-                        found.columns.extend(columns.iter().cloned())
+                        found.columns.extend(columns.iter().cloned());
                     }
                     Some(_) => {}
                     None => found.any = true,

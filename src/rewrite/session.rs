@@ -17,17 +17,17 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
                 "\"system\".\"metadata\".\"catalogs\"",
                 &filter,
                 statement,
-                like,
+                like.as_ref(),
             )
         }
         Kind::ShowSchemas { catalog, like } => {
             let catalog = catalog_of(catalog.as_ref(), context)?;
             let filter = context.permit.visibility().schemas_predicate("\"catalog_name\"", "\"schema_name\"");
             let from = information_schema(&catalog, "schemata");
-            listed("Schema", "schema_name", &from, &filter, statement, like)
+            listed("Schema", "schema_name", &from, &filter, statement, like.as_ref())
         }
-        Kind::ShowTables { schema, like } => show_tables(statement, schema.as_deref(), like, context)?,
-        Kind::ShowColumns { like } => show_columns(statement, like, context)?,
+        Kind::ShowTables { schema, like } => show_tables(statement, schema.as_deref(), like.as_ref(), context)?,
+        Kind::ShowColumns { like } => show_columns(statement, like.as_ref(), context)?,
         Kind::ShowFunctions => {
             // With FROM it would list the functions of a schema that may not be the principal's to see.
             if statement.tokens().len() > 2 && !statement.slice(2..3).eq_ignore_ascii_case("like") {
@@ -121,13 +121,13 @@ fn listed(
     from: &str,
     filter: &str,
     statement: &Statement,
-    like: &Option<Range<u32>>,
+    like: Option<&Range<u32>>,
 ) -> String {
     let like = condition(column, statement, like);
     format!("SELECT \"{column}\" AS \"{heading}\" FROM {from} WHERE ({filter}){like} ORDER BY 1")
 }
 
-fn condition(column: &str, statement: &Statement, like: &Option<Range<u32>>) -> String {
+fn condition(column: &str, statement: &Statement, like: Option<&Range<u32>>) -> String {
     match like {
         None => String::new(),
         Some(tokens) => {
@@ -140,7 +140,7 @@ fn condition(column: &str, statement: &Statement, like: &Option<Range<u32>>) -> 
 fn show_tables(
     statement: &Statement,
     schema: Option<&[Ident]>,
-    like: &Option<Range<u32>>,
+    like: Option<&Range<u32>>,
     context: &Context<'_>,
 ) -> Result<String, RewriteError> {
     let (catalog, schema) = match schema {
@@ -162,23 +162,20 @@ fn show_tables(
 
 fn show_columns(
     statement: &Statement,
-    like: &Option<Range<u32>>,
+    like: Option<&Range<u32>>,
     context: &Context<'_>,
 ) -> Result<String, RewriteError> {
     let [relation] = statement.relations() else {
         return Err(RewriteError::Unsound("SHOW COLUMNS is of one relation".to_owned()));
     };
     let name = context.names.resolve(relation)?;
-    let columns = match context.permit.scoped(&name) {
-        Some(scoped) => {
-            let names: Vec<String> = scoped.columns().map(|column| quote_string(&column.name)).collect();
-            format!(" AND \"column_name\" IN ({})", names.join(", "))
-        }
-        None => {
-            // Refuses what is not a listing that the principal may read.
-            listing::shown(&name, context.permit.visibility())?;
-            String::new()
-        }
+    let columns = if let Some(scoped) = context.permit.scoped(&name) {
+        let names: Vec<String> = scoped.columns().map(|column| quote_string(&column.name)).collect();
+        format!(" AND \"column_name\" IN ({})", names.join(", "))
+    } else {
+        // Refuses what is not a listing that the principal may read.
+        listing::shown(&name, context.permit.visibility())?;
+        String::new()
     };
     let TableName { catalog, schema, table } = &name;
     Ok(format!(
