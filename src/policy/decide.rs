@@ -56,7 +56,7 @@ impl Case<'_> {
         if let Some(rule) = self.rules.iter().find(|rule| rule.deny) {
             return Err(Denial::Denied { table: name.clone(), by: Box::new(rule.source.clone()) });
         }
-        let open = name.catalog != SYSTEM && self.set.open.contains(&name.catalog);
+        let open = name.catalog != SYSTEM && name.schema != SYSTEM && self.set.open.contains(&name.catalog);
         if !open && !self.rules.iter().any(|rule| rule.allow) {
             return Err(Denial::NotAllowed(name.clone()));
         }

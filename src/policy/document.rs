@@ -54,7 +54,8 @@ pub(super) struct Policy {
     /// Whom the policy is for.
     pub(super) who: Who,
     /// Which tables: patterns `catalog.schema.table`, with `*` within a part. A part that holds a dot or a star of
-    /// its own stands in double quotes. No pattern but one that names it stands for the catalog `system`.
+    /// its own stands in double quotes. A pattern with `*` stands neither for the catalog `system` nor for a
+    /// schema `system`.
     #[schemars(with = "Vec<String>", length(min = 1))]
     pub(super) tables: Vec<Spanned<String>>,
     /// Whether the tables may be read.

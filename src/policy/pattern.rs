@@ -170,11 +170,17 @@ impl TablePattern {
         Ok(Self { catalog: catalog.name()?, schema: schema.name()?, table: table.name()? })
     }
 
-    /// Whether the table matches. A pattern does not stand for the catalog `system` unless it names it.
+    /// Whether the table matches. A pattern stands neither for the catalog `system` nor for the schema `system`
+    /// that some connectors have (`iceberg_tables` lists all tables) unless it names it.
     pub(super) fn matches(&self, name: &TableName) -> bool {
-        self.catalog_matches(&name.catalog)
-            && self.schema.matches(&name.schema)
-            && self.table.matches(&name.table)
+        self.schema_matches(&name.catalog, &name.schema) && self.table.matches(&name.table)
+    }
+
+    /// Whether the schema matches, with the exceptions for `system`.
+    pub(super) fn schema_matches(&self, catalog: &str, schema: &str) -> bool {
+        self.catalog_matches(catalog)
+            && self.schema.matches(schema)
+            && (schema != SYSTEM || self.schema.literal().is_some())
     }
 
     /// Whether the catalog matches, with the exception for `system`.
@@ -196,16 +202,26 @@ impl TablePattern {
 
     /// SQL that is true for the catalogs that the pattern can stand for; `None` for all.
     pub(super) fn catalog_predicate(&self, catalog: &str) -> Option<String> {
-        let own = self.catalog.predicate(catalog);
-        if self.catalog.literal().is_none() && self.catalog.matches(SYSTEM) {
-            let not_system = format!("{catalog} <> '{SYSTEM}'");
-            return Some(own.map_or(not_system.clone(), |own| format!("{own} AND {not_system}")));
-        }
-        own
+        named(&self.catalog, catalog)
+    }
+
+    /// The same for its schemas.
+    pub(super) fn schema_predicate(&self, schema: &str) -> Option<String> {
+        named(&self.schema, schema)
     }
 }
 
-/// Trino's own catalog.
+/// SQL for a pattern that does not stand for `system` unless it names it.
+fn named(glob: &Glob, operand: &str) -> Option<String> {
+    let own = glob.predicate(operand);
+    if glob.literal().is_none() && glob.matches(SYSTEM) {
+        let not_system = format!("{operand} <> '{SYSTEM}'");
+        return Some(own.map_or(not_system.clone(), |own| format!("{own} AND {not_system}")));
+    }
+    own
+}
+
+/// Trino's own catalog, and the schema in which connectors show things of their own.
 pub(super) const SYSTEM: &str = "system";
 
 /// A pattern of columns: `catalog.schema.table.column`.
@@ -353,6 +369,8 @@ mod tests {
         check("*.*.*", ["system", "runtime", "queries"], false);
         check("s*.*.*", ["system", "runtime", "queries"], false);
         check("system.*.*", ["system", "runtime", "queries"], true);
+        check("lake.*.*", ["lake", "system", "iceberg_tables"], false);
+        check("lake.system.*", ["lake", "system", "iceberg_tables"], true);
         check("lake.\"my.schema\".t", ["lake", "my.schema", "t"], true);
         check("lake.\"*\".t", ["lake", "x", "t"], false);
     }

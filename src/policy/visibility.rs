@@ -10,7 +10,7 @@ use crate::sql::quote_string;
 /// The schema of every catalog that lists the others.
 pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
 /// What of it is not hidden; the rest is refused.
-const INFORMATION_TABLES: &str = "('columns', 'schemata', 'table_privileges', 'tables', 'views')";
+const INFORMATION_TABLES: &str = "('columns', 'schemata', 'tables', 'views')";
 
 /// The tables and columns that may be listed for one principal.
 #[derive(Clone, Debug)]
@@ -56,9 +56,8 @@ impl Visibility {
         if schema == INFORMATION_SCHEMA {
             return self.catalog_may_be_seen(catalog);
         }
-        let here =
-            |pattern: &TablePattern| pattern.catalog_matches(catalog) && pattern.schema.matches(schema);
-        (self.set.open.contains(catalog) || self.allow.iter().any(here))
+        let here = |pattern: &TablePattern| pattern.schema_matches(catalog, schema);
+        (self.set.open.contains(catalog) && schema != SYSTEM || self.allow.iter().any(here))
             && !self.deny.iter().any(|pattern| here(pattern) && pattern.table.is_any())
     }
 
@@ -66,21 +65,22 @@ impl Visibility {
     /// these functions give stands in parentheses.
     pub fn catalogs_predicate(&self, catalog: &str) -> String {
         self.build(
+            |name| format!("{catalog} = {}", quote_string(name)),
             |pattern| pattern.catalog_predicate(catalog),
             |pattern| {
                 (pattern.schema.is_any() && pattern.table.is_any())
                     .then(|| pattern.catalog_predicate(catalog))
             },
-            catalog,
         )
     }
 
     /// SQL that is true for the schemas to list.
     pub fn schemas_predicate(&self, catalog: &str, schema: &str) -> String {
         let both = |pattern: &TablePattern| {
-            join(vec![pattern.catalog_predicate(catalog), pattern.schema.predicate(schema)])
+            join(vec![pattern.catalog_predicate(catalog), pattern.schema_predicate(schema)])
         };
-        let listed = self.build(both, |pattern| pattern.table.is_any().then(|| both(pattern)), catalog);
+        let open = |name: &str| open_schema(name, catalog, schema);
+        let listed = self.build(open, both, |pattern| pattern.table.is_any().then(|| both(pattern)));
         format!(
             "(({schema} = '{INFORMATION_SCHEMA}' AND {}) OR ({schema} <> '{INFORMATION_SCHEMA}' AND {listed}))",
             self.catalogs_predicate(catalog)
@@ -90,7 +90,8 @@ impl Visibility {
     /// SQL that is true for the tables to list.
     pub fn tables_predicate(&self, catalog: &str, schema: &str, table: &str) -> String {
         let all = |pattern: &TablePattern| table_predicate(pattern, catalog, schema, table);
-        let listed = self.build(all, |pattern| Some(all(pattern)), catalog);
+        let open = |name: &str| open_schema(name, catalog, schema);
+        let listed = self.build(open, all, |pattern| Some(all(pattern)));
         format!(
             "(({schema} = '{INFORMATION_SCHEMA}' AND {table} IN {INFORMATION_TABLES} AND {}) OR ({schema} <> \
              '{INFORMATION_SCHEMA}' AND {listed}))",
@@ -121,13 +122,13 @@ impl Visibility {
     /// of `denied` that is none does not count.
     fn build(
         &self,
+        open: impl Fn(&str) -> String,
         allowed: impl Fn(&TablePattern) -> Option<String>,
         denied: impl Fn(&TablePattern) -> Option<Option<String>>,
-        catalog: &str,
     ) -> String {
         let mut ways: Vec<String> = Vec::new();
         for name in self.set.open.iter().filter(|name| *name != SYSTEM) {
-            ways.push(format!("{catalog} = {}", quote_string(name)));
+            ways.push(open(name));
         }
         for pattern in &self.allow {
             ways.push(allowed(pattern).unwrap_or_else(|| "true".to_owned()));
@@ -149,10 +150,15 @@ impl Visibility {
     }
 }
 
+/// What is listed of a catalog whose tables may be read where no policy says anything.
+fn open_schema(name: &str, catalog: &str, schema: &str) -> String {
+    format!("({catalog} = {} AND {schema} <> '{SYSTEM}')", quote_string(name))
+}
+
 fn table_predicate(pattern: &TablePattern, catalog: &str, schema: &str, table: &str) -> Option<String> {
     join(vec![
         pattern.catalog_predicate(catalog),
-        pattern.schema.predicate(schema),
+        pattern.schema_predicate(schema),
         pattern.table.predicate(table),
     ])
 }

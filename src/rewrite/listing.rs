@@ -1,7 +1,8 @@
 //! Trino's own listings: which catalogs, schemas, tables and columns there are.
 //!
 //! Each becomes a derived table that lists only what the principal may see. The LIMIT is a barrier: no
-//! predicate of the user is evaluated on a row that the filter hides.
+//! predicate of the user is evaluated on a row that the filter hides, apart from copies of some that cannot
+//! fail (`pushdown`).
 
 use super::RewriteError;
 use crate::catalog::TableName;
@@ -78,8 +79,26 @@ pub(super) fn is_listing(name: &TableName) -> bool {
 pub(super) enum Shown {
     /// The listing itself.
     Open,
-    /// A query that gives what the principal may see of it.
-    Filtered(String),
+    /// What the principal may see of it.
+    Filtered(Filtered),
+}
+
+/// A listing with a filter.
+pub(super) struct Filtered {
+    select: String,
+    filter: String,
+    /// The columns that a condition of the user's may be about without being evaluated on what is hidden to
+    /// any effect.
+    pub(super) columns: Vec<&'static str>,
+}
+
+impl Filtered {
+    /// The query that gives what may be seen, and of it what meets conditions that cannot fail; each of them
+    /// begins with ` AND `.
+    pub(super) fn query(&self, name: &TableName, conditions: &str) -> String {
+        let Self { select, filter, .. } = self;
+        format!("SELECT {select} FROM {} WHERE {filter}{conditions} LIMIT 9223372036854775807", name.quoted())
+    }
 }
 
 /// What stands in place of a listing, for a principal who sees that much.
@@ -89,28 +108,28 @@ pub(super) fn shown(name: &TableName, visibility: &Visibility) -> Result<Shown, 
         return Err(hidden());
     }
     let quoted = |column: &str| format!("\"{column}\"");
-    let (select, filter) = match listing(name).ok_or_else(hidden)? {
+    let (select, filter, columns) = match listing(name).ok_or_else(hidden)? {
         Listing::Open => return Ok(Shown::Open),
         Listing::Closed => return Err(hidden()),
-        Listing::Catalogs(catalog) => ("*".to_owned(), visibility.catalogs_predicate(&quoted(catalog))),
-        Listing::Schemas([catalog, schema]) => {
-            ("*".to_owned(), visibility.schemas_predicate(&quoted(catalog), &quoted(schema)))
+        Listing::Catalogs(catalog) => {
+            ("*".to_owned(), visibility.catalogs_predicate(&quoted(catalog)), vec![catalog])
         }
-        Listing::Tables([catalog, schema, table], blank) => {
+        Listing::Schemas(of @ [catalog, schema]) => {
+            ("*".to_owned(), visibility.schemas_predicate(&quoted(catalog), &quoted(schema)), of.to_vec())
+        }
+        Listing::Tables(of @ [catalog, schema, table], blank) => {
             let filter = visibility.tables_predicate(&quoted(catalog), &quoted(schema), &quoted(table));
             let select = match blank {
                 None => "*".to_owned(),
                 Some((others, column)) => format!("{others}, CAST(NULL AS varchar) AS \"{column}\""),
             };
-            (select, filter)
+            (select, filter, of.to_vec())
         }
-        Listing::Columns([catalog, schema, table, column]) => (
+        Listing::Columns(of @ [catalog, schema, table, column]) => (
             "*".to_owned(),
             visibility.columns_predicate(&quoted(catalog), &quoted(schema), &quoted(table), &quoted(column)),
+            of.to_vec(),
         ),
     };
-    Ok(Shown::Filtered(format!(
-        "SELECT {select} FROM {} WHERE {filter} LIMIT 9223372036854775807",
-        name.quoted()
-    )))
+    Ok(Shown::Filtered(Filtered { select, filter, columns }))
 }

@@ -8,6 +8,7 @@ mod derived;
 mod error;
 mod listing;
 mod names;
+mod pushdown;
 mod qualify;
 mod relation;
 mod session;

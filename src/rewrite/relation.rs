@@ -1,7 +1,7 @@
 //! The relations of a statement: full names, derived tables.
 
 use super::qualify::{Replaced, shorten};
-use super::{Context, RewriteError, derived, listing};
+use super::{Context, RewriteError, derived, listing, pushdown};
 use crate::catalog::TableName;
 use crate::policy::Scoped;
 use crate::sql::{Edits, Position, Relation, SqlError, Statement, fold_column, quote_identifier};
@@ -28,7 +28,13 @@ pub(super) fn replace(
                 listing::Shown::Filtered(_) if relation.version.is_some() || relation.sampled => {
                     return Err(RewriteError::Restricted { what: "a version or a sample", name });
                 }
-                listing::Shown::Filtered(query) => (Some(query), None),
+                listing::Shown::Filtered(listing) => {
+                    let conditions = match relation.position {
+                        Position::From => pushdown::conditions(statement, relation, &listing.columns),
+                        Position::TableBody | Position::TableArgument | Position::ShowTarget => String::new(),
+                    };
+                    (Some(listing.query(&name, &conditions)), None)
+                }
             },
         };
         // Before the text is put together: a short statement can name a wide table a hundred thousand times.

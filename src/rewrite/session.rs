@@ -26,7 +26,9 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
             let from = information_schema(&catalog, "schemata");
             listed("Schema", "schema_name", &from, &filter, statement, like.as_ref())
         }
-        Kind::ShowTables { schema, like } => show_tables(statement, schema.as_deref(), like.as_ref(), context)?,
+        Kind::ShowTables { schema, like } => {
+            show_tables(statement, schema.as_deref(), like.as_ref(), context)?
+        }
         Kind::ShowColumns { like } => show_columns(statement, like.as_ref(), context)?,
         Kind::ShowFunctions => {
             // With FROM it would list the functions of a schema that may not be the principal's to see.

@@ -526,6 +526,65 @@ fn t22_listings() {
     assert!(ROOT.shown("SELECT * FROM system.runtime.queries").starts_with("TABLE_NOT_FOUND"));
 }
 
+/// Conditions on a listing that go behind its barrier, and those that must not.
+#[test]
+fn t13_conditions_on_listings() {
+    let check = |sql: &str, expect: &str| {
+        let sent = ANN.shown(sql);
+        let (_, rest) = sent.split_once("'bronze')))))").unwrap_or_else(|| panic!("{sql}: {sent}"));
+        let copied = rest.split(" LIMIT 9223372036854775807").next().unwrap_or_default();
+        assert_eq!(copied, expect, "{sql}");
+    };
+    let from = "SELECT 1 FROM information_schema.tables";
+    check(&format!("{from} WHERE table_schema = 'gold'"), " AND \"table_schema\" = 'gold'");
+    check(
+        &format!(
+            "{from} t WHERE TABLE_SCHEMA = 'a' AND t.\"Table_Name\" LIKE 'x\\_%' ESCAPE '\\' ORDER BY 1"
+        ),
+        " AND \"table_schema\" = 'a' AND \"table_name\" LIKE 'x\\_%' ESCAPE '\\'",
+    );
+    check(
+        &format!("{from} AS t WHERE table_name IN ('a', 'b''c') LIMIT 1"),
+        " AND \"table_name\" IN ('a', 'b''c')",
+    );
+    check(&format!("SELECT * FROM ({from} WHERE table_name = 'a') x"), " AND \"table_name\" = 'a'");
+    check(
+        &format!("{from} WHERE 1 / length(table_name) = 1 AND table_schema = 'a'"),
+        " AND \"table_schema\" = 'a'",
+    );
+    check(
+        &format!("{from} WHERE table_schema = 'a' AND (table_name = 'b' OR true)"),
+        " AND \"table_schema\" = 'a'",
+    );
+    for rest in [
+        "WHERE table_schema = 'a' OR table_name = 'b'",
+        "WHERE table_schema = 'a' AND true OR table_name = 'b'",
+        "WHERE NOT table_schema = 'a'",
+        "WHERE table_schema = 'a' || 'b'",
+        "WHERE table_schema = 'a' IS NULL",
+        "WHERE table_schema <> 'a'",
+        "WHERE table_schema = ?",
+        "WHERE table_schema LIKE 'a' ESCAPE 'bb'",
+        "WHERE table_schema LIKE 'a\\' ESCAPE '\\'",
+        "WHERE CASE WHEN true AND table_schema = 'a' THEN true ELSE true END",
+        "WHERE 1 BETWEEN 0 AND table_schema = 'a'",
+        "WHERE other = 'a'",
+        "WHERE x.table_schema = 'a'",
+        "WHERE table_schema = 'a' AND limit = 'b' OR true",
+        "t CROSS JOIN open WHERE table_schema = 'a'",
+        ", open WHERE table_schema = 'a'",
+        "GROUP BY 1 HAVING table_schema = 'a'",
+        "t (a, b) WHERE table_schema = 'a'",
+    ] {
+        let sql = format!("{from} {rest}");
+        if Statement::parse(&sql, &Limits::default()).is_ok() {
+            check(&sql, "");
+        }
+    }
+    check("SELECT 1 FROM open, information_schema.tables WHERE table_schema = 'a'", "");
+    check("SELECT 1 FROM open LEFT JOIN information_schema.tables ON true WHERE table_schema = 'a'", "");
+}
+
 #[test]
 fn session_statements() {
     assert_golden!(
