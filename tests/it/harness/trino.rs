@@ -1,0 +1,56 @@
+//! The real Trino with the bank in it, one for all tests of a process.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, OnceLock};
+
+use super::process::{Guarded, free_ports, run_stack};
+use super::{Answer, Client, stack};
+
+/// A running Trino.
+pub(crate) struct Trino {
+    /// Plain HTTP, any user name, no password.
+    pub(crate) http: u16,
+    /// HTTPS, with the gateway's password.
+    pub(crate) https: u16,
+    /// The authority of its certificate.
+    pub(crate) ca: PathBuf,
+    _process: Mutex<Guarded>,
+    _folder: tempfile::TempDir,
+}
+
+/// The Trino of this process. It is started, and the bank loaded, by the first caller; the others wait.
+pub(crate) fn trino() -> &'static Trino {
+    static TRINO: OnceLock<Trino> = OnceLock::new();
+    TRINO.get_or_init(Trino::start)
+}
+
+impl Trino {
+    fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("northgate-trino-").tempdir().expect("a folder");
+        let [http, https] = free_ports();
+        let mut command = Command::new(stack());
+        command.arg("trino").arg(folder.path()).arg(http.to_string()).arg(https.to_string());
+        let process =
+            Guarded::spawn(&command, folder.path(), &folder.path().join("start.log")).expect("bash");
+        run_stack(&["wait", &http.to_string(), "240"]);
+        run_stack(&["bank", &http.to_string()]);
+        let ca = folder.path().join("certs/ca.pem");
+        Self { http, https, ca, _process: Mutex::new(process), _folder: folder }
+    }
+
+    /// Its address for a gateway that signs in with nothing.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// A client that goes to it directly.
+    pub(crate) fn client(&self) -> Client {
+        Client::plain(self.http)
+    }
+
+    /// Runs a statement on it directly as `admin`, past the gateway.
+    pub(crate) fn query(&self, sql: &str) -> Answer {
+        self.client().user("admin").query(sql)
+    }
+}
