@@ -16,7 +16,8 @@ const BOUND: Duration = Duration::from_secs(50);
 
 fn before(upstream: &str) -> Gateway {
     let mut settings = Settings::for_upstream(upstream);
-    settings.upstream_lines = "connect_timeout = \"2s\"\nresponse_timeout = \"3s\"\n".to_owned();
+    settings.upstream_lines =
+        "connect_timeout = \"2s\"\nfirst_byte_timeout = \"3s\"\npause_timeout = \"3s\"\n".to_owned();
     Gateway::start(settings)
 }
 

@@ -1,6 +1,7 @@
 //! Starting, checking, reloading and stopping the binary.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::harness::gateway::{binary, certificates};
 use crate::harness::process::{Guarded, free_ports, run, within};
-use crate::harness::{Client, Gateway, Settings, gateway};
+use crate::harness::{Client, Gateway, Settings, gateway, trino};
 
 /// What `northgate check` says of a configuration, and whether it likes it.
 fn check(config: &str) -> (bool, String) {
@@ -37,20 +38,20 @@ fn version_is_told() {
 fn check_names_file_line_and_key() {
     for (config, words) in [
         (
-            "[upstream]\nurl = \"http://127.0.0.1:8080\"\n\n[server]\nlisten_on = \"x\"\n",
+            "[trino]\nurl = \"http://127.0.0.1:8080\"\n\n[server]\nlisten_on = \"x\"\n",
             &["northgate.toml", "5", "listen_on"][..],
         ),
         (
-            "[upstream]\nurl = \"http://127.0.0.1:8080\"\nconnect_timeout = 5\n",
+            "[trino]\nurl = \"http://127.0.0.1:8080\"\nconnect_timeout = 5\n",
             &["northgate.toml", "3", "connect_timeout"],
         ),
         (
-            "[upstream]\nurl = \"http://127.0.0.1:8080\"\nconnect_timeout = \"5 parsecs\"\n",
+            "[trino]\nurl = \"http://127.0.0.1:8080\"\nconnect_timeout = \"5 parsecs\"\n",
             &["northgate.toml", "3", "connect_timeout"],
         ),
-        ("[upstream]\nurl = \"ftp://127.0.0.1\"\n", &["northgate.toml", "2", "url"]),
-        ("[upstream]\nurl = \n", &["northgate.toml", "2"]),
-        ("[upsteam]\nurl = \"http://127.0.0.1:8080\"\n", &["northgate.toml", "1", "upsteam"]),
+        ("[trino]\nurl = \"ftp://127.0.0.1\"\n", &["northgate.toml", "2", "url"]),
+        ("[trino]\nurl = \n", &["northgate.toml", "2"]),
+        ("[trnio]\nurl = \"http://127.0.0.1:8080\"\n", &["northgate.toml", "1", "trnio"]),
     ] {
         let (good, text) = check(config);
         assert!(!good, "{config}");
@@ -58,7 +59,7 @@ fn check_names_file_line_and_key() {
             assert!(text.contains(word), "{config:?} is told as: {text}");
         }
     }
-    let (good, text) = check("[upstream]\nurl = \"http://127.0.0.1:8080\"\n");
+    let (good, text) = check("[trino]\nurl = \"http://127.0.0.1:8080\"\n");
     assert!(good, "{text}");
     let output =
         binary().args(["check", "--config", "/no/such/file.toml"]).output().expect("the binary runs");
@@ -71,13 +72,13 @@ fn check_names_file_line_and_key() {
 fn the_trino_url_alone_is_enough() {
     let folder = tempfile::tempdir().expect("a folder");
     let [port, admin_port] = free_ports();
-    fs::write(folder.path().join("northgate.toml"), "[upstream]\nurl = \"http://127.0.0.1:1\"\n")
+    fs::write(folder.path().join("northgate.toml"), "[trino]\nurl = \"http://127.0.0.1:1\"\n")
         .expect("the folder is ours");
     let mut command = binary();
     command.args(["serve", "--config", "northgate.toml"]).current_dir(&folder);
     // The ports alone are moved, so that two runs of this test do not meet.
-    command.env("NORTHGATE_SERVER_LISTEN", format!("127.0.0.1:{port}"));
-    command.env("NORTHGATE_ADMIN_LISTEN", format!("127.0.0.1:{admin_port}"));
+    command.env("NORTHGATE__SERVER__LISTEN", format!("127.0.0.1:{port}"));
+    command.env("NORTHGATE__ADMIN__LISTEN", format!("127.0.0.1:{admin_port}"));
     let log = folder.path().join("log");
     let mut process = Guarded::spawn(&command, folder.path(), &log).expect("bash");
     let text = || fs::read_to_string(&log).unwrap_or_default();
@@ -179,8 +180,8 @@ fn a_certificate_is_renewed_without_a_restart() {
     copy(certificates(), "server-key.pem");
     let mut settings = Settings::for_upstream("http://127.0.0.1:1");
     settings.environment = vec![
-        ("NORTHGATE_SERVER_CERTIFICATE_FILE", folder.path().join("server.pem").display().to_string()),
-        ("NORTHGATE_SERVER_KEY_FILE", folder.path().join("server-key.pem").display().to_string()),
+        ("NORTHGATE__SERVER__CERTIFICATE", folder.path().join("server.pem").display().to_string()),
+        ("NORTHGATE__SERVER__KEY", folder.path().join("server-key.pem").display().to_string()),
     ];
     let gateway = Gateway::start(settings);
     let hello = |ca: &Path| {
@@ -198,6 +199,24 @@ fn a_certificate_is_renewed_without_a_restart() {
 }
 
 #[test]
+fn trino_is_signed_in_to_with_a_password_or_with_nothing() {
+    let mut settings = Settings::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("password");
+    fs::write(&file, "development-only\n").expect("the folder is ours");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("the folder is ours");
+    settings.upstream_lines = format!(
+        "authentication = \"password\"\nca_file = \"{}\"\npassword_file = \"{}\"\n",
+        trino().ca.display(),
+        file.display()
+    );
+    for settings in [settings, Settings::for_upstream(&trino().url())] {
+        let gateway = Gateway::start(settings);
+        assert_eq!(gateway.signed_in("eva").query("SELECT current_user").value(), "eva");
+    }
+}
+
+#[test]
 fn the_operator_has_metrics() {
     gateway().signed_in("eva").query("SELECT 1").rows();
     let metrics = gateway().admin().get("/metrics");
@@ -206,4 +225,6 @@ fn the_operator_has_metrics() {
     assert!(text.contains("northgate_") && text.contains("# TYPE"), "{text}");
     assert!(!text.contains("eva"), "users are no labels: {text}");
     assert_eq!(gateway().admin().get("/ready").status, 200);
+    let keys = gateway().admin().get("/jwks").text();
+    assert!(keys.contains("\"kid\"") && !keys.contains("\"d\""), "the public keys, and they alone: {keys}");
 }

@@ -32,7 +32,7 @@ const USERS: [User; 5] = [
 pub(crate) struct Settings {
     /// Trino's address.
     pub(crate) upstream: String,
-    /// The lines under `[upstream]` besides the address.
+    /// The lines under `[trino]` besides the address.
     pub(crate) upstream_lines: String,
     /// Policy documents: file name and text.
     pub(crate) policies: Vec<(&'static str, String)>,
@@ -63,9 +63,13 @@ impl Settings {
         }
     }
 
-    /// For the shared Trino.
+    /// For the shared Trino, with tokens over TLS.
     pub(crate) fn new() -> Self {
-        Self::for_upstream(&trino().url())
+        let mut settings = Self::for_upstream(&format!("https://localhost:{}", trino().https));
+        let (ca, key) = (trino().ca.display(), trino().key.display());
+        settings.upstream_lines =
+            format!("authentication = \"jwt\"\nca_file = \"{ca}\"\nkey_file = \"{key}\"\n");
+        settings
     }
 }
 
@@ -235,13 +239,13 @@ fn write_files(folder: &Path, port: u16, admin_port: u16, audit: &Path, settings
         r#"
 [server]
 listen = "127.0.0.1:{port}"
-certificate_file = "{certificate}"
-key_file = "{key}"
+certificate = "{certificate}"
+key = "{key}"
 
 [admin]
 listen = "127.0.0.1:{admin_port}"
 
-[upstream]
+[trino]
 url = "{upstream}"
 {upstream_lines}
 
@@ -249,7 +253,7 @@ url = "{upstream}"
 users_file = "users.toml"
 {identity}
 
-[policy]
+[policies]
 folder = "policies"
 
 [audit]

@@ -17,12 +17,19 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Runs `command` with its output in `log`. `folder` takes the file with its process id.
+    /// Runs `command` with its output in `log`. `folder`, which takes the file with its process id, is removed
+    /// when it has ended, so that nothing is left when the tests end without dropping this.
     pub(crate) fn spawn(command: &Command, folder: &Path, log: &Path) -> io::Result<Self> {
         let pid_file = folder.join("pid");
         let output = File::create(log)?;
         let mut guard = Command::new(repository().join("tests/stack/guard"));
-        guard.arg("--pid").arg(&pid_file).arg(command.get_program()).args(command.get_args());
+        guard
+            .arg("--pid")
+            .arg(&pid_file)
+            .arg("--remove")
+            .arg(folder)
+            .arg(command.get_program())
+            .args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => guard.env(name, value),
