@@ -22,7 +22,7 @@ pub use self::sections::{Links, Policies};
 use self::document::Variable;
 use self::sections::Section;
 use crate::secret::Secret;
-use crate::{admin, audit, identity, server, telemetry};
+use crate::{admin, admission, audit, catalog, identity, server, telemetry, upstream};
 
 macro_rules! sections {
     ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
@@ -42,6 +42,8 @@ macro_rules! sections {
 }
 
 sections! {
+    /// The cluster.
+    trino: upstream::Config,
     /// Logs.
     #[serde(default)]
     telemetry: telemetry::Config,
@@ -57,6 +59,12 @@ sections! {
     /// Who may see what.
     #[serde(default)]
     policies: Policies,
+    /// How long what Trino says of tables is believed.
+    #[serde(default)]
+    catalog: catalog::Config,
+    /// How many queries, and how often.
+    #[serde(default)]
+    admission: admission::Config,
     /// Where queries are recorded.
     #[serde(default)]
     audit: audit::Config,
