@@ -22,7 +22,7 @@ pub use self::sections::{Links, Policies};
 use self::document::Variable;
 use self::sections::Section;
 use crate::secret::Secret;
-use crate::{admin, admission, audit, catalog, identity, server, telemetry, upstream};
+use crate::{admin, admission, audit, catalog, identity, query, server, telemetry, upstream};
 
 macro_rules! sections {
     ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
@@ -42,8 +42,6 @@ macro_rules! sections {
 }
 
 sections! {
-    /// The cluster.
-    trino: upstream::Config,
     /// Logs.
     #[serde(default)]
     telemetry: telemetry::Config,
@@ -59,18 +57,23 @@ sections! {
     /// Who may see what.
     #[serde(default)]
     policies: Policies,
-    /// How long what Trino says of tables is believed.
-    #[serde(default)]
-    catalog: catalog::Config,
-    /// How many queries, and how often.
-    #[serde(default)]
-    admission: admission::Config,
     /// Where queries are recorded.
     #[serde(default)]
     audit: audit::Config,
     /// How links are sealed.
     #[serde(default)]
     links: Links,
+    /// The cluster.
+    trino: upstream::Config,
+    /// How much at once.
+    #[serde(default)]
+    admission: admission::Config,
+    /// What is remembered of relations.
+    #[serde(default)]
+    catalog: catalog::Config,
+    /// What statements may do.
+    #[serde(default)]
+    query: query::Config,
 }
 
 /// A secret that a variable may hold: its key, and where it goes.

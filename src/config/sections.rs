@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::secret::Secret;
-use crate::{admin, admission, audit, catalog, identity, server, telemetry, upstream};
+use crate::{admin, admission, audit, catalog, identity, query, server, telemetry, upstream};
 
 /// What this module has to know of a section.
 pub(super) trait Section {
@@ -24,17 +24,26 @@ pub(super) trait Section {
 
 impl Section for admin::Config {}
 
+impl Section for telemetry::Config {}
+
 impl Section for admission::Config {}
 
 impl Section for catalog::Config {}
 
-impl Section for upstream::Config {
-    fn paths(&mut self) -> Vec<&mut PathBuf> {
-        [&mut self.password_file, &mut self.key_file, &mut self.ca_file].into_iter().flatten().collect()
+impl Section for query::Config {
+    fn check(&self) -> Result<(), String> {
+        query::Config::check(self)
     }
 }
 
-impl Section for telemetry::Config {}
+impl Section for upstream::Config {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        [self.password_file.as_mut(), self.key_file.as_mut(), self.ca_file.as_mut()]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
 
 impl Section for audit::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
@@ -124,29 +133,6 @@ macro_rules! shown {
 }
 
 shown!(audit::Config: folder, file_size, timeout, in_flight, kept, record_size);
-shown!(
-    admission::Config: submits_per_second,
-    polls_per_second,
-    running,
-    running_per_principal,
-    queued,
-    queued_per_principal
-);
-shown!(catalog::Config: life, relations, queries);
-shown!(
-    upstream::Config: url,
-    name,
-    user,
-    authentication,
-    password_file,
-    key_file,
-    audience,
-    ca_file,
-    allow_plain_http,
-    connect_timeout,
-    first_byte_timeout,
-    pause_timeout
-);
 shown!(telemetry::Config: format, filter);
 
 impl Serialize for telemetry::Format {
@@ -154,16 +140,6 @@ impl Serialize for telemetry::Format {
         serializer.serialize_str(match self {
             Self::Text => "text",
             Self::Json => "json",
-        })
-    }
-}
-
-impl Serialize for upstream::Authentication {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(match self {
-            Self::None => "none",
-            Self::Password => "password",
-            Self::Jwt => "jwt",
         })
     }
 }
