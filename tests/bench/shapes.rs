@@ -32,7 +32,7 @@ impl Shape {
 }
 
 /// All shapes.
-pub(crate) const SHAPES: [Shape; 9] = [
+pub(crate) const SHAPES: [Shape; 10] = [
     Shape {
         name: "values in a list",
         head: "SELECT p.amount FROM lake.gold.payments p WHERE p.payment_id IN (0",
@@ -63,6 +63,12 @@ pub(crate) const SHAPES: [Shape; 9] = [
         part: |text, number| {
             drop(write!(text, " JOIN lake.gold.accounts a{number} ON a{number}.customer_id = c.customer_id"));
         },
+        tail: "",
+    },
+    Shape {
+        name: "tables",
+        head: "SELECT count(*) FROM lake.gold.customers",
+        part: |text, number| drop(write!(text, ", t{number}")),
         tail: "",
     },
     Shape {
