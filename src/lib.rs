@@ -69,16 +69,19 @@
 //! - No store of sessions: sessions, prepared statements and transactions live in the client, as Trino's
 //!   protocol has it, and are checked with each request.
 
+pub mod admin;
+pub mod admission;
 pub mod audit;
 pub mod catalog;
+pub mod config;
 pub mod error;
-pub mod catalog;
 pub mod identity;
 pub mod policy;
-pub mod sql;
+pub mod rewrite;
 pub mod secret;
 pub mod server;
 pub mod sql;
 pub mod telemetry;
 pub mod units;
+pub mod upstream;
 pub mod wire;

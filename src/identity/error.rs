@@ -185,6 +185,20 @@ pub enum SetupError {
     Hash(String),
 }
 
+impl Failure for SetupError {
+    fn kind(&self) -> &'static str {
+        "identity_setup"
+    }
+
+    fn code(&self) -> ErrorCode {
+        ErrorCode::GENERIC_INTERNAL_ERROR
+    }
+
+    fn client_message(&self) -> String {
+        "Northgate could not start".to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -46,6 +46,7 @@ use self::password::Checker;
 use self::token_cache::TokenCache;
 use self::users::Users;
 use crate::secret::Secret;
+use crate::telemetry::{AuthMethod, AuthOutcome, Metrics};
 use crate::wire::{Call, Credentials};
 
 /// How often the users file is looked at for a change.
@@ -86,6 +87,7 @@ pub struct Identity {
     tokens: TokenCache,
     rules: Rules,
     attempts: Attempts,
+    metrics: Arc<Metrics>,
     _watch: AbortOnDropHandle<()>,
 }
 
@@ -98,7 +100,7 @@ struct Snapshot {
 impl Identity {
     /// Reads the users file and starts to fetch the issuers' keys. Needs a tokio runtime; what it starts ends
     /// with it. An issuer that cannot be reached is no error here: its tokens are refused until it can.
-    pub fn new(config: Config) -> Result<Self, SetupError> {
+    pub fn new(config: Config, metrics: Arc<Metrics>) -> Result<Self, SetupError> {
         if config.password_cache.0 > MAX_REMEMBERED {
             return Err(SetupError::Value("password_cache: at most 1h".to_owned()));
         }
@@ -118,15 +120,26 @@ impl Identity {
             tokens: TokenCache::new()?,
             rules: Rules::new(config.impersonation)?,
             attempts: Attempts::new(&config.attempts),
+            metrics,
             _watch: watch,
         })
     }
 
     /// Finds out who the call is from, or refuses it.
     pub async fn authenticate(&self, call: Call) -> Result<Authenticated, Refused> {
+        let method = match call.credentials() {
+            Credentials::None => AuthMethod::None,
+            Credentials::Basic { .. } => AuthMethod::Password,
+            Credentials::Bearer(_) => AuthMethod::Jwt,
+        };
         let address = call.peer().address.ip();
-        let signed_in = self.prove(call.credentials(), address).await?;
-        let (principal, impersonator) = self.become_user(signed_in, call.session().user.as_deref())?;
+        let identified = match self.prove(call.credentials(), address).await {
+            Ok(signed_in) => self.become_user(signed_in, call.session().user.as_deref()),
+            Err(refused) => Err(refused),
+        };
+        let outcome = identified.as_ref().map_or_else(outcome, |_| AuthOutcome::Accepted);
+        self.metrics.authentication(method, outcome);
+        let (principal, impersonator) = identified?;
         Ok(Authenticated { principal, impersonator, call })
     }
 
@@ -215,6 +228,15 @@ impl Identity {
                 principal.with_groups(known.groups.iter().cloned()).with_attributes(known.attributes.clone());
         }
         Ok((Arc::new(principal), Some(signed_in.name().to_owned())))
+    }
+}
+
+fn outcome(refused: &Refused) -> AuthOutcome {
+    match refused {
+        Refused::MissingCredentials | Refused::BadCredentials(_) => AuthOutcome::Rejected,
+        Refused::Impersonation { .. } => AuthOutcome::Impersonation,
+        Refused::TooManyAttempts { .. } => AuthOutcome::Limited,
+        Refused::Unavailable(_) => AuthOutcome::Unavailable,
     }
 }
 

@@ -112,8 +112,12 @@ impl Fixture {
     }
 
     fn identity(&self) -> Identity {
-        Identity::new(self.config()).expect("set up")
+        new(self.config()).expect("set up")
     }
+}
+
+fn new(config: Config) -> Result<Identity, SetupError> {
+    Identity::new(config, Arc::new(Metrics::new()))
 }
 
 fn secret(text: &str) -> Secret<String> {
@@ -181,7 +185,7 @@ async fn guessing_is_stopped_and_the_owner_is_not() {
     fixture.add("ann", "right");
     let mut config = fixture.config();
     config.attempts.per_name = NonZeroU32::new(2).expect("not zero");
-    let identity = Identity::new(config).expect("set up");
+    let identity = new(config).expect("set up");
     assert!(identity.prove(&basic("ann", "right"), HERE).await.is_ok());
     let mut answers = Vec::new();
     for last in 1..=4_u8 {
@@ -218,7 +222,7 @@ async fn claims_that_are_refused_or_not() {
     let fixture = Fixture::new();
     let mut config = fixture.config();
     config.attempts.per_address = NonZeroU32::new(1000).expect("not zero");
-    let identity = Identity::new(config).expect("set up");
+    let identity = new(config).expect("set up");
     let now = jwt::now();
     let check = async |claims: Value, expect: Option<Refused>| {
         let answer = bearer(&identity, &fixture.signer.sign(&claims)).await;
@@ -268,7 +272,7 @@ async fn forgeries() {
     let fixture = Fixture::new();
     let mut config = fixture.config();
     config.attempts.per_address = NonZeroU32::new(1000).expect("not zero");
-    let identity = Identity::new(config).expect("set up");
+    let identity = new(config).expect("set up");
     let signer = &fixture.signer;
     let stranger = Signer::new("one");
     let good = signer.sign(&claims());
@@ -322,7 +326,7 @@ async fn bad_tokens_are_counted_by_address_and_expired_ones_are_not() {
     let fixture = Fixture::new();
     let mut config = fixture.config();
     config.attempts.per_address = NonZeroU32::new(2).expect("not zero");
-    let identity = Identity::new(config).expect("set up");
+    let identity = new(config).expect("set up");
     let expired = fixture.signer.sign(&with("exp", jwt::now() - 60));
     for _ in 0..5 {
         assert_eq!(bearer(&identity, &expired).await, Err(Refused::BadCredentials(Cause::Expired)));
@@ -366,7 +370,7 @@ async fn configurations_that_are_refused() {
     let check = |change: &dyn Fn(&mut Config), expect: &str| {
         let mut config = fixture.config();
         change(&mut config);
-        let error = Identity::new(config).err().map(|error| error.to_string()).unwrap_or_default();
+        let error = new(config).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains(expect), "{error:?} should say {expect:?}");
     };
     check(&|config| config.jwt.push(config.jwt[0].clone()), "is there twice");
@@ -412,7 +416,7 @@ async fn keys_come_over_http_and_rotate() {
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{keys}", keys.len());
         stream.write_all(answer.as_bytes()).await.expect("answered");
     });
-    let identity = Identity::new(config).expect("set up");
+    let identity = new(config).expect("set up");
     assert!(bearer(&identity, &fixture.signer.sign(&claims())).await.is_ok());
     server.await.expect("served");
 }
@@ -424,4 +428,33 @@ async fn without_keys_nothing_is_believed() {
     let identity = fixture.identity();
     let refused = bearer(&identity, &fixture.signer.sign(&claims())).await.expect_err("no keys");
     assert_eq!(refused.http_status(), http::StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_call_is_authenticated_whole() {
+    let fixture = Fixture::new();
+    fixture.add("superset", "pw");
+    let metrics = Arc::new(Metrics::new());
+    let identity = Identity::new(fixture.config(), Arc::clone(&metrics)).expect("set up");
+    let call = |authorization: &str, user: &str| {
+        let request = http::Request::post("/v1/statement")
+            .header("host", "gw:8443")
+            .header("authorization", authorization)
+            .header("x-trino-user", user);
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let peer = crate::wire::Peer { address: (HERE, 1).into(), tls: None };
+        Call::read(parts, "SELECT 1".into(), peer, &crate::wire::Limits::default()).expect("a call")
+    };
+    let good = "Basic c3VwZXJzZXQ6cHc=";
+    let authenticated = identity.authenticate(call(good, "ann")).await.expect("let in");
+    assert_eq!(authenticated.principal().name(), "ann");
+    assert_eq!(authenticated.impersonator(), Some("superset"));
+    assert_eq!(authenticated.call().body(), "SELECT 1");
+    assert!(matches!(identity.authenticate(call(good, "bob")).await, Err(Refused::Impersonation { .. })));
+    assert!(identity.authenticate(call("Basic c3VwZXJzZXQ6eA==", "ann")).await.is_err());
+    let counts = metrics.render();
+    for outcome in ["accepted", "rejected", "impersonation_denied"] {
+        let line = format!("northgate_authentications_total{{method=\"password\",outcome=\"{outcome}\"}} 1");
+        assert!(counts.contains(&line), "{line} is not in\n{counts}");
+    }
 }

@@ -85,7 +85,9 @@ fn fixed(ty: &Type) -> Result<String, String> {
         Type::Date => "DATE '9999-12-31'".to_owned(),
         Type::Time { zoned: false, .. } => "TIME '00:00:00'".to_owned(),
         Type::Time { zoned: true, .. } => "TIME '00:00:00+00:00'".to_owned(),
-        Type::Timestamp { precision, zoned: false } => format!("TIMESTAMP '{} 00:00:00'", timestamp(*precision)),
+        Type::Timestamp { precision, zoned: false } => {
+            format!("TIMESTAMP '{} 00:00:00'", timestamp(*precision))
+        }
         Type::Timestamp { precision, zoned: true } => {
             format!("TIMESTAMP '{} 00:00:00 UTC'", timestamp(*precision))
         }

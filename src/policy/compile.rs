@@ -10,7 +10,8 @@ use super::error::{LoadError, Source};
 use super::formula::Formula;
 use super::pattern::{ColumnPattern, Glob, SYSTEM, TablePattern};
 use super::who::Who;
-use crate::catalog::{TableName, fold_name};
+use crate::catalog::TableName;
+use crate::sql::fold_name;
 
 /// The most policies in a set, and masks in all: contradictions are looked for between all pairs.
 const MAX_POLICIES: usize = 5_000;
@@ -90,7 +91,8 @@ impl Columns {
     pub(super) fn required<'a>(&'a self, rule: &Rule, table: &TableName) -> Option<&'a str> {
         match self {
             Self::Named(glob) => {
-                let by_name = rule.tables.iter().any(|pattern| pattern.is_literal() && pattern.matches(table));
+                let by_name =
+                    rule.tables.iter().any(|pattern| pattern.is_literal() && pattern.matches(table));
                 glob.literal().filter(|_| by_name)
             }
             Self::Tagged(pattern) => {
@@ -203,15 +205,23 @@ pub(super) fn compile(documents: &[(String, Document)]) -> Result<Compiled, Vec<
         check_masks(&rules, &mut errors);
     }
     if errors.is_empty() {
-        let open =
-            open.into_iter().filter(|(_, fallback)| *fallback == Fallback::Allow).map(|(name, _)| name).collect();
+        let open = open
+            .into_iter()
+            .filter(|(_, fallback)| *fallback == Fallback::Allow)
+            .map(|(name, _)| name)
+            .collect();
         Ok(Compiled { rules, open })
     } else {
         Err(errors)
     }
 }
 
-fn rule(reader: &mut Reader<'_>, policy: &Policy, index: usize, tags: &BTreeMap<String, Vec<ColumnPattern>>) -> Rule {
+fn rule(
+    reader: &mut Reader<'_>,
+    policy: &Policy,
+    index: usize,
+    tags: &BTreeMap<String, Vec<ColumnPattern>>,
+) -> Rule {
     let key = |name: &str| format!("policies[{index}].{name}");
     if policy.name.value.trim().is_empty() {
         reader.fail(&policy.name, key("name"), "the name is empty");
@@ -239,8 +249,11 @@ fn rule(reader: &mut Reader<'_>, policy: &Policy, index: usize, tags: &BTreeMap<
             None
         }
     });
-    let mut hidden: Vec<Columns> =
-        reader.each(&policy.deny_columns, &key("deny_columns"), Glob::column).into_iter().map(Columns::Named).collect();
+    let mut hidden: Vec<Columns> = reader
+        .each(&policy.deny_columns, &key("deny_columns"), Glob::column)
+        .into_iter()
+        .map(Columns::Named)
+        .collect();
     hidden.extend(tagged(reader, &policy.deny_tags, &key("deny_tags"), tags));
     let masks = policy
         .column_masks
@@ -280,7 +293,10 @@ fn who(reader: &mut Reader<'_>, policy: &Policy, who: &WhoDocument, key: &str) -
         users: reader.each(&who.users, &format!("{key}.users"), Glob::user),
         groups: reader.each(&who.groups, &format!("{key}.groups"), group).into_iter().collect(),
         except_users: reader.each(&who.except_users, &format!("{key}.except_users"), Glob::user),
-        except_groups: reader.each(&who.except_groups, &format!("{key}.except_groups"), group).into_iter().collect(),
+        except_groups: reader
+            .each(&who.except_groups, &format!("{key}.except_groups"), group)
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -290,9 +306,8 @@ fn tagged(
     key: &str,
     tags: &BTreeMap<String, Vec<ColumnPattern>>,
 ) -> Vec<Columns> {
-    let found = reader.each(names, key, |name| {
-        tags.get(name).cloned().ok_or_else(|| format!("there is no tag '{name}'"))
-    });
+    let found = reader
+        .each(names, key, |name| tags.get(name).cloned().ok_or_else(|| format!("there is no tag '{name}'")));
     found.into_iter().flatten().map(Columns::Tagged).collect()
 }
 

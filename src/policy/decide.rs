@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::action;
-use super::compile::{Compiled, Columns, MaskRule, MaskWith, Rule};
+use super::compile::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::error::{Denial, Source};
 use super::formula::{Bound, bound_column, operand};
 use super::pattern::SYSTEM;
-use super::permit::{Revision, Permit, Salt, Scoped};
+use super::permit::{Permit, Revision, Salt, Scoped};
 use super::visibility::Visibility;
-use crate::catalog::{Column, Described, RelationKind, fold_column};
+use crate::catalog::{Column, Described, RelationKind};
 use crate::identity::Principal;
+use crate::sql::fold_column;
 
 pub(super) fn decide(
     set: &Arc<Compiled>,
@@ -91,7 +92,11 @@ impl Case<'_> {
     }
 
     fn broken(&self, rule: &Rule, why: &str) -> Denial {
-        Denial::PolicyBroken { table: self.described.name.clone(), by: rule.source.clone(), why: why.to_owned() }
+        Denial::PolicyBroken {
+            table: self.described.name.clone(),
+            by: rule.source.clone(),
+            why: why.to_owned(),
+        }
     }
 
     /// A column that a rule names in this very table must be there: where it was renamed, its rule would
@@ -119,7 +124,10 @@ impl Case<'_> {
             .iter()
             .map(|column| {
                 let folded = fold_column(&column.name);
-                !self.rules.iter().any(|rule| rule.hidden.iter().any(|columns| columns.matches(table, &folded)))
+                !self
+                    .rules
+                    .iter()
+                    .any(|rule| rule.hidden.iter().any(|columns| columns.matches(table, &folded)))
             })
             .collect())
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::catalog::{Column, Described, Type};
 use crate::identity::Principal;
 use crate::sql::{
-    CallForm, Edits, Expression, Limits, Special, SpecialKind, TokenKind, quote_identifier, quote_string,
+    Edits, Expression, Keyword, Limits, SpecialKind, TokenKind, fold_column, quote_identifier, quote_string,
 };
 
 /// Policy expressions are small; these limits are generous.
@@ -130,41 +130,60 @@ impl Formula {
             return Err("the expression has a control character".to_owned());
         }
         let expression = Expression::parse(text, &LIMITS).map_err(|error| error.to_string())?;
-        if expression.has_subquery() {
-            return Err("sub-queries are not supported in policies yet".to_owned());
-        }
-        let mut reads_clock = check_tokens(&expression)?;
+        let mut reads_clock = false;
         let mut functions = Vec::new();
         for call in expression.calls() {
             let [name] = call.name.as_slice() else {
                 return Err("functions are named by one part: they are always Trino's own".to_owned());
             };
-            let folded = name.folded();
+            let folded = fold_column(&name.value);
             if AGGREGATES.contains(&folded.as_str()) {
                 return Err(format!("{folded} looks at many rows; a policy sees one"));
             }
-            if call.extent.end > call.extent.start && has_window(&expression, &call.extent) {
+            if call.window || has_filter(&expression, &call.extent) {
                 return Err(format!("{folded} has a clause of aggregate or window functions"));
             }
-            match call.form {
-                CallForm::Table => return Err(format!("{folded} is a table function")),
-                // Part of the language; nothing can stand in front of them.
-                CallForm::Syntax | CallForm::Keyword => {}
-                CallForm::Function => {
-                    reads_clock |= CLOCK.contains(&folded.as_str());
-                    functions.push(function(text, &expression, &folded, call)?);
-                }
+            if call.table {
+                return Err(format!("{folded} is a table function"));
             }
+            reads_clock |= CLOCK.contains(&folded.as_str());
+            functions.push(function(text, &expression, &folded, call)?);
         }
         for special in expression.specials() {
-            reads_clock |= special_reads_clock(special)?;
-            if special.kind == SpecialKind::CurrentUser {
-                functions.push(Function { tokens: special.tokens.clone(), becomes: Becomes::User });
+            match special.kind {
+                SpecialKind::CurrentUser => {
+                    functions.push(Function { tokens: special.tokens.clone(), becomes: Becomes::User });
+                }
+                SpecialKind::TimeType => {
+                    // A date by itself has no zone.
+                    reads_clock |= !expression.slice(special.tokens.clone()).eq_ignore_ascii_case("date");
+                }
+                SpecialKind::CurrentDate
+                | SpecialKind::CurrentTime
+                | SpecialKind::CurrentTimestamp
+                | SpecialKind::LocalTime
+                | SpecialKind::LocalTimestamp => reads_clock = true,
+                SpecialKind::CurrentCatalog | SpecialKind::CurrentSchema | SpecialKind::CurrentPath => {
+                    return Err(
+                        "current_catalog, current_schema and current_path are in the user's hands".to_owned()
+                    );
+                }
+                SpecialKind::Concat => {
+                    return Err("the operator || is looked up as a function; write concat(a, b)".to_owned());
+                }
+                SpecialKind::AtTimeZone => {
+                    return Err("write at_timezone(x, zone) in place of AT TIME ZONE".to_owned());
+                }
+                SpecialKind::Parameter => return Err("a policy has no parameters".to_owned()),
+                SpecialKind::Subquery => {
+                    return Err("sub-queries are not supported in policies yet".to_owned());
+                }
             }
         }
         let formula = Self { text: text.to_owned(), expression, functions, reads_clock };
         // Printed once, so that a mistake shows when the set is loaded.
-        formula.print(|name| name.to_owned(), &|_| "NULL".to_owned())?;
+        Expression::parse(&formula.print(str::to_owned, &|_| "NULL".to_owned()), &LIMITS)
+            .map_err(|error| error.to_string())?;
         Ok(formula)
     }
 
@@ -175,15 +194,12 @@ impl Formula {
 
     /// Whether two expressions are printed alike.
     pub(super) fn same(&self, other: &Self) -> bool {
-        let print = |formula: &Self| formula.print(|name| name.to_lowercase(), &|function| format!("{function:?}"));
-        self.text == other.text || matches!((print(self), print(other)), (Ok(a), Ok(b)) if a == b)
+        let print =
+            |formula: &Self| formula.print(|name| name.to_lowercase(), &|function| format!("{function:?}"));
+        self.text == other.text || print(self) == print(other)
     }
 
-    fn print(
-        &self,
-        column: impl Fn(&str) -> String,
-        literal: &dyn Fn(&Becomes) -> String,
-    ) -> Result<String, String> {
+    fn print(&self, column: impl Fn(&str) -> String, literal: &dyn Fn(&Becomes) -> String) -> String {
         let mut edits = Edits::default();
         for reference in self.expression.columns() {
             if let Some((ident, token)) = reference.parts.first() {
@@ -197,7 +213,7 @@ impl Formula {
             };
             edits.replace(function.tokens.clone(), text);
         }
-        self.expression.print(&edits).map(|printed| printed.text).map_err(|error| error.to_string())
+        self.expression.print(&edits).text
     }
 
     /// Binds the expression to the columns of a table as it is now, and to a principal.
@@ -206,9 +222,9 @@ impl Formula {
         let mut temporal = self.reads_clock;
         for reference in self.expression.columns() {
             let Some((ident, _)) = reference.parts.first() else { continue };
-            let column = table.column(&ident.value).ok_or_else(|| {
-                format!("there is no column {}", quote_identifier(&ident.value))
-            })?;
+            let column = table
+                .column(&ident.value)
+                .ok_or_else(|| format!("there is no column {}", quote_identifier(&ident.value)))?;
             temporal |= reads_zone(&column.ty);
             columns.insert(column.name.clone());
         }
@@ -223,7 +239,7 @@ impl Formula {
                     .get(name)
                     .map_or_else(|| "CAST(NULL AS varchar)".to_owned(), |value| quote_string(value)),
             },
-        )?;
+        );
         Bound::new(&text, columns, temporal)
     }
 }
@@ -242,53 +258,14 @@ fn reads_zone(ty: &Type) -> bool {
     *ty != Type::Date && ty.is_temporal()
 }
 
-/// What tokens an expression must not have; and whether one of them is the name of a type with a time.
-fn check_tokens(expression: &Expression) -> Result<bool, String> {
-    let tokens = expression.tokens();
-    let mut temporal = false;
-    for (i, token) in tokens.iter().enumerate() {
-        let next = tokens.get(i + 1).map(|next| next.kind);
-        match token.kind {
-            TokenKind::Concat => {
-                return Err("the operator || is looked up as a function; write concat(a, b)".to_owned());
-            }
-            TokenKind::Question => return Err("a policy has no parameters".to_owned()),
-            TokenKind::AT if matches!(next, Some(TokenKind::TIME | TokenKind::LOCAL)) => {
-                return Err("write at_timezone(x, zone) in place of AT TIME ZONE".to_owned());
-            }
-            TokenKind::TIME | TokenKind::TIMESTAMP => temporal = true,
-            _ => {}
-        }
-    }
-    Ok(temporal)
+/// Whether FILTER follows the arguments, or stands in them.
+fn has_filter(expression: &Expression, extent: &std::ops::Range<u32>) -> bool {
+    expression.tokens()[extent.start as usize..extent.end as usize]
+        .windows(2)
+        .any(|pair| pair[0].kind == CLOSE && pair[1].kind == TokenKind::Keyword(Keyword::Filter))
 }
 
-/// Whether `FILTER`, `OVER`, `WITHIN` or the like follows the arguments, or stands in them.
-fn has_window(expression: &Expression, extent: &std::ops::Range<u32>) -> bool {
-    let range = extent.start as usize..(extent.end as usize).min(expression.tokens().len());
-    let tokens = &expression.tokens()[range];
-    tokens.windows(2).any(|pair| {
-        matches!(pair[0].kind, TokenKind::RightParen | TokenKind::NULLS)
-            && matches!(
-                pair[1].kind,
-                TokenKind::FILTER | TokenKind::OVER | TokenKind::WITHIN | TokenKind::IGNORE | TokenKind::RESPECT
-            )
-    })
-}
-
-fn special_reads_clock(special: &Special) -> Result<bool, String> {
-    match special.kind {
-        SpecialKind::CurrentUser => Ok(false),
-        SpecialKind::CurrentDate
-        | SpecialKind::CurrentTime
-        | SpecialKind::CurrentTimestamp
-        | SpecialKind::LocalTime
-        | SpecialKind::LocalTimestamp => Ok(true),
-        SpecialKind::CurrentCatalog | SpecialKind::CurrentSchema | SpecialKind::CurrentPath => {
-            Err("current_catalog, current_schema and current_path are in the user's hands".to_owned())
-        }
-    }
-}
+const CLOSE: TokenKind = TokenKind::Symbol(crate::sql::Symbol::Close);
 
 fn function(
     text: &str,

@@ -60,7 +60,12 @@ impl Set {
     /// All that is wrong with any of them, each with file, line and key.
     pub fn load(folder: &Path) -> Result<Self, LoadErrors> {
         let fail = |path: &Path, message: String| {
-            LoadErrors(vec![LoadError { file: path.display().to_string(), line: None, key: String::new(), message }])
+            LoadErrors(vec![LoadError {
+                file: path.display().to_string(),
+                line: None,
+                key: String::new(),
+                message,
+            }])
         };
         let mut paths = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(|error| fail(folder, error.to_string()))? {

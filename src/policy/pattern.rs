@@ -1,6 +1,7 @@
 //! Patterns of names: `lake.*.customers`, with `*` for any characters within one part.
 
-use crate::catalog::{TableName, fold_column, fold_name};
+use crate::catalog::TableName;
+use crate::sql::{fold_column, fold_name};
 
 /// The longest pattern, in characters, and the most `*` in one: matching stays cheap whatever is written.
 const MAX_LENGTH: usize = 256;
@@ -27,7 +28,8 @@ impl Glob {
         if text.chars().any(char::is_control) {
             return Err("a part of the pattern has a control character".to_owned());
         }
-        let folded = fold(text).ok_or_else(|| format!("'{text}' has a character that cannot be folded surely"))?;
+        let folded =
+            fold(text).ok_or_else(|| format!("'{text}' has a character that cannot be folded surely"))?;
         let pieces: Vec<String> =
             if literal { vec![folded] } else { folded.split('*').map(str::to_owned).collect() };
         if pieces.len() > MAX_STARS + 1 {
@@ -170,7 +172,9 @@ impl TablePattern {
 
     /// Whether the table matches. A pattern does not stand for the catalog `system` unless it names it.
     pub(super) fn matches(&self, name: &TableName) -> bool {
-        self.catalog_matches(&name.catalog) && self.schema.matches(&name.schema) && self.table.matches(&name.table)
+        self.catalog_matches(&name.catalog)
+            && self.schema.matches(&name.schema)
+            && self.table.matches(&name.table)
     }
 
     /// Whether the catalog matches, with the exception for `system`.
@@ -318,7 +322,10 @@ mod tests {
     #[test]
     fn overlap_agrees_with_a_search() {
         let names: Vec<String> = (0..=4)
-            .flat_map(|n| (0..2_u32.pow(n)).map(move |bits| (0..n).map(|i| if bits >> i & 1 == 1 { 'a' } else { 'b' }).collect()))
+            .flat_map(|n| {
+                (0..2_u32.pow(n))
+                    .map(move |bits| (0..n).map(|i| if bits >> i & 1 == 1 { 'a' } else { 'b' }).collect())
+            })
             .collect();
         let patterns = ["a*", "*a", "*b*", "a*b", "b*a", "*", "ab*", "*ab", "a*a", "ba*b"];
         for a in patterns {
@@ -333,7 +340,11 @@ mod tests {
     fn tables_match() {
         let check = |pattern: &str, name: [&str; 3], expect: bool| {
             let name = TableName::new(name[0], name[1], name[2]).expect("a name");
-            assert_eq!(TablePattern::read(pattern).expect("a pattern").matches(&name), expect, "{pattern} {name}");
+            assert_eq!(
+                TablePattern::read(pattern).expect("a pattern").matches(&name),
+                expect,
+                "{pattern} {name}"
+            );
         };
         check("lake.gold.customers", ["LAKE", "gold", "Customers"], true);
         check("la\u{212a}e.gold.customers", ["lake", "gold", "customers"], true);
@@ -348,7 +359,17 @@ mod tests {
 
     #[test]
     fn bad_patterns_are_refused() {
-        for text in ["", "a.b", "a.b.c.d", "a..c", "a.b.\"c", "a.b.c d", "a.b.c$files", "a.b\"c\".d", "a.b.*a*a*a*a*a*a*a*a*"] {
+        for text in [
+            "",
+            "a.b",
+            "a.b.c.d",
+            "a..c",
+            "a.b.\"c",
+            "a.b.c d",
+            "a.b.c$files",
+            "a.b\"c\".d",
+            "a.b.*a*a*a*a*a*a*a*a*",
+        ] {
             assert!(TablePattern::read(text).is_err(), "{text}");
         }
     }

@@ -80,9 +80,9 @@ impl Permit {
     /// Whether an expression of a policy depends on the clock or on the session's time zone, so that the query
     /// must run in UTC whatever zone the user asks for.
     pub fn pins_time_zone(&self) -> bool {
-        self.tables.values().any(|scoped| {
-            scoped.filters.iter().chain(scoped.masks.values()).any(Bound::is_temporal)
-        })
+        self.tables
+            .values()
+            .any(|scoped| scoped.filters.iter().chain(scoped.masks.values()).any(Bound::is_temporal))
     }
 
     /// The policies that had a say, for the audit.
@@ -113,7 +113,12 @@ impl Scoped {
 
     /// The columns that exist for the principal, in table order.
     pub fn columns(&self) -> impl Iterator<Item = &Column> {
-        self.described.columns.iter().zip(&self.visible).filter(|(_, visible)| **visible).map(|(column, _)| column)
+        self.described
+            .columns
+            .iter()
+            .zip(&self.visible)
+            .filter(|(_, visible)| **visible)
+            .map(|(column, _)| column)
     }
 
     /// The conditions that a row must meet, all of them, before it is seen.

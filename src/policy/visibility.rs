@@ -34,7 +34,9 @@ impl Visibility {
             for table in &rule.tables {
                 seen.hidden.extend(rule.hidden.iter().map(|columns| match columns {
                     Columns::Named(glob) => (table.clone(), None, glob.clone()),
-                    Columns::Tagged(pattern) => (table.clone(), Some(pattern.table.clone()), pattern.column.clone()),
+                    Columns::Tagged(pattern) => {
+                        (table.clone(), Some(pattern.table.clone()), pattern.column.clone())
+                    }
                 }));
             }
         }
@@ -54,7 +56,8 @@ impl Visibility {
         if schema == INFORMATION_SCHEMA {
             return self.catalog_may_be_seen(catalog);
         }
-        let here = |pattern: &TablePattern| pattern.catalog_matches(catalog) && pattern.schema.matches(schema);
+        let here =
+            |pattern: &TablePattern| pattern.catalog_matches(catalog) && pattern.schema.matches(schema);
         (self.set.open.contains(catalog) || self.allow.iter().any(here))
             && !self.deny.iter().any(|pattern| here(pattern) && pattern.table.is_any())
     }
@@ -64,7 +67,8 @@ impl Visibility {
         self.build(
             |pattern| pattern.catalog_predicate(catalog),
             |pattern| {
-                (pattern.schema.is_any() && pattern.table.is_any()).then(|| pattern.catalog_predicate(catalog))
+                (pattern.schema.is_any() && pattern.table.is_any())
+                    .then(|| pattern.catalog_predicate(catalog))
             },
             catalog,
         )

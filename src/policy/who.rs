@@ -38,7 +38,10 @@ impl Who {
                 a.overlaps(b)
                     && ![a, b].iter().any(|glob| {
                         glob.literal().is_some_and(|name| {
-                            self.except_users.iter().chain(&other.except_users).any(|except| except.matches(name))
+                            self.except_users
+                                .iter()
+                                .chain(&other.except_users)
+                                .any(|except| except.matches(name))
                         })
                     })
             })
@@ -54,7 +57,9 @@ impl Who {
         other.groups.iter().all(|group| self.except_groups.contains(group))
             && other.users.iter().all(|user| {
                 self.except_users.iter().any(|except| {
-                    except.is_any() || except == user || user.literal().is_some_and(|name| except.matches(name))
+                    except.is_any()
+                        || except == user
+                        || user.literal().is_some_and(|name| except.matches(name))
                 })
             })
     }

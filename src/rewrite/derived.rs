@@ -42,7 +42,8 @@ pub(super) fn query(scoped: &Scoped, version: &str) -> String {
         let name = quote_identifier(&column.name);
         let _ = write!(sql, "{inner}.{name} AS {name}, ");
     }
-    let _ = write!(sql, "system.builtin.random() < 2 AS {guard} FROM {table}{space}{version} AS {inner} WHERE ");
+    let _ =
+        write!(sql, "system.builtin.random() < 2 AS {guard} FROM {table}{space}{version} AS {inner} WHERE ");
     for (number, filter) in scoped.filters().iter().enumerate() {
         let and = if number == 0 { "" } else { " AND " };
         let _ = write!(sql, "{and}({})", filter.render(INNER));

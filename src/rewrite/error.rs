@@ -93,7 +93,9 @@ impl Failure for RewriteError {
             Self::NotFound(name) => format!("Table '{name}' does not exist"),
             Self::CatalogNotFound(name) => format!("Catalog '{name}' not found"),
             Self::SchemaNotFound(name) => format!("Schema '{name}' does not exist"),
-            Self::Kind(kind) => format!("Access Denied: {kind} statements are not allowed through this gateway"),
+            Self::Kind(kind) => {
+                format!("Access Denied: {kind} statements are not allowed through this gateway")
+            }
             Self::NotAllowed(what) => format!("Access Denied: {what}"),
             Self::Restricted { what, name } => format!(
                 "Access Denied: {what} is not possible on '{name}', because a row filter or a column mask \

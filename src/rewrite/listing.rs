@@ -3,9 +3,9 @@
 //! Each becomes a derived table that lists only what the principal may see. The LIMIT is a barrier: no
 //! predicate of the user is evaluated on a row that the filter hides.
 
+use super::RewriteError;
 use crate::catalog::TableName;
 use crate::policy::Visibility;
-use super::RewriteError;
 
 /// What the rows of a listing are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,10 @@ fn listing(name: &TableName) -> Option<Listing> {
         | (
             "system",
             "metadata",
-            "schema_properties" | "table_properties" | "column_properties" | "analyze_properties"
+            "schema_properties"
+            | "table_properties"
+            | "column_properties"
+            | "analyze_properties"
             | "materialized_view_properties",
         ) => Listing::Open,
         ("system", "metadata", "catalogs") => Listing::Catalogs("catalog_name"),

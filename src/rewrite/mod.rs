@@ -87,7 +87,9 @@ pub struct Context<'a> {
 pub fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, RewriteError> {
     let scoped = match statement.kind() {
         Kind::Query => query(statement, context)?,
-        Kind::Explain { validate, prefix, inner, .. } => explain(statement, prefix.clone(), inner, *validate, context)?,
+        Kind::Explain { validate, prefix, inner, .. } => {
+            explain(statement, prefix.clone(), inner, *validate, context)?
+        }
         Kind::ShowStats | Kind::ShowCreateTable => unrestricted(statement, context)?,
         Kind::ShowCatalogs { .. }
         | Kind::ShowSchemas { .. }
@@ -268,15 +270,21 @@ fn verify(text: &str, context: &Context<'_>) -> Result<(), RewriteError> {
         depth: context.limits.depth.saturating_add(16),
     };
     let statement = Statement::parse(text, &limits).map_err(|error| match error {
-        crate::sql::SqlError::TooDeep { .. } | crate::sql::SqlError::TooLong { .. } => RewriteError::TooLarge(error),
+        crate::sql::SqlError::TooDeep { .. } | crate::sql::SqlError::TooLong { .. } => {
+            RewriteError::TooLarge(error)
+        }
         other => RewriteError::Unsound(other.to_string()),
     })?;
     for relation in names::subject(&statement).relations() {
         let [catalog, schema, table] = &relation.name[..] else {
-            return Err(RewriteError::Unsound(format!("'{}' is not a full name", names::shown(&relation.name))));
+            return Err(RewriteError::Unsound(format!(
+                "'{}' is not a full name",
+                names::shown(&relation.name)
+            )));
         };
         let name = TableName::new(&catalog.value, &schema.value, &table.value);
-        let known = name.is_some_and(|name| context.permit.scoped(&name).is_some() || listing::is_listing(&name));
+        let known =
+            name.is_some_and(|name| context.permit.scoped(&name).is_some() || listing::is_listing(&name));
         if !known {
             return Err(RewriteError::Unsound(format!(
                 "'{}' is not in the permit",

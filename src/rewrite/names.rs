@@ -1,7 +1,7 @@
 //! Names of relations to three parts, as Trino completes them.
 
-use crate::catalog::TableName;
 use super::RewriteError;
+use crate::catalog::TableName;
 use crate::sql::{Ident, Kind, Relation, Statement, fold_name};
 
 /// The session's catalog and schema: what a name of fewer than three parts is completed with.

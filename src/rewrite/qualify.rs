@@ -47,7 +47,8 @@ fn qualifiers(
     let mut scope = Some(reference.scope);
     while let Some(id) = scope {
         for count in (2..=most.min(3)).rev() {
-            let here: Vec<&Replaced> = replaced.iter().filter(|relation| relation.scope == Some(id)).collect();
+            let here: Vec<&Replaced> =
+                replaced.iter().filter(|relation| relation.scope == Some(id)).collect();
             if here.iter().any(|relation| is_named(relation, &parts, count, reference.star)) {
                 let last = fold_name(&parts[count - 1].value);
                 let homonyms = here

@@ -44,11 +44,7 @@ pub(super) fn replace(
     Ok(!replaced.is_empty())
 }
 
-fn restricted(
-    statement: &Statement,
-    relation: &Relation,
-    scoped: &Scoped,
-) -> Result<String, RewriteError> {
+fn restricted(statement: &Statement, relation: &Relation, scoped: &Scoped) -> Result<String, RewriteError> {
     let name = || scoped.described().name.clone();
     if relation.sampled {
         return Err(RewriteError::Restricted { what: "TABLESAMPLE", name: name() });

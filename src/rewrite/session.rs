@@ -11,12 +11,18 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
     let text = match statement.kind() {
         Kind::ShowCatalogs { like } => {
             let filter = context.permit.visibility().catalogs_predicate("\"catalog_name\"");
-            listed("Catalog", "catalog_name", "\"system\".\"metadata\".\"catalogs\"", &filter, statement, like)
+            listed(
+                "Catalog",
+                "catalog_name",
+                "\"system\".\"metadata\".\"catalogs\"",
+                &filter,
+                statement,
+                like,
+            )
         }
         Kind::ShowSchemas { catalog, like } => {
             let catalog = catalog_of(catalog.as_ref(), context)?;
-            let filter =
-                context.permit.visibility().schemas_predicate("\"catalog_name\"", "\"schema_name\"");
+            let filter = context.permit.visibility().schemas_predicate("\"catalog_name\"", "\"schema_name\"");
             let from = information_schema(&catalog, "schemata");
             listed("Schema", "schema_name", &from, &filter, statement, like)
         }
@@ -39,7 +45,9 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
             check_property(name, context)?;
             let subquery = statement.specials().iter().any(|special| special.kind == SpecialKind::Subquery);
             if subquery || !statement.relations().is_empty() {
-                return Err(RewriteError::NotAllowed("the value of a session property cannot hold queries".to_owned()));
+                return Err(RewriteError::NotAllowed(
+                    "the value of a session property cannot hold queries".to_owned(),
+                ));
             }
             super::check_functions(statement)?;
             statement.print(&Edits::default()).text

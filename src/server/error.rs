@@ -39,6 +39,20 @@ pub enum ServerError {
     Tls(#[from] rustls::Error),
 }
 
+impl Failure for ServerError {
+    fn kind(&self) -> &'static str {
+        "server"
+    }
+
+    fn code(&self) -> ErrorCode {
+        ErrorCode::GENERIC_INTERNAL_ERROR
+    }
+
+    fn client_message(&self) -> String {
+        "Northgate could not start".to_owned()
+    }
+}
+
 /// Why a request was not read to its end, so that no handler saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unread {

@@ -21,12 +21,14 @@ pub(super) struct HeadTimer<IO> {
     limit: Duration,
     timer: Pin<Box<Sleep>>,
     running: bool,
+    /// The requests there were when the timer began: one more, and the head that it is for was read.
+    requests: u64,
 }
 
 impl<IO> HeadTimer<IO> {
     /// The timer runs from now on: a connection is opened to send something.
     pub(super) fn new(io: IO, progress: Arc<Progress>, limit: Duration) -> Self {
-        Self { io, progress, limit, timer: Box::pin(tokio::time::sleep(limit)), running: true }
+        Self { io, progress, limit, timer: Box::pin(tokio::time::sleep(limit)), running: true, requests: 0 }
     }
 }
 
@@ -37,8 +39,12 @@ impl<IO: AsyncRead + Unpin> AsyncRead for HeadTimer<IO> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.progress.is_busy() {
+        let requests = this.progress.requests();
+        if requests != this.requests {
+            this.requests = requests;
             this.running = false;
+        }
+        if this.progress.is_busy() {
             return Pin::new(&mut this.io).poll_read(context, buffer);
         }
         let before = buffer.filled().len();

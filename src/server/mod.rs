@@ -37,6 +37,7 @@ pub use self::tls::Certificates;
 use self::body::Memory;
 use self::config::size;
 use self::connection::{Protocol, Shared};
+use crate::telemetry::{Metrics, Tls};
 use crate::wire::{Peer, TlsVersion};
 
 /// How long connections have to end after the last request, before they are cut.
@@ -93,7 +94,12 @@ impl Server {
     /// Serves until `stop` is ready, then ends gracefully: [`Handler::drain`] for at most `drain_timeout`, with
     /// the port still open; then the port closes, and connections end after the request that they are serving.
     /// What is left a few seconds later is cut.
-    pub async fn serve<H: Handler>(self, handler: Arc<H>, stop: impl Future<Output = ()>) {
+    pub async fn serve<H: Handler>(
+        self,
+        handler: Arc<H>,
+        metrics: Arc<Metrics>,
+        stop: impl Future<Output = ()>,
+    ) {
         let Self { listener, tls, config } = self;
         let _watch = tls
             .as_ref()
@@ -105,6 +111,7 @@ impl Server {
             room: Arc::new(Semaphore::new(config.max_connections as usize)),
             connections: connections.clone(),
             cut: cut.clone(),
+            metrics,
             shared: Arc::new(Shared {
                 memory: Memory::new(
                     size(config.max_statement_memory),
@@ -146,6 +153,7 @@ struct Acceptor<H> {
     connections: TaskTracker,
     /// Cancelled to drop all connections.
     cut: CancellationToken,
+    metrics: Arc<Metrics>,
     shared: Arc<Shared<H>>,
 }
 
@@ -173,32 +181,36 @@ impl<H: Handler> Acceptor<H> {
         address: SocketAddr,
         room: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let (tls, shared) = (self.tls.clone(), Arc::clone(&self.shared));
+        let (tls, shared, metrics) = (self.tls.clone(), Arc::clone(&self.shared), Arc::clone(&self.metrics));
         async move {
             let _room = room;
             // Answers are written whole: waiting to fill a packet only adds time.
             let _ = stream.set_nodelay(true);
             let Some(tls) = tls else {
                 let peer = Peer { address, tls: None };
+                let _open = metrics.connection(Tls::None);
                 return connection::serve(stream, Protocol::Http1, peer, shared).await;
             };
             let handshake = tokio::time::timeout(shared.config.handshake_timeout.0, tls.accept(stream)).await;
             let stream = match handshake {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => {
+                    metrics.connection_failed();
                     tracing::debug!(peer = %address, %error, "a TLS handshake failed");
                     return;
                 }
                 Err(_) => {
+                    metrics.connection_failed();
                     tracing::debug!(peer = %address, "a TLS handshake took too long");
                     return;
                 }
             };
             let (_, session) = stream.get_ref();
-            let version = match session.protocol_version() {
-                Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
-                _ => TlsVersion::V1_2,
+            let (version, label) = match session.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_3) => (TlsVersion::V1_3, Tls::V1_3),
+                _ => (TlsVersion::V1_2, Tls::V1_2),
             };
+            let _open = metrics.connection(label);
             let protocol =
                 if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
             let peer = Peer { address, tls: Some(version) };

@@ -17,6 +17,8 @@ use super::error::BodyError;
 pub(super) struct Progress {
     began: Instant,
     in_flight: AtomicUsize,
+    /// The number of requests whose head was read.
+    requests: AtomicU64,
     /// When the last request ended, in milliseconds since the connection began.
     idle_since: AtomicU64,
     /// For each answer in flight, when the client got something to take; 0 while it is we who are waited for.
@@ -28,6 +30,7 @@ impl Progress {
         Arc::new(Self {
             began: Instant::now(),
             in_flight: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
             offered: Mutex::new(Vec::new()),
         })
@@ -40,12 +43,18 @@ impl Progress {
     /// A request begins. It ends when the guard is dropped, which the body of its answer holds.
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
 
     /// Whether a request is being served.
     pub(super) fn is_busy(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
+    /// The number of requests whose head was read.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// How long there has been no request; zero while there is one.

@@ -61,6 +61,11 @@ impl Expression {
         print::print(&self.text, &self.tokens, 0..super::count(&self.tokens), edits)
     }
 
+    /// Its tokens.
+    pub fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
     /// How many tokens it has.
     pub fn token_count(&self) -> u32 {
         super::count(&self.tokens)

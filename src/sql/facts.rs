@@ -66,6 +66,10 @@ pub struct Call {
     pub name: Vec<Ident>,
     /// The tokens of the name.
     pub tokens: Range<u32>,
+    /// The tokens of the whole call: name, arguments, FILTER and OVER.
+    pub extent: Range<u32>,
+    /// Whether it has an OVER clause.
+    pub window: bool,
     /// Whether it is a table function.
     pub table: bool,
 }

@@ -258,8 +258,17 @@ impl<'a> Parser<'a> {
         self.facts.references.push(Reference { parts, star, scope });
     }
 
-    fn note_call(&mut self, name: Vec<Ident>, tokens: Range<u32>, table: bool) {
-        self.facts.calls.push(Call { name, tokens, table });
+    /// Notes a call whose arguments are still to come; [`Self::end_call`] is told its number.
+    fn note_call(&mut self, name: Vec<Ident>, tokens: Range<u32>, table: bool) -> usize {
+        self.facts.calls.push(Call { name, extent: tokens.clone(), tokens, window: false, table });
+        self.facts.calls.len() - 1
+    }
+
+    fn end_call(&mut self, number: usize, window: bool) {
+        let end = index(self.at);
+        let call = &mut self.facts.calls[number];
+        call.extent.end = end;
+        call.window = window;
     }
 
     // Failing.

@@ -331,9 +331,9 @@ impl Parser<'_> {
                 parser.value_expression()?;
                 return parser.close();
             }
-            parser.note_function(start);
+            let call = parser.note_function(start);
             parser.expression_behind_value()?;
-            parser.arguments_behind_first()
+            parser.arguments_behind_first(call)
         })
     }
 
@@ -353,24 +353,24 @@ impl Parser<'_> {
                 }
                 return parser.close();
             }
-            parser.note_function(start);
+            let call = parser.note_function(start);
             parser.expression_behind_value()?;
-            parser.arguments_behind_first()
+            parser.arguments_behind_first(call)
         })
     }
 
     /// Notes a function whose name is the one token at `start`.
-    fn note_function(&mut self, start: usize) {
+    fn note_function(&mut self, start: usize) -> usize {
         let name = vec![self.ident_of(start)];
-        self.note_call(name, super::index(start)..super::index(start + 1), false);
+        self.note_call(name, super::index(start)..super::index(start + 1), false)
     }
 
-    fn arguments_behind_first(&mut self) -> Parsed {
+    fn arguments_behind_first(&mut self, call: usize) -> Parsed {
         if self.take_symbol(Symbol::Comma) {
             self.list(Self::expression)?;
         }
         self.close()?;
-        self.behind_call()
+        self.behind_call(call)
     }
 
     fn listagg(&mut self) -> Parsed {
@@ -427,8 +427,8 @@ impl Parser<'_> {
         if self.is_symbol(Symbol::Open) {
             let name = (0..parts).map(|n| self.ident_of(start + 2 * n)).collect();
             let tokens = self.range(start);
-            self.note_call(name, tokens, false);
-            return self.arguments();
+            let call = self.note_call(name, tokens, false);
+            return self.arguments(call);
         }
         self.note_reference(start, parts, false);
         if parts == 1
@@ -440,7 +440,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn arguments(&mut self) -> Parsed {
+    fn arguments(&mut self, call: usize) -> Parsed {
         self.open()?;
         let labelled = self.is_identifier()
             && self.is_symbol_at(1, Symbol::Dot)
@@ -450,7 +450,7 @@ impl Parser<'_> {
         }
         if self.take_symbol(Symbol::Asterisk) {
             self.close()?;
-            return self.behind_call();
+            return self.behind_call(call);
         }
         if !self.is_symbol(Symbol::Close) && !self.is(Keyword::Order) {
             let quantifier = self.is(Keyword::Distinct) || (self.is(Keyword::All) && !self.ends_argument(1));
@@ -463,7 +463,7 @@ impl Parser<'_> {
             self.order_by()?;
         }
         self.close()?;
-        self.behind_call()
+        self.behind_call(call)
     }
 
     /// Whether the token `ahead` cannot begin an expression, so that the word before it is one.
@@ -476,16 +476,16 @@ impl Parser<'_> {
         }
     }
 
-    fn behind_call(&mut self) -> Parsed {
+    fn behind_call(&mut self, call: usize) -> Parsed {
         self.filter()?;
         let treatment = self.is_any(&[Keyword::Ignore, Keyword::Respect]) && self.is_at(1, Keyword::Nulls);
-        if treatment {
-            self.at += 2;
-            return self.over();
+        self.at += if treatment { 2 } else { 0 };
+        let window = treatment
+            || (self.is(Keyword::Over) && (self.is_symbol_at(1, Symbol::Open) || self.is_identifier_at(1)));
+        if window {
+            self.over()?;
         }
-        if self.is(Keyword::Over) && (self.is_symbol_at(1, Symbol::Open) || self.is_identifier_at(1)) {
-            return self.over();
-        }
+        self.end_call(call, window);
         Ok(())
     }
 

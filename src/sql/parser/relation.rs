@@ -226,7 +226,7 @@ impl Parser<'_> {
 
     fn table_function(&mut self) -> Parsed {
         let (name, tokens) = self.qualified_name()?;
-        self.note_call(name, tokens, true);
+        let call = self.note_call(name, tokens, true);
         self.open()?;
         if !self.is_symbol(Symbol::Close) && !self.is(Keyword::Copartition) {
             self.list(Self::table_function_argument)?;
@@ -238,7 +238,9 @@ impl Parser<'_> {
                 parser.close()
             })?;
         }
-        self.close()
+        self.close()?;
+        self.end_call(call, false);
+        Ok(())
     }
 
     fn table_function_argument(&mut self) -> Parsed {

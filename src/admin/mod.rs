@@ -1,0 +1,213 @@
+//! The listener for operators: metrics, health, readiness, the gateway's public keys, and reload.
+//!
+//! Plain HTTP without a login, and so on the loopback interface unless it is told otherwise. What is here tells
+//! nothing of users or data; the worst that a stranger can do is to have the files read again.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /metrics` | all metrics (OpenMetrics) |
+//! | `GET /health` | 200 while the process lives |
+//! | `GET /ready` | 200 when it can do its work, else 503; each check by name (JSON) |
+//! | `GET /jwks` | the keys by which Trino checks the gateway's tokens (JWK Set, RFC 7517) |
+//! | `POST /reload` | reads policies, users and certificates again; 422 and what is wrong, if something is |
+
+mod error;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+pub use self::error::AdminError;
+
+/// Most connections; more wait.
+const MAX_CONNECTIONS: usize = 64;
+/// The longest time for one connection, whatever it does.
+const LIFETIME: Duration = Duration::from_mins(10);
+/// The time for the head of a request, and between two.
+const HEAD: Duration = Duration::from_secs(30);
+/// The longest time that a check of readiness may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The `[admin]` section.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where to listen. Trino must reach it if it is to fetch the gateway's keys from here.
+    pub listen: SocketAddr,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9443) }
+    }
+}
+
+/// One of the things that must be in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What it is, such as `policies`.
+    pub name: &'static str,
+    /// What is wrong with it, for the operator. `None`: nothing.
+    pub problem: Option<String>,
+}
+
+/// What the listener shows, and can set off.
+pub trait Operated: Send + Sync + 'static {
+    /// All metrics, as `application/openmetrics-text; version=1.0.0; charset=utf-8`.
+    fn metrics(&self) -> String;
+
+    /// What must be in order before clients are sent here. Called often: it should remember slow answers.
+    fn ready(&self) -> impl Future<Output = Vec<Check>> + Send;
+
+    /// The gateway's public keys, a JWK Set.
+    fn keys(&self) -> String;
+
+    /// Reads again what can be read again; what was wrong, a line each. What is wrong stays as it was before.
+    fn reload(&self) -> impl Future<Output = Result<(), Vec<String>>> + Send;
+}
+
+/// The listener.
+pub struct Admin {
+    listener: TcpListener,
+}
+
+impl Admin {
+    /// Opens the port. Needs a tokio runtime.
+    pub async fn bind(config: &Config) -> Result<Self, AdminError> {
+        let address = config.listen;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "the admin listener is not on the loopback interface, and has no login");
+        }
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| AdminError::Listen { address, source })?;
+        Ok(Self { listener })
+    }
+
+    /// Where it listens: the port that was given out, if 0 was asked for.
+    pub fn address(&self) -> Result<SocketAddr, AdminError> {
+        self.listener.local_addr().map_err(AdminError::Address)
+    }
+
+    /// Serves until it is dropped. It is meant to outlive the server, so that a drain can be watched.
+    pub async fn serve<O: Operated>(self, operated: Arc<O>) {
+        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let connections = TaskTracker::new();
+        // Connections end with the listener: the tasks are aborted when this future is dropped.
+        let mut tasks: Vec<AbortOnDropHandle<()>> = Vec::new();
+        loop {
+            let Ok(room) = Arc::clone(&room).acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    tasks.retain(|task| !task.is_finished());
+                    let operated = Arc::clone(&operated);
+                    tasks.push(AbortOnDropHandle::new(connections.spawn(async move {
+                        let _room = room;
+                        let _ = tokio::time::timeout(LIFETIME, connection(stream, operated)).await;
+                    })));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept admin connections");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>) {
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let operated = Arc::clone(&operated);
+        async move {
+            let (parts, _) = request.into_parts();
+            let mut response = answer(&parts.method, parts.uri.path(), &parts.headers, &*operated).await;
+            let headers = response.headers_mut();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_header_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an admin connection ended");
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+async fn answer<O: Operated>(method: &Method, path: &str, headers: &HeaderMap, operated: &O) -> Answer {
+    // A page in the operator's browser can send requests to the loopback interface too, and by a name that it
+    // points there (DNS rebinding) read the answers. Browsers say so in these headers, and no tool does.
+    let from_page = headers.get("sec-fetch-site").is_some_and(|site| site != "none");
+    if from_page || headers.contains_key(header::ORIGIN) {
+        return text(StatusCode::FORBIDDEN, "not from a web page\n");
+    }
+    let read = matches!(*method, Method::GET | Method::HEAD);
+    match path {
+        "/metrics" if read => typed(
+            StatusCode::OK,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            operated.metrics(),
+        ),
+        "/health" if read => text(StatusCode::OK, "ok\n"),
+        "/ready" if read => readiness(operated).await,
+        "/jwks" if read => typed(StatusCode::OK, "application/jwk-set+json", operated.keys()),
+        "/reload" if *method == Method::POST => match operated.reload().await {
+            Ok(()) => text(StatusCode::OK, "reloaded\n"),
+            Err(problems) => text(StatusCode::UNPROCESSABLE_ENTITY, &(problems.join("\n") + "\n")),
+        },
+        "/reload" => not_allowed("POST"),
+        "/metrics" | "/health" | "/ready" | "/jwks" => not_allowed("GET, HEAD"),
+        _ => text(StatusCode::NOT_FOUND, "not found\n"),
+    }
+}
+
+/// `{"ready":false,"checks":{"policies":"ok","trino":"cannot be reached"}}`
+async fn readiness<O: Operated>(operated: &O) -> Answer {
+    let checks = tokio::time::timeout(PATIENCE, operated.ready()).await.unwrap_or_else(|_| {
+        vec![Check { name: "checks", problem: Some(format!("took longer than {} s", PATIENCE.as_secs())) }]
+    });
+    let ready = checks.iter().all(|check| check.problem.is_none());
+    let checks: serde_json::Map<String, serde_json::Value> = checks
+        .into_iter()
+        .map(|check| (check.name.to_owned(), check.problem.unwrap_or_else(|| "ok".to_owned()).into()))
+        .collect();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    typed(status, "application/json", serde_json::json!({ "ready": ready, "checks": checks }).to_string())
+}
+
+fn typed(status: StatusCode, kind: &'static str, body: String) -> Answer {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+fn text(status: StatusCode, body: &str) -> Answer {
+    typed(status, "text/plain; charset=utf-8", body.to_owned())
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}

@@ -1,0 +1,69 @@
+//! Why a query is not let in.
+
+use std::time::Duration;
+
+use crate::error::{ErrorCode, Failure};
+
+/// Whose limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The principal's own.
+    Principal,
+    /// That of all together.
+    All,
+}
+
+/// Why a query is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdmissionError {
+    /// Too many statements in too short a time.
+    #[error("too many statements, the next in {retry_after:?}")]
+    TooFast {
+        /// When the next one is let in.
+        retry_after: Duration,
+    },
+    /// As many queries wait as may.
+    #[error("the queue is full: {limit} wait")]
+    QueueFull {
+        /// Whose queue.
+        whose: Whose,
+        /// How many may wait.
+        limit: usize,
+    },
+    /// A limit that lets nobody in, or contradicts another.
+    #[error("[admission] {0}")]
+    Config(&'static str),
+}
+
+impl Failure for AdmissionError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::TooFast { .. } => "admission_too_fast",
+            Self::QueueFull { .. } => "admission_queue_full",
+            Self::Config(_) => "admission_config",
+        }
+    }
+
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::TooFast { .. } | Self::QueueFull { .. } => ErrorCode::QUERY_QUEUE_FULL,
+            Self::Config(_) => ErrorCode::GENERIC_INTERNAL_ERROR,
+        }
+    }
+
+    fn client_message(&self) -> String {
+        match self {
+            Self::TooFast { retry_after } => format!(
+                "Too many statements in a short time. The next one is let in after {} ms.",
+                retry_after.as_millis().max(1)
+            ),
+            Self::QueueFull { whose: Whose::Principal, limit } => {
+                format!("Too many of your queries are waiting: {limit} may. Try again when some have run.")
+            }
+            Self::QueueFull { whose: Whose::All, limit } => {
+                format!("Too many queries are waiting: {limit} may. Try again later.")
+            }
+            Self::Config(_) => "The gateway is not set up to run queries.".to_owned(),
+        }
+    }
+}

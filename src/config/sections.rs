@@ -1,0 +1,126 @@
+//! The sections: each is the `Config` of the module that it is for. A new one is a field of
+//! [`super::Config`] and a line here.
+
+use std::path::PathBuf;
+
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::secret::Secret;
+use crate::{admin, audit, identity, server, telemetry};
+
+/// What this module has to know of a section.
+pub(super) trait Section {
+    /// The paths in it, which may be relative to the file's folder.
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        Vec::new()
+    }
+
+    /// What is wrong with it that its types do not show.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Section for admin::Config {}
+
+impl Section for telemetry::Config {}
+
+impl Section for audit::Config {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        vec![&mut self.folder]
+    }
+}
+
+impl Section for server::Config {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let given = [self.certificate.as_mut(), self.key.as_mut()].into_iter().flatten();
+        given.chain([&mut self.development_certificates]).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        server::Config::check(self)
+    }
+}
+
+impl Section for identity::Config {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let issuers = self.jwt.iter_mut().flat_map(|issuer| [&mut issuer.jwks_file, &mut issuer.ca_file]);
+        issuers.flatten().chain([&mut self.users_file]).collect()
+    }
+}
+
+/// The `[policies]` section.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policies {
+    /// The folder with the documents, `*.yaml`.
+    pub folder: PathBuf,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self { folder: PathBuf::from("policies") }
+    }
+}
+
+impl Section for Policies {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        vec![&mut self.folder]
+    }
+}
+
+/// The `[links]` section: the keys that seal the links which clients poll.
+///
+/// Without a key one is made at start: links end with the process, and replicas cannot open each other's.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Links {
+    /// The file with the key: 32 random bytes in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// Files with keys of before, by which links are still opened.
+    pub previous_key_files: Vec<PathBuf>,
+    /// The key itself, in base64. From the environment only: `NORTHGATE__LINKS__KEY`.
+    #[serde(skip)]
+    pub key: Option<Secret<String>>,
+}
+
+impl Section for Links {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        self.previous_key_files.iter_mut().chain(self.key_file.as_mut()).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.key.is_some() && self.key_file.is_some() {
+            return Err("links.key_file: the environment has a key too; which is meant?".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Shows a section whose module does not: all its fields by name, so that one which is not listed is noticed.
+macro_rules! shown {
+    ($ty:path: $($field:ident),+) => {
+        impl Serialize for $ty {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let Self { $($field),+ } = self;
+                let mut out = serializer.serialize_struct("Config", [$(stringify!($field)),+].len())?;
+                $(out.serialize_field(stringify!($field), $field)?;)+
+                out.end()
+            }
+        }
+    };
+}
+
+shown!(audit::Config: folder, file_size, timeout, in_flight, kept, record_size);
+shown!(telemetry::Config: format, filter);
+
+impl Serialize for telemetry::Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! The HTTP client: connections, times, and how an answer is read.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::config::Address;
+use super::error::chain;
+use super::{Config, UpstreamError};
+
+/// Idle connections are closed before Trino closes them (after 200 s), so that a statement is not
+/// sent into one that is being closed.
+const IDLE: Duration = Duration::from_secs(20);
+/// How much of an unexpected answer is kept for the log, in bytes.
+const DETAIL: usize = 512;
+
+pub(super) struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    address: Address,
+    cluster: Arc<str>,
+    first_byte: Duration,
+    pause: Duration,
+}
+
+/// An answer whose body has yet to be read.
+#[derive(Debug)]
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// All headers that Trino sent.
+    pub headers: HeaderMap,
+    /// The body, which must be read to its end for the connection to be used again.
+    pub body: Body,
+}
+
+/// A body as it arrives.
+#[derive(Debug)]
+pub struct Body {
+    inner: Incoming,
+    cluster: Arc<str>,
+    pause: Duration,
+}
+
+impl Body {
+    /// The next piece, as large as it came; `None` at the end. An error if the body breaks off, or pauses for
+    /// longer than `pause_timeout`.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        loop {
+            let Ok(frame) = tokio::time::timeout(self.pause, self.inner.frame()).await else {
+                let cluster = self.cluster.to_string();
+                return Err(UpstreamError::Slow { cluster, waited: self.pause, submitted: false });
+            };
+            match frame {
+                None => return Ok(None),
+                Some(Err(error)) => {
+                    let cluster = self.cluster.to_string();
+                    return Err(UpstreamError::Broken { cluster, detail: chain(&error) });
+                }
+                Some(Ok(frame)) => {
+                    // Trailers are none of Trino's.
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The whole body, or `None` if it is longer than `most` bytes.
+    pub(super) async fn whole(&mut self, most: usize) -> Result<Option<Vec<u8>>, UpstreamError> {
+        let mut all = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if all.len() + chunk.len() > most {
+                return Ok(None);
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(Some(all))
+    }
+
+    /// Its first line or so, for the log.
+    pub(super) async fn detail(&mut self) -> String {
+        let mut begin = Vec::new();
+        while begin.len() < DETAIL
+            && let Ok(Some(chunk)) = self.chunk().await
+        {
+            begin.extend_from_slice(&chunk[..chunk.len().min(DETAIL - begin.len())]);
+        }
+        let text: String = String::from_utf8_lossy(&begin).chars().filter(|c| !c.is_control()).collect();
+        if text.is_empty() { "(nothing)".to_owned() } else { text }
+    }
+}
+
+/// Why there is no answer.
+pub(super) enum Failed {
+    /// No connection: nothing was sent.
+    Connect(String),
+    /// The connection broke before the answer began.
+    Exchange(String),
+    /// The time for the answer to begin is over.
+    Timeout,
+}
+
+impl Client {
+    pub(super) fn new(config: &Config, address: Address) -> Result<Self, UpstreamError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(config.connect_timeout.0));
+        tcp.set_keepalive(Some(Duration::from_secs(30)));
+        let tls = tls(config.ca_file.as_deref(), address.tls).map_err(UpstreamError::Config)?;
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+        let pool = Pool::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            // The pool sends a request again only if the connection closed before a byte of it was written.
+            .retry_canceled_requests(true)
+            .build(connector.wrap_connector(tcp));
+        Ok(Self {
+            pool,
+            address,
+            cluster: Arc::from(config.name.as_str()),
+            first_byte: config.first_byte_timeout.0,
+            pause: config.pause_timeout.0,
+        })
+    }
+
+    /// One exchange, up to the head of the answer.
+    pub(super) async fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Response, Failed> {
+        let made = self
+            .address
+            .at(path)
+            .and_then(|uri| Request::builder().method(method).uri(uri).body(Full::new(body)));
+        // Only links that were checked come here.
+        let mut request = made.map_err(|error| Failed::Connect(error.to_string()))?;
+        *request.headers_mut() = headers.clone();
+        let Ok(answer) = tokio::time::timeout(self.first_byte, self.pool.request(request)).await else {
+            return Err(Failed::Timeout);
+        };
+        let answer = answer.map_err(|error| {
+            let detail = chain(&error);
+            if error.is_connect() { Failed::Connect(detail) } else { Failed::Exchange(detail) }
+        })?;
+        let (head, inner) = answer.into_parts();
+        let body = Body { inner, cluster: Arc::clone(&self.cluster), pause: self.pause };
+        Ok(Response { status: head.status, headers: head.headers, body })
+    }
+
+    pub(super) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    pub(super) fn first_byte(&self) -> Duration {
+        self.first_byte
+    }
+}
+
+/// Whether the answer says that it is JSON.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    })
+}
+
+fn tls(ca_file: Option<&Path>, used: bool) -> Result<rustls::ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = match ca_file {
+        Some(path) => builder.with_root_certificates(authorities(path)?),
+        None if !used => builder.with_root_certificates(RootCertStore::empty()),
+        None => builder.with_native_roots().map_err(|error| {
+            format!("url: no certificate authorities on this system ({error}); name some by `ca_file`")
+        })?,
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, String> {
+    let failed = |why: String| format!("ca_file {}: {why}", path.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
+        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(failed("holds no certificate".to_owned()));
+    }
+    Ok(roots)
+}
