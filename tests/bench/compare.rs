@@ -48,8 +48,9 @@ const GROUPS: [(Group, &[&str]); 5] = [
     (Group::Stream, &["stream_1gb_throughput", "stream_1gb_rss"]),
 ];
 
+type Measure = fn() -> Result<Figure>;
 /// The figures that need no server.
-const LIBRARY: [(&str, fn() -> Result<Figure>); 2] =
+const LIBRARY: [(&str, Measure); 2] =
     [("rewrite_typical_p50", library::typical), ("rewrite_1mb_growth", library::growth)];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

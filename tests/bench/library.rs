@@ -39,7 +39,8 @@ impl World {
         let described = TABLES.iter().map(|table| {
             let name = TableName::new(CATALOG, SCHEMA, table.name)
                 .ok_or_else(|| unusable(format!("a bad name: {}", table.name)))?;
-            let column = |(name, sql_type): &(&str, &str)| Column { name: (*name).into(), ty: Type::parse(sql_type) };
+            let column =
+                |(name, sql_type): &(&str, &str)| Column { name: (*name).into(), ty: Type::parse(sql_type) };
             let columns = table.columns.iter().map(column).collect();
             Ok((name.clone(), Arc::new(Described { name, kind: RelationKind::Table, columns })))
         });

@@ -38,7 +38,8 @@ mod tests {
 
     #[test]
     fn describes_the_tables_that_are_asked_for() {
-        let (columns, rows) = answer("SELECT .. information_schema.columns .. IN ('branches', 'nothing')").unwrap();
+        let (columns, rows) =
+            answer("SELECT .. information_schema.columns .. IN ('branches', 'nothing')").unwrap();
         let rows: Vec<Vec<serde_json::Value>> = serde_json::from_str(&format!("[{rows}]")).unwrap();
         assert_eq!(rows.len(), 13);
         assert!(rows.iter().all(|row| row.len() == columns.len() && row[1] == "branches"));
