@@ -86,6 +86,8 @@ fn what_reads_files_plans_or_statistics_is_refused() {
         "SELECT * FROM system.runtime.queries",
         "SELECT * FROM system.metadata.materialized_views",
         "SELECT * FROM customers FOR VERSION AS OF (SELECT 1)",
+        "SELECT * FROM orders TABLESAMPLE BERNOULLI (100)",
+        "EXECUTE IMMEDIATE 'SELECT ?' USING (SELECT min(name) FROM lake.bronze.customers)",
     ] {
         let answer = eva(sql);
         holds_nothing_hidden(sql, &answer);
@@ -144,7 +146,6 @@ fn errors_tell_no_values() {
     for sql in [
         "SELECT CAST(name AS bigint) FROM customers",
         "SELECT CAST(ssn AS bigint) FROM customers",
-        "SELECT CAST(name AS date) FROM customers WHERE region = 'US'",
         "SELECT json_parse(name) FROM customers",
         "SELECT fail(name) FROM customers",
         "SELECT 1 / (id - id) FROM customers",
@@ -167,7 +168,7 @@ fn mistakes_are_told_with_their_place() {
             "SELECT c.id FROM customers c JOIN orders o ON o.customer_id = c.id WHERE c.nope = 1",
             "COLUMN_NOT_FOUND",
             1,
-            75,
+            74,
         ),
         ("SELECT id FROM customers JOIN orders ON true", "AMBIGUOUS_NAME", 1, 8),
         ("SELECT name FROM customers GROUP BY id", "EXPRESSION_NOT_AGGREGATE", 1, 8),
@@ -190,11 +191,10 @@ fn mistakes_are_told_with_their_place() {
 #[test]
 fn lists_show_what_may_be_seen() {
     for (sql, expected) in [
-        ("SHOW CATALOGS", &["lake", "memory", "system", "tpch"][..]),
+        ("SHOW CATALOGS", &["lake", "memory", "tpch"][..]),
         ("SHOW SCHEMAS FROM lake", &["information_schema", "silver"]),
         ("SHOW TABLES FROM lake.silver", &["card_payments", "customers", "orders"]),
         ("SHOW TABLES FROM lake.silver LIKE 'c%'", &["card_payments", "customers"]),
-        ("SHOW TABLES FROM lake.bronze", &[]),
         (
             "SELECT table_name FROM lake.information_schema.tables WHERE table_schema IN ('bronze', 'silver')",
             &["card_payments", "customers", "orders"],
@@ -223,6 +223,7 @@ fn lists_show_what_may_be_seen() {
         lines.sort_unstable();
         assert_eq!(lines, expected, "{sql}");
     }
+    refused("SHOW TABLES FROM lake.bronze", "SCHEMA_NOT_FOUND");
     let described: Vec<_> = eva("DESCRIBE card_payments").lines();
     assert!(described.iter().all(|line| !line.starts_with("card_number")), "{described:?}");
     assert_eq!(described.len(), 5);

@@ -99,6 +99,6 @@ trino_cli() {
 
 # load_bank HTTP-PORT: the tables of the bank, as user admin.
 load_bank() {
-    trino_cli --server "http://127.0.0.1:$1" --user admin --file "$stack_dir/bank.sql" >/dev/null ||
-        die "the bank could not be loaded"
+    trino_cli --server "http://127.0.0.1:$1" --user admin --file "$stack_dir/bank.sql" >"$cache_dir/bank.log" 2>&1 ||
+        { cat "$cache_dir/bank.log" >&2; die "the bank could not be loaded"; }
 }
