@@ -172,8 +172,7 @@ impl Formula {
 
     /// Whether two expressions are printed alike.
     pub(super) fn same(&self, other: &Self) -> bool {
-        let print =
-            |formula: &Self| formula.print(|name| name.to_lowercase(), &|function| format!("{function:?}"));
+        let print = |formula: &Self| formula.print(str::to_lowercase, &|function| format!("{function:?}"));
         self.text == other.text || print(self) == print(other)
     }
 

@@ -206,7 +206,7 @@ fn running_queries_end_before_the_gateway_does() {
     gateway.process.get_mut().expect("no panic in a lock").signal("TERM");
     let answer = client.follow(first);
     assert_eq!(answer.value(), 6_001_215);
-    let status = gateway.process.get_mut().expect("no panic in a lock").wait(Duration::from_secs(60));
+    let status = gateway.process.get_mut().expect("no panic in a lock").wait(Duration::from_mins(1));
     assert_eq!(status, Some(0), "it ends well:\n{}", gateway.log());
     let open = |record: &&Value| record["type"] == "intent";
     let records = gateway.audit();

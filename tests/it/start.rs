@@ -49,7 +49,7 @@ fn check_names_file_line_and_key() {
             "[trino]\nurl = \"http://127.0.0.1:8080\"\nconnect_timeout = \"5 parsecs\"\n",
             &["northgate.toml", "3", "connect_timeout"],
         ),
-        ("[trino]\nurl = \"ftp://127.0.0.1\"\n", &["northgate.toml", "2", "url"]),
+        ("[trino]\nurl = \"ftp://127.0.0.1\"\n", &["northgate.toml", "trino.url"]),
         ("[trino]\nurl = \n", &["northgate.toml", "2"]),
         ("[trnio]\nurl = \"http://127.0.0.1:8080\"\n", &["northgate.toml", "1", "trnio"]),
     ] {
@@ -174,7 +174,7 @@ fn http_2_is_spoken() {
 fn a_certificate_is_renewed_without_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
     let copy = |from: &Path, name: &str| {
-        fs::copy(from.join(name), folder.path().join(name)).map(drop).expect("a copy")
+        fs::copy(from.join(name), folder.path().join(name)).map(drop).expect("a copy");
     };
     copy(certificates(), "server.pem");
     copy(certificates(), "server-key.pem");

@@ -65,7 +65,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<String>>, answer: &dyn Fn(&str)
         Reply::Bytes(bytes) => {
             let _ = stream.write_all(&bytes);
         }
-        Reply::Silence => thread::sleep(Duration::from_secs(600)),
+        Reply::Silence => thread::sleep(Duration::from_mins(10)),
         Reply::Close => {}
     }
 }
