@@ -37,6 +37,10 @@ impl Section for query::Config {
 }
 
 impl Section for upstream::Config {
+    fn check(&self) -> Result<(), String> {
+        self.problem().map_or(Ok(()), |problem| Err(format!("trino.{problem}")))
+    }
+
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         [self.password_file.as_mut(), self.key_file.as_mut(), self.ca_file.as_mut()]
             .into_iter()

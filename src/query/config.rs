@@ -34,7 +34,7 @@ impl Default for Config {
             "task_concurrency",
         ];
         Self {
-            client_timeout: Span(Duration::from_secs(300)),
+            client_timeout: Span(Duration::from_mins(5)),
             session_properties: properties.map(str::to_owned).to_vec(),
             max_depth: 200,
         }

@@ -134,7 +134,7 @@ impl Gateway {
 
     async fn authenticated(&self, call: Call) -> Result<Authenticated, QueryError> {
         let credentials = call.credentials().clone();
-        let peer = call.peer().clone();
+        let peer = *call.peer();
         let timer = self.metrics.time(Stage::Authenticate);
         let result = self.identity.authenticate(call).await;
         drop(timer);

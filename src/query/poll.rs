@@ -286,9 +286,11 @@ pub(super) fn upstream_outcome(error: &UpstreamError) -> UpstreamOutcome {
     }
 }
 
-/// The number of a page is the last part of its path.
+/// The number of a page is the last part of its path. Trino counts from 0 again when a query leaves its queue.
 fn page_number(path: &str) -> Option<u64> {
-    path.split('?').next()?.rsplit('/').next()?.parse().ok()
+    let number: u64 = path.split('?').next()?.rsplit('/').next()?.parse().ok()?;
+    let executing = path.starts_with("/v1/statement/executing/");
+    Some(number.saturating_add(if executing { 1 << 32 } else { 0 }))
 }
 
 #[cfg(test)]
@@ -298,8 +300,9 @@ mod tests {
     #[test]
     fn pages_have_numbers() {
         let check = |path: &str, expect| assert_eq!(page_number(path), expect, "{path}");
-        check("/v1/statement/executing/20260101_000000_00000_abcde/y1/17", Some(17));
-        check("/v1/statement/executing/20260101_000000_00000_abcde/y1/17?maxWait=1s", Some(17));
+        check("/v1/statement/executing/20260101_000000_00000_abcde/y1/17", Some((1 << 32) + 17));
+        check("/v1/statement/executing/20260101_000000_00000_abcde/y1/17?maxWait=1s", Some((1 << 32) + 17));
+        check("/v1/statement/queued/20260101_000000_00000_abcde/y1/2", Some(2));
         check("/v1/statement/executing/20260101_000000_00000_abcde/y1/x", None);
     }
 }

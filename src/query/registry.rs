@@ -187,7 +187,7 @@ impl Drop for Served {
 
 /// How long the first page of a query that has ended can still be fetched by a client whose connection
 /// broke while it came, and of how many queries at most.
-const KEPT_FOR: Duration = Duration::from_secs(120);
+const KEPT_FOR: Duration = Duration::from_mins(2);
 const KEPT_AT_MOST: u64 = 10_000;
 
 /// All queries that are running here.

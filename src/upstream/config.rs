@@ -106,6 +106,15 @@ impl Config {
 
     /// Checks what can be checked without a connection: the address is a bare http or https one, files are named
     /// where they are needed and nowhere else, and secrets don't cross a network in the clear.
+    /// What is wrong with the section, if anything is: `key: why`.
+    pub fn problem(&self) -> Option<String> {
+        match self.check() {
+            Err(UpstreamError::Config(why)) => Some(why),
+            Err(error) => Some(error.to_string()),
+            Ok(_) => None,
+        }
+    }
+
     pub(super) fn check(&self) -> Result<Address, UpstreamError> {
         let wrong = |why: String| Err(UpstreamError::Config(why));
         let address = match Address::read(&self.url) {

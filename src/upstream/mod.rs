@@ -130,13 +130,15 @@ impl Cluster {
         }
     }
 
-    /// Submits a query, once. The answer is a 200 with JSON. `headers` are all that Trino gets but for the
-    /// gateway's own sign-in; they hold the user that the query runs as.
+    /// Sends a statement that the policies have been applied to. The answer is a 200 with JSON. `headers` are all that
+    /// Trino gets but for the gateway's own sign-in; they hold the user that the query runs as.
+    ///
+    /// Of an error, [`UpstreamError::may_have_run`] says whether Trino may have the query.
     pub async fn submit(&self, sql: &ScopedSql, headers: HeaderMap) -> Result<Response, UpstreamError> {
         self.send(Bytes::copy_from_slice(sql.text().as_bytes()), headers).await
     }
 
-    /// Sends a text: a query that was rewritten, or one of the gateway's own about metadata.
+    /// Sends a text once.
     async fn send(&self, text: Bytes, headers: HeaderMap) -> Result<Response, UpstreamError> {
         let headers = self.signed(headers)?;
         let mut attempt = 1;

@@ -24,8 +24,3 @@ pub(crate) fn start(
 ) -> Result<Started> {
     Err(unusable(format!("{} can't be configured yet", program.display())))
 }
-
-/// Whether the statement that reached the upstream carries the bench's filters and masks.
-pub(crate) fn check_rewritten(_statement: &str) -> Result<()> {
-    Ok(())
-}

@@ -15,6 +15,7 @@ mod pages;
 mod processes;
 mod report;
 mod setup;
+mod shapes;
 mod stub;
 
 use std::io::{self, Write as _};

@@ -21,6 +21,8 @@ use crate::processes::{Running, free_address};
 const PRINCIPALS: usize = 32;
 /// The issuer of the tokens.
 pub(crate) const ISSUER: &str = "https://issuer.bench.test";
+/// The groups of every principal.
+pub(crate) const GROUPS: [&str; 3] = ["analysts", "eu", "everybody"];
 /// Whom the tokens are for.
 pub(crate) const AUDIENCE: &str = "northgate-bench";
 
@@ -120,7 +122,7 @@ impl Issuer {
         };
         let claims = json!({
             "iss": ISSUER, "aud": AUDIENCE, "sub": user, "iat": now, "nbf": now, "exp": now + 3600,
-            "preferred_username": user, "email": format!("{user}@bench.test"), "groups": ["analysts", "eu", "everybody"],
+            "preferred_username": user, "email": format!("{user}@bench.test"), "groups": GROUPS,
             "region": "eu-west",
         });
         let key =
