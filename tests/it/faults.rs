@@ -217,7 +217,7 @@ fn running_queries_end_before_the_gateway_does() {
 #[test]
 fn a_client_that_goes_away_is_recorded_and_its_query_ended() {
     let mut settings = Settings::new();
-    settings.more = "[query]\nabandon_after = \"3s\"\n".to_owned();
+    settings.more = "[query]\nclient_timeout = \"10s\"\n".to_owned();
     let gateway = Gateway::start(settings);
     let client: Client = gateway.signed_in("admin");
     let sql = "SELECT count(*), 'left-alone' FROM tpch.sf100.lineitem a CROSS JOIN tpch.sf100.lineitem b WHERE a.comment < b.comment";
