@@ -11,7 +11,6 @@ fn records(user: &str, sql: &str, count: usize) -> Vec<Value> {
         .with("X-Trino-Source", "audit-test")
         .with("X-Trino-Client-Tags", "a,b")
         .query(sql);
-    println!("{} rows, {:?}", answer.rows.len(), answer.error);
     let records = gateway().audit_of(&answer.id, |records| records.len() >= count);
     assert_eq!(records.len(), count, "{sql}: {records:#?}");
     records

@@ -87,7 +87,7 @@ fn the_trino_url_alone_is_enough() {
     assert_eq!(Client::plain(admin_port).get("/health").status, 200);
     let made: Vec<_> = files(&folder.path().join("certs"));
     assert!(!made.is_empty(), "a certificate is made: {made:?}");
-    assert!(text().to_lowercase().contains("self-signed"), "with a warning: {}", text());
+    assert!(text().to_lowercase().contains("made for development"), "with a warning: {}", text());
     assert!(folder.path().join("audit").is_dir());
     process.signal("TERM");
     assert_eq!(process.wait(Duration::from_secs(20)), Some(0), "{}", text());
@@ -156,7 +156,7 @@ fn tls_is_1_2_or_1_3() {
             "ALL:@SECLEVEL=0",
         ]);
         let output = command.stdin(std::process::Stdio::null()).output().expect("openssl runs");
-        assert!(!String::from_utf8_lossy(&output.stdout).contains("Verify return code: 0"), "{old}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("no peer certificate"), "{old}");
         assert!(!output.status.success(), "{old} was accepted");
     }
 }

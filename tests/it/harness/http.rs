@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 client that hides nothing: it sends exactly the headers and bytes that a test names.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,8 +24,23 @@ pub(crate) struct Client {
 }
 
 /// A connection, plain or in TLS.
-pub(crate) trait Wire: Read + Write {}
-impl<T: Read + Write> Wire for T {}
+pub(crate) trait Wire: Read + Write {
+    /// Says that no more will be sent.
+    fn finish(&mut self);
+}
+
+impl Wire for TcpStream {
+    fn finish(&mut self) {
+        let _ = self.shutdown(Shutdown::Write);
+    }
+}
+
+impl Wire for StreamOwned<ClientConnection, TcpStream> {
+    fn finish(&mut self) {
+        self.conn.send_close_notify();
+        let _ = self.flush();
+    }
+}
 
 /// An HTTP answer.
 #[derive(Debug)]
@@ -122,6 +137,7 @@ impl Client {
     pub(crate) fn raw(&self, bytes: &[u8]) -> Vec<u8> {
         let mut wire = self.connect();
         let _ = wire.write_all(bytes).and_then(|()| wire.flush());
+        wire.finish();
         let mut answer = Vec::new();
         if let Err(error) = wire.read_to_end(&mut answer) {
             let hang = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
