@@ -71,12 +71,14 @@
 
 pub mod admin;
 pub mod admission;
+pub mod app;
 pub mod audit;
 pub mod catalog;
 pub mod config;
 pub mod error;
 pub mod identity;
 pub mod policy;
+pub mod query;
 pub mod rewrite;
 pub mod secret;
 pub mod server;

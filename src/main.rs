@@ -1,3 +1,127 @@
-//! The `northgate` program.
+//! The `northgate` program: arguments, then [`northgate::app`].
 
-fn main() {}
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use northgate::config::Config;
+use northgate::identity;
+use northgate::secret::Secret;
+
+/// A SQL gateway for Trino: row filters, column masks, audit.
+#[derive(Parser)]
+#[command(name = "northgate", disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the gateway until it is told to stop.
+    Serve {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml")]
+        config: PathBuf,
+    },
+    /// Reads the configuration, the policies and the users file, and says what is in force or wrong.
+    Check {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml")]
+        config: PathBuf,
+    },
+    /// Changes the users file.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// Says which version this is.
+    Version,
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// Adds a user, or gives one a new password, which is read from standard input.
+    Add {
+        /// The name to sign in with.
+        name: String,
+        /// A group of the user; may be given several times.
+        #[arg(long = "group")]
+        groups: Vec<String>,
+        /// An attribute of the user, as NAME=VALUE; may be given several times.
+        #[arg(long = "attribute", value_parser = attribute)]
+        attributes: Vec<(String, String)>,
+        /// The users file.
+        #[arg(long, default_value = "users.toml")]
+        users_file: PathBuf,
+    },
+}
+
+fn attribute(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "write it as NAME=VALUE".to_owned())
+}
+
+#[allow(clippy::print_stdout, clippy::print_stderr)] // this is the one place that talks to the terminal
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Serve { config } => serve(&config),
+        Command::Check { config } => check(&config),
+        Command::User { command: UserCommand::Add { name, groups, attributes, users_file } } => {
+            add_user(&users_file, &name, &groups, &attributes)
+        }
+        Command::Version => {
+            println!("northgate {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("northgate: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(path: &Path) -> Result<(), String> {
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    northgate::app::run(config).map_err(|error| error.to_string())
+}
+
+#[allow(clippy::print_stdout)]
+fn check(path: &Path) -> Result<(), String> {
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    let report = northgate::app::check(&config).map_err(|error| error.to_string())?;
+    println!("{report}");
+    Ok(())
+}
+
+#[allow(clippy::print_stdout, clippy::print_stderr)]
+fn add_user(
+    users_file: &Path,
+    name: &str,
+    groups: &[String],
+    attributes: &[(String, String)],
+) -> Result<(), String> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        eprint!("Password for {name} (it will be shown as you type; pipe it in to avoid that): ");
+        std::io::stderr().flush().map_err(|error| error.to_string())?;
+    }
+    let mut line = String::new();
+    stdin.lock().read_line(&mut line).map_err(|error| error.to_string())?;
+    let password = Secret::new(line.trim_end_matches(['\r', '\n']).to_owned());
+    drop(line);
+    let user = identity::NewUser {
+        name: name.to_owned(),
+        password_hash: identity::hash_password(&password).map_err(|error| error.to_string())?,
+        groups: groups.iter().cloned().collect(),
+        attributes: attributes.iter().cloned().collect(),
+    };
+    identity::add_user(users_file, user).map_err(|error| error.to_string())?;
+    println!("{name} is in {}", users_file.display());
+    Ok(())
+}

@@ -10,14 +10,14 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use error::{AdmissionError, Whose};
 pub use rate::{Metered, Rate};
 pub use slots::{Load, Slot, Slots, Standing, Ticket};
 
 /// The `[admission]` section.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Statements a second by one principal; twice as many in a burst. 0 is no limit.

@@ -181,7 +181,7 @@ pub enum Event {
     /// Somebody could not prove who they are.
     LoginFailed {
         /// The name that was claimed, at most 256 characters of it; never a password or a token.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "short")]
         claimed: Option<String>,
         /// How they tried.
         auth_method: String,
@@ -300,4 +300,10 @@ impl Body {
 /// At most `most` characters of `text`.
 pub(super) fn cut(text: &str, most: usize) -> &str {
     text.char_indices().nth(most).map_or(text, |(at, _)| &text[..at])
+}
+
+/// A name that anybody may claim without signing in.
+#[expect(clippy::ref_option, reason = "what serde calls it with")]
+fn short<S: serde::Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().map(|text| cut(text, 256)).serialize(serializer)
 }

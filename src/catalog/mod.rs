@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::units::Span;
@@ -33,7 +33,7 @@ use flight::{Answer, Flights};
 const BATCH: usize = 50;
 
 /// The `[catalog]` section.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// How long a description is believed.

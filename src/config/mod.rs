@@ -22,7 +22,7 @@ pub use self::sections::{Links, Policies};
 use self::document::Variable;
 use self::sections::Section;
 use crate::secret::Secret;
-use crate::{admin, audit, identity, server, telemetry};
+use crate::{admin, admission, audit, catalog, identity, query, server, telemetry, upstream};
 
 macro_rules! sections {
     ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
@@ -63,6 +63,17 @@ sections! {
     /// How links are sealed.
     #[serde(default)]
     links: Links,
+    /// The cluster.
+    trino: upstream::Config,
+    /// How much at once.
+    #[serde(default)]
+    admission: admission::Config,
+    /// What is remembered of relations.
+    #[serde(default)]
+    catalog: catalog::Config,
+    /// What statements may do.
+    #[serde(default)]
+    query: query::Config,
 }
 
 /// A secret that a variable may hold: its key, and where it goes.

@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::secret::Secret;
-use crate::{admin, audit, identity, server, telemetry};
+use crate::{admin, admission, audit, catalog, identity, query, server, telemetry, upstream};
 
 /// What this module has to know of a section.
 pub(super) trait Section {
@@ -25,6 +25,29 @@ pub(super) trait Section {
 impl Section for admin::Config {}
 
 impl Section for telemetry::Config {}
+
+impl Section for admission::Config {}
+
+impl Section for catalog::Config {}
+
+impl Section for query::Config {
+    fn check(&self) -> Result<(), String> {
+        query::Config::check(self)
+    }
+}
+
+impl Section for upstream::Config {
+    fn check(&self) -> Result<(), String> {
+        self.problem().map_or(Ok(()), |problem| Err(format!("trino.{problem}")))
+    }
+
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        [self.password_file.as_mut(), self.key_file.as_mut(), self.ca_file.as_mut()]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
 
 impl Section for audit::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {

@@ -11,6 +11,7 @@ pub(super) fn message(found: &str, path: &str, secrets: &[&str]) -> String {
     let found = found.trim_end();
     if let Some(name) = unknown(found) {
         let key = if path.rsplit('.').next() == Some(name) { path.to_owned() } else { join(path, name) };
+        let known: Vec<String> = found.split('`').skip(3).step_by(2).map(str::to_owned).collect();
         if secrets.contains(&key.as_str()) {
             return format!(
                 "{key}: a secret does not belong in this file; put it in a file of its own and name that by \
@@ -19,7 +20,11 @@ pub(super) fn message(found: &str, path: &str, secrets: &[&str]) -> String {
                 key.replace('.', "__").to_uppercase()
             );
         }
-        let known: Vec<String> = found.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        if known.contains(&format!("{name}_file")) {
+            return format!(
+                "{key}: unknown key; its value goes into a file of its own, which `{name}_file` names"
+            );
+        }
         return match nearest(name, &known) {
             Some(near) => format!("{key}: unknown key; did you mean `{near}`?"),
             None if known.is_empty() => format!("{key}: unknown key; there are none here"),
@@ -99,6 +104,11 @@ mod tests {
             "links.key",
             "links.key: a secret does not belong in this file; put it in a file of its own and name that by \
              `key_file`, or set NORTHGATE__LINKS__KEY",
+        );
+        check(
+            "unknown field `password`, expected one of `url`, `password_file`",
+            "trino.password",
+            "trino.password: unknown key; its value goes into a file of its own, which `password_file` names",
         );
         check("invalid type: integer", "a.b", "a.b: invalid type: integer");
     }

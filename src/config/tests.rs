@@ -1,7 +1,17 @@
 use super::*;
 use crate::units::ByteSize;
 
+/// Reads a text to which the one thing that has no default is added.
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let text = if text.contains("[trino]") {
+        text.to_owned()
+    } else {
+        format!("{text}\n[trino]\nurl = \"http://127.0.0.1:8080\"\n")
+    };
+    read_whole(&text, variables)
+}
+
+fn read_whole(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     Config::read("northgate.toml", text, variables, Path::new("/etc/northgate"))
 }
@@ -52,6 +62,24 @@ fn what_is_wrong_and_where() {
         "[links]\nkey = \"c2VjcmV0\"",
         "northgate.toml:2:1: links.key: a secret does not belong in this file; put it in a file of its own and \
          name that by `key_file`, or set NORTHGATE__LINKS__KEY",
+    );
+}
+
+#[test]
+fn the_url_of_trino_is_enough_and_needed() {
+    let config = read_whole("[trino]\nurl = \"http://127.0.0.1:8080\"\n", &[]).expect("enough");
+    assert_eq!(config.server.listen.port(), 8443);
+    assert_eq!(config.audit.folder, Path::new("/etc/northgate/audit"));
+    read_whole("", &[("NORTHGATE__TRINO__URL", "http://127.0.0.1:8080")]).expect("enough");
+    let check = |text: &str, expect: &str| {
+        assert_eq!(read_whole(text, &[]).expect_err(text).to_string(), expect);
+    };
+    check("", "northgate.toml: trino: missing, and has no default");
+    check("[trino]\nuser = \"x\"", "northgate.toml:1:1: trino.url: missing, and has no default");
+    check(
+        "[trino]\nurl = \"x\"\npassword = \"hunter2\"",
+        "northgate.toml:3:1: trino.password: unknown key; its value goes into a file of its own, which \
+         `password_file` names",
     );
 }
 

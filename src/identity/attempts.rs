@@ -1,8 +1,9 @@
 //! Failed sign-ins, counted by address and by name.
 //!
-//! A failure costs a cell of the address's quota and one of the name's; when a quota is used up, further
-//! attempts are refused unseen until a cell is free again. Guessing at a name must not lock its owner out:
-//! an address from which the name has signed in before is not held to the name's quota.
+//! A wrong password costs a cell of the address's quota and one of the name's; when a quota is used up, further
+//! attempts are refused unseen until a cell is free again. Neither guessing at a name nor a program that keeps
+//! trying an old password must lock others out: a name and an address that have signed in together before have a
+//! quota of their own, and are held to nobody else's. Bad tokens are counted apart from passwords.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -23,45 +24,58 @@ const FAMILIAR: Duration = Duration::from_hours(12);
 pub(super) struct Attempts {
     addresses: Counter<IpAddr>,
     names: Counter<String>,
+    pairs: Counter<(String, IpAddr)>,
+    tokens: Counter<IpAddr>,
+    /// Names and addresses that have signed in together.
     familiar: Cache<(String, IpAddr), ()>,
 }
 
 impl Attempts {
     pub(super) fn new(config: &config::Attempts) -> Self {
+        let per_address = Quota::per_minute(config.per_address);
+        let per_name = Quota::per_minute(config.per_name);
         Self {
-            addresses: Counter::new(Quota::per_minute(config.per_address)),
-            names: Counter::new(Quota::per_minute(config.per_name)),
+            addresses: Counter::new(per_address),
+            names: Counter::new(per_name),
+            pairs: Counter::new(per_name),
+            tokens: Counter::new(per_address),
             familiar: Cache::builder().max_capacity(10_000).time_to_live(FAMILIAR).build(),
         }
     }
 
-    /// Whether an attempt may be looked at. A token names nobody until it is verified: then `name` is `None`.
-    pub(super) fn admit(&self, address: IpAddr, name: Option<&str>) -> Result<(), Refused> {
-        let address = prefix(address);
-        if let Some(retry_after) = self.addresses.blocked(&address) {
-            return Err(Refused::TooManyAttempts { by: By::Address, retry_after });
+    /// Whether a password may be looked at.
+    pub(super) fn admit_password(&self, address: IpAddr, name: &str) -> Result<(), Refused> {
+        let pair = (name.to_owned(), prefix(address));
+        if self.familiar.contains_key(&pair) {
+            return self.pairs.admit(&pair, By::Name);
         }
-        if let Some(name) = name
-            && let Some(retry_after) = self.names.blocked(&name.to_owned())
-            && !self.familiar.contains_key(&(name.to_owned(), address))
-        {
-            return Err(Refused::TooManyAttempts { by: By::Name, retry_after });
-        }
-        Ok(())
+        self.addresses.admit(&pair.1, By::Address)?;
+        self.names.admit(&pair.0, By::Name)
     }
 
-    /// Counts a failure.
-    pub(super) fn failed(&self, address: IpAddr, name: Option<&str>) {
-        let address = prefix(address);
-        self.addresses.count(&address);
-        if let Some(name) = name {
-            self.names.count(&name.to_owned());
+    /// Counts a wrong password.
+    pub(super) fn failed_password(&self, address: IpAddr, name: &str) {
+        let pair = (name.to_owned(), prefix(address));
+        if self.familiar.contains_key(&pair) {
+            return self.pairs.count(&pair);
         }
+        self.addresses.count(&pair.1);
+        self.names.count(&pair.0);
     }
 
     /// Remembers where a user signs in from.
     pub(super) fn succeeded(&self, address: IpAddr, name: &str) {
         self.familiar.insert((name.to_owned(), prefix(address)), ());
+    }
+
+    /// Whether a token may be looked at. It names nobody until it is verified.
+    pub(super) fn admit_token(&self, address: IpAddr) -> Result<(), Refused> {
+        self.tokens.admit(&prefix(address), By::Address)
+    }
+
+    /// Counts a bad token.
+    pub(super) fn failed_token(&self, address: IpAddr) {
+        self.tokens.count(&prefix(address));
     }
 }
 
@@ -91,10 +105,12 @@ impl<K: std::hash::Hash + Eq + Clone + Send + Sync + 'static> Counter<K> {
         Self { limiter: RateLimiter::keyed(quota), blocked }
     }
 
-    /// The time until the key's next attempt, if it has none left now.
-    fn blocked(&self, key: &K) -> Option<Duration> {
-        let until = self.blocked.get(key)?;
-        until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    fn admit(&self, key: &K, by: By) -> Result<(), Refused> {
+        let left = self.blocked.get(key).and_then(|until| until.checked_duration_since(Instant::now()));
+        match left.filter(|left| !left.is_zero()) {
+            Some(retry_after) => Err(Refused::TooManyAttempts { by, retry_after }),
+            None => Ok(()),
+        }
     }
 
     fn count(&self, key: &K) {
@@ -129,35 +145,56 @@ mod tests {
     fn an_address_is_stopped_and_others_are_not() {
         let attempts = attempts(3, 100);
         for name in ["a", "b", "c", "d"] {
-            assert_eq!(attempts.admit(address("10.0.0.1"), Some(name)), Ok(()));
-            attempts.failed(address("10.0.0.1"), Some(name));
+            assert_eq!(attempts.admit_password(address("10.0.0.1"), name), Ok(()));
+            attempts.failed_password(address("10.0.0.1"), name);
         }
-        let refused = attempts.admit(address("10.0.0.1"), Some("e")).expect_err("stopped");
+        let refused = attempts.admit_password(address("10.0.0.1"), "e").expect_err("stopped");
         assert!(matches!(refused, Refused::TooManyAttempts { by: By::Address, .. }));
-        assert_eq!(attempts.admit(address("10.0.0.2"), Some("e")), Ok(()));
-        assert!(attempts.admit(address("::ffff:10.0.0.1"), None).is_err(), "the same address, mapped");
+        assert_eq!(attempts.admit_password(address("10.0.0.2"), "e"), Ok(()));
+        assert_eq!(attempts.admit_token(address("10.0.0.1")), Ok(()), "tokens are counted apart");
+        let mapped = attempts.admit_password(address("::ffff:10.0.0.1"), "e");
+        assert!(mapped.is_err(), "the same address, in IPv6's form");
     }
 
     #[test]
     fn an_ipv6_network_counts_as_one() {
         let attempts = attempts(1, 100);
-        attempts.failed(address("2001:db8:1:2::1"), None);
-        attempts.failed(address("2001:db8:1:2::2"), None);
-        assert!(attempts.admit(address("2001:db8:1:2:ffff::9"), None).is_err());
-        assert!(attempts.admit(address("2001:db8:1:3::1"), None).is_ok());
+        attempts.failed_token(address("2001:db8:1:2::1"));
+        attempts.failed_token(address("2001:db8:1:2::2"));
+        assert!(attempts.admit_token(address("2001:db8:1:2:ffff::9")).is_err());
+        assert!(attempts.admit_token(address("2001:db8:1:3::1")).is_ok());
     }
 
     #[test]
     fn a_name_is_stopped_but_not_at_its_owners_place() {
         let attempts = attempts(100, 2);
-        attempts.succeeded(address("10.0.0.1"), "ann");
+        let home = address("10.0.0.1");
+        attempts.succeeded(home, "ann");
         for last in 2..5_u8 {
-            attempts.failed(IpAddr::from([10, 0, 0, last]), Some("ann"));
+            attempts.failed_password(IpAddr::from([10, 0, 0, last]), "ann");
         }
-        let refused = attempts.admit(address("10.0.0.9"), Some("ann")).expect_err("stopped");
+        let refused = attempts.admit_password(address("10.0.0.9"), "ann").expect_err("stopped");
         assert!(matches!(refused, Refused::TooManyAttempts { by: By::Name, .. }));
         assert!(refused.retry_after() >= Some(Duration::from_secs(1)));
-        assert_eq!(attempts.admit(address("10.0.0.1"), Some("ann")), Ok(()));
-        assert_eq!(attempts.admit(address("10.0.0.9"), Some("bob")), Ok(()));
+        assert_eq!(attempts.admit_password(home, "ann"), Ok(()));
+        assert_eq!(attempts.admit_password(address("10.0.0.9"), "bob"), Ok(()));
+        for _ in 0..3 {
+            attempts.failed_password(home, "ann");
+        }
+        assert!(attempts.admit_password(home, "ann").is_err(), "no free guesses at home either");
+    }
+
+    #[test]
+    fn a_program_with_an_old_password_stops_itself_alone() {
+        let attempts = attempts(3, 3);
+        let host = address("10.0.0.1");
+        attempts.succeeded(host, "dashboard");
+        attempts.succeeded(host, "ann");
+        for _ in 0..10 {
+            attempts.failed_password(host, "dashboard");
+        }
+        assert!(attempts.admit_password(host, "dashboard").is_err());
+        assert_eq!(attempts.admit_password(host, "ann"), Ok(()));
+        assert_eq!(attempts.admit_password(host, "new"), Ok(()));
     }
 }

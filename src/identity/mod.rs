@@ -169,21 +169,16 @@ impl Identity {
         let user = users.find(name);
         let hash = user.and_then(|user| user.password.as_ref());
         if !hash.is_some_and(|hash| self.passwords.remembered(name, password, hash)) {
-            self.attempts.admit(address, Some(name))?;
+            self.attempts.admit_password(address, name)?;
             let stand_in = users.stand_in(self.passwords.seed(name));
             let checked = self.passwords.check(name, password, hash, stand_in).await;
             if matches!(checked, Err(Refused::BadCredentials(_))) {
-                self.attempts.failed(address, Some(name));
+                self.attempts.failed_password(address, name);
             }
             checked?;
             self.attempts.succeeded(address, name);
         }
-        let user = user.ok_or(Refused::BadCredentials(Cause::UnknownUser))?;
-        Ok(Arc::new(
-            Principal::new(name, Method::Password)
-                .with_groups(user.groups.iter().cloned())
-                .with_attributes(user.attributes.clone()),
-        ))
+        user.map(|user| Arc::clone(&user.principal)).ok_or(Refused::BadCredentials(Cause::UnknownUser))
     }
 
     async fn prove_token(&self, token: &Secret<String>, address: IpAddr) -> Result<Arc<Principal>, Refused> {
@@ -191,7 +186,7 @@ impl Identity {
         if let Some(principal) = self.tokens.find(&fingerprint)? {
             return Ok(principal);
         }
-        self.attempts.admit(address, None)?;
+        self.attempts.admit_token(address)?;
         match self.issuers.verify(token.expose()).await {
             Ok(verified) => {
                 self.tokens.insert(fingerprint, verified.clone());
@@ -200,7 +195,7 @@ impl Identity {
             Err(refused) => {
                 // A token that was good once is no guess.
                 if !matches!(refused, Refused::BadCredentials(Cause::Expired) | Refused::Unavailable(_)) {
-                    self.attempts.failed(address, None);
+                    self.attempts.failed_token(address);
                 }
                 Err(refused)
             }
@@ -224,8 +219,9 @@ impl Identity {
         }
         let mut principal = Principal::new(user, signed_in.method().clone());
         if let Some(known) = self.users.users.load().find(user) {
-            principal =
-                principal.with_groups(known.groups.iter().cloned()).with_attributes(known.attributes.clone());
+            principal = principal
+                .with_groups(known.principal.groups().iter().cloned())
+                .with_attributes(known.principal.attributes().clone());
         }
         Ok((Arc::new(principal), Some(signed_in.name().to_owned())))
     }

@@ -12,11 +12,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::error::SetupError;
 use super::password::PasswordHash;
+use super::principal::{Method, Principal};
 
 /// Longest user name, in bytes.
 pub(super) const MAX_NAME: usize = 256;
@@ -35,8 +37,8 @@ pub(super) struct Users {
 #[derive(Debug)]
 pub(super) struct User {
     pub(super) password: Option<PasswordHash>,
-    pub(super) groups: BTreeSet<String>,
-    pub(super) attributes: BTreeMap<String, String>,
+    /// Who they are when they signed in by password.
+    pub(super) principal: Arc<Principal>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -102,8 +104,10 @@ impl Users {
         if password.is_some() {
             self.with_password.push(entry.name.clone());
         }
-        let user = User { password, groups: entry.groups, attributes: entry.attributes };
-        self.by_name.insert(entry.name, user);
+        let principal = Principal::new(entry.name.as_str(), Method::Password)
+            .with_groups(entry.groups)
+            .with_attributes(entry.attributes);
+        self.by_name.insert(entry.name, User { password, principal: Arc::new(principal) });
         Ok(())
     }
 
@@ -252,8 +256,11 @@ mod tests {
         assert!(add_user(&path, new("a:b")).is_err(), "a colon");
         let users = Users::load(&path).expect("loaded");
         let bob = users.find("bob").expect("bob");
-        assert!(bob.groups.contains("g"));
-        assert_eq!(bob.attributes.get("region").map(String::as_str), Some("[user.attributes] EU"));
+        assert!(bob.principal.groups().contains("g"));
+        assert_eq!(
+            bob.principal.attributes().get("region").map(String::as_str),
+            Some("[user.attributes] EU")
+        );
         let mode = std::os::unix::fs::PermissionsExt::mode(
             &std::fs::metadata(&path).expect("metadata").permissions(),
         );

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::action;
 use super::compile::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::error::{Denial, Source};
-use super::formula::{Bound, bound_column, operand};
+use super::formula::{Bound, bound_column, is_plain, operand};
 use super::pattern::SYSTEM;
 use super::permit::{Permit, Revision, Salt, Scoped};
-use super::visibility::Visibility;
+use super::visibility::{INFORMATION_SCHEMA, Visibility};
 use crate::catalog::{Column, Described, RelationKind};
 use crate::identity::Principal;
 use crate::sql::fold_column;
@@ -49,7 +49,8 @@ struct Case<'a> {
 impl Case<'_> {
     fn decide(&self) -> Result<Scoped, Denial> {
         let name = &self.described.name;
-        if name.is_metadata() {
+        // Listings are never decided about: they are filtered by what the principal may see.
+        if name.is_metadata() || name.schema == INFORMATION_SCHEMA {
             return Err(Denial::Metadata(name.clone()));
         }
         if let Some(rule) = self.rules.iter().find(|rule| rule.deny) {
@@ -67,6 +68,7 @@ impl Case<'_> {
                 }
             }
         }
+        self.check_texts()?;
         let visible = self.visible()?;
         if !visible.contains(&true) {
             return Err(Denial::NoColumns(name.clone()));
@@ -89,6 +91,19 @@ impl Case<'_> {
             }
         }
         Ok(Scoped { described: Arc::clone(self.described), visible, filters, masks })
+    }
+
+    /// Names that cannot be put into an expression.
+    fn check_texts(&self) -> Result<(), Denial> {
+        let principal = [self.principal.name()]
+            .into_iter()
+            .chain(self.principal.groups().iter().map(String::as_str))
+            .chain(self.principal.attributes().values().map(String::as_str));
+        let mut texts = principal.chain(self.described.columns.iter().map(|column| column.name.as_str()));
+        if texts.all(is_plain) {
+            return Ok(());
+        }
+        Err(Denial::Unprintable(self.described.name.clone()))
     }
 
     fn broken(&self, rule: &Rule, why: &str) -> Denial {
@@ -168,7 +183,7 @@ impl Case<'_> {
         let bound = match &mask.with {
             MaskWith::Action(action) => {
                 action::value(*action, &column.ty, &operand(&column.name), self.salt.hex())
-                    .and_then(|text| bound_column(column, &text))
+                    .map(|text| bound_column(column, &text))
             }
             MaskWith::Formula(_) if !column.ty.is_castable() => {
                 Err(format!("the type {} is not one that a mask can be made for", column.ty))

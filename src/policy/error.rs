@@ -78,7 +78,7 @@ pub enum Denial {
         /// The document.
         by: Source,
     },
-    /// A metadata table, or something else whose name has a `$`.
+    /// A metadata table, something else whose name has a `$`, or a table of `information_schema`.
     #[error("{0} is a metadata table")]
     Metadata(TableName),
     /// Every column is hidden.
@@ -107,6 +107,9 @@ pub enum Denial {
         /// The documents.
         by: Box<(Source, Source)>,
     },
+    /// A control character in the name of a column, or in the principal's name, groups or attributes.
+    #[error("a name has a control character, so that the policies of {0} cannot be printed")]
+    Unprintable(TableName),
     /// No random numbers for a salt.
     #[error("the system gives no random numbers")]
     NoRandom,
@@ -122,6 +125,7 @@ impl Failure for Denial {
             Self::ViewNotTrusted(_) => "policy_view_not_trusted",
             Self::PolicyBroken { .. } => "policy_broken",
             Self::MaskConflict { .. } => "policy_mask_conflict",
+            Self::Unprintable(_) => "policy_unprintable",
             Self::NoRandom => "policy_no_random",
         }
     }
@@ -131,9 +135,10 @@ impl Failure for Denial {
             Self::NotAllowed(_) | Self::Denied { .. } | Self::Metadata(_) | Self::NoColumns(_) => {
                 ErrorCode::TABLE_NOT_FOUND
             }
-            Self::ViewNotTrusted(_) | Self::PolicyBroken { .. } | Self::MaskConflict { .. } => {
-                ErrorCode::PERMISSION_DENIED
-            }
+            Self::ViewNotTrusted(_)
+            | Self::PolicyBroken { .. }
+            | Self::MaskConflict { .. }
+            | Self::Unprintable(_) => ErrorCode::PERMISSION_DENIED,
             Self::NoRandom => ErrorCode::GENERIC_INTERNAL_ERROR,
         }
     }
@@ -148,7 +153,9 @@ impl Failure for Denial {
             Self::ViewNotTrusted(table) => {
                 format!("Access Denied: the view {table} may read restricted tables, and no policy trusts it")
             }
-            Self::PolicyBroken { table, .. } | Self::MaskConflict { table, .. } => format!(
+            Self::PolicyBroken { table, .. }
+            | Self::MaskConflict { table, .. }
+            | Self::Unprintable(table) => format!(
                 "Access Denied: the policies for {table} cannot be applied to it as it is now. Please tell your \
                  administrator"
             ),

@@ -2,18 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use crate::catalog::{Column, Described, Type};
 use crate::identity::Principal;
-use crate::sql::{
-    Edits, Expression, Keyword, Limits, SpecialKind, TokenKind, fold_column, quote_identifier, quote_string,
-};
+use crate::sql::{Call, Edits, Expression, Limits, Special, SpecialKind, quote_identifier, quote_string};
 
 /// Policy expressions are small; these limits are generous.
 const LIMITS: Limits = Limits { bytes: 65_536, tokens: 20_000, depth: 100 };
 
-/// Stands for the inner alias in a bound expression until it is rendered. No policy text can hold it.
+/// Stands for the inner alias in a bound expression until it is rendered. Neither the text of a policy nor a name
+/// of a column or of the principal may hold it; see [`is_plain`].
 const ALIAS: char = '\u{1}';
+
+/// Written as functions, but part of the language: they cannot be qualified, and nothing of the user's can
+/// stand in their place.
+const SYNTAX: [&str; 5] = ["coalesce", "format", "if", "nullif", "try"];
 
 /// Functions that read the clock or the session's time zone.
 const CLOCK: [&str; 14] = [
@@ -111,7 +115,7 @@ pub(super) struct Formula {
 
 #[derive(Debug)]
 struct Function {
-    tokens: std::ops::Range<u32>,
+    tokens: Range<u32>,
     becomes: Becomes,
 }
 
@@ -130,61 +134,35 @@ impl Formula {
             return Err("the expression has a control character".to_owned());
         }
         let expression = Expression::parse(text, &LIMITS).map_err(|error| error.to_string())?;
+        if expression.has_subquery() {
+            return Err("sub-queries are not supported in policies yet".to_owned());
+        }
+        check_words(&expression)?;
         let mut reads_clock = false;
         let mut functions = Vec::new();
         for call in expression.calls() {
             let [name] = call.name.as_slice() else {
                 return Err("functions are named by one part: they are always Trino's own".to_owned());
             };
-            let folded = fold_column(&name.value);
+            let folded = name.folded().unwrap_or_default();
             if AGGREGATES.contains(&folded.as_str()) {
                 return Err(format!("{folded} looks at many rows; a policy sees one"));
-            }
-            if call.window || has_filter(&expression, &call.extent) {
-                return Err(format!("{folded} has a clause of aggregate or window functions"));
             }
             if call.table {
                 return Err(format!("{folded} is a table function"));
             }
             reads_clock |= CLOCK.contains(&folded.as_str());
-            functions.push(function(text, &expression, &folded, call)?);
-        }
-        for special in expression.specials() {
-            match special.kind {
-                SpecialKind::CurrentUser => {
-                    functions.push(Function { tokens: special.tokens.clone(), becomes: Becomes::User });
-                }
-                SpecialKind::TimeType => {
-                    // A date by itself has no zone.
-                    reads_clock |= !expression.slice(special.tokens.clone()).eq_ignore_ascii_case("date");
-                }
-                SpecialKind::CurrentDate
-                | SpecialKind::CurrentTime
-                | SpecialKind::CurrentTimestamp
-                | SpecialKind::LocalTime
-                | SpecialKind::LocalTimestamp => reads_clock = true,
-                SpecialKind::CurrentCatalog | SpecialKind::CurrentSchema | SpecialKind::CurrentPath => {
-                    return Err(
-                        "current_catalog, current_schema and current_path are in the user's hands".to_owned()
-                    );
-                }
-                SpecialKind::Concat => {
-                    return Err("the operator || is looked up as a function; write concat(a, b)".to_owned());
-                }
-                SpecialKind::AtTimeZone => {
-                    return Err("write at_timezone(x, zone) in place of AT TIME ZONE".to_owned());
-                }
-                SpecialKind::Parameter => return Err("a policy has no parameters".to_owned()),
-                SpecialKind::Subquery => {
-                    return Err("sub-queries are not supported in policies yet".to_owned());
-                }
+            if !SYNTAX.contains(&folded.as_str()) {
+                functions.push(function(&expression, &folded, call)?);
             }
         }
-        let formula = Self { text: text.to_owned(), expression, functions, reads_clock };
-        // Printed once, so that a mistake shows when the set is loaded.
-        Expression::parse(&formula.print(str::to_owned, &|_| "NULL".to_owned()), &LIMITS)
-            .map_err(|error| error.to_string())?;
-        Ok(formula)
+        for special in expression.specials() {
+            reads_clock |= special_reads_clock(&expression, special)?;
+            if special.kind == SpecialKind::CurrentUser {
+                functions.push(Function { tokens: special.tokens.clone(), becomes: Becomes::User });
+            }
+        }
+        Ok(Self { text: text.to_owned(), expression, functions, reads_clock })
     }
 
     /// The text as it was written.
@@ -194,8 +172,7 @@ impl Formula {
 
     /// Whether two expressions are printed alike.
     pub(super) fn same(&self, other: &Self) -> bool {
-        let print =
-            |formula: &Self| formula.print(|name| name.to_lowercase(), &|function| format!("{function:?}"));
+        let print = |formula: &Self| formula.print(str::to_lowercase, &|function| format!("{function:?}"));
         self.text == other.text || print(self) == print(other)
     }
 
@@ -240,7 +217,7 @@ impl Formula {
                     .map_or_else(|| "CAST(NULL AS varchar)".to_owned(), |value| quote_string(value)),
             },
         );
-        Bound::new(&text, columns, temporal)
+        Ok(Bound::new(&text, columns, temporal))
     }
 }
 
@@ -258,47 +235,75 @@ fn reads_zone(ty: &Type) -> bool {
     *ty != Type::Date && ty.is_temporal()
 }
 
-/// Whether FILTER follows the arguments, or stands in them.
-fn has_filter(expression: &Expression, extent: &std::ops::Range<u32>) -> bool {
-    expression.tokens()[extent.start as usize..extent.end as usize]
-        .windows(2)
-        .any(|pair| pair[0].kind == CLOSE && pair[1].kind == TokenKind::Keyword(Keyword::Filter))
+/// Words that go with aggregate and window functions only. A column of such a name is written in quotes.
+const WINDOWS: [&str; 6] = ["over", "filter", "within", "listagg", "grouping", "match_recognize"];
+
+fn check_words(expression: &Expression) -> Result<(), String> {
+    for token in 0..expression.token_count() {
+        let word = expression.slice(token..token + 1);
+        if WINDOWS.iter().any(|window| word.eq_ignore_ascii_case(window)) {
+            return Err(format!("{word} goes with many rows; a policy sees one"));
+        }
+    }
+    Ok(())
 }
 
-const CLOSE: TokenKind = TokenKind::Symbol(crate::sql::Symbol::Close);
+fn special_reads_clock(expression: &Expression, special: &Special) -> Result<bool, String> {
+    match special.kind {
+        SpecialKind::CurrentUser => Ok(false),
+        SpecialKind::CurrentDate
+        | SpecialKind::CurrentTime
+        | SpecialKind::CurrentTimestamp
+        | SpecialKind::LocalTime
+        | SpecialKind::LocalTimestamp => Ok(true),
+        // A date by itself has no zone, and an interval has none.
+        SpecialKind::TimeType => {
+            Ok(expression.slice(special.tokens.clone()).to_ascii_lowercase().contains("time"))
+        }
+        SpecialKind::CurrentCatalog | SpecialKind::CurrentSchema | SpecialKind::CurrentPath => {
+            Err("current_catalog, current_schema and current_path are in the user's hands".to_owned())
+        }
+        SpecialKind::Concat => {
+            Err("the operator || is looked up as a function; write concat(a, b)".to_owned())
+        }
+        SpecialKind::AtTimeZone => Err("write at_timezone(x, zone) in place of AT TIME ZONE".to_owned()),
+        SpecialKind::Parameter => Err("a policy has no parameters".to_owned()),
+        SpecialKind::Subquery => Err("sub-queries are not supported in policies yet".to_owned()),
+    }
+}
 
-fn function(
-    text: &str,
-    expression: &Expression,
-    folded: &str,
-    call: &crate::sql::Call,
-) -> Result<Function, String> {
-    // The tokens between the parentheses.
-    let inside = call.tokens.end as usize + 1..(call.extent.end as usize).saturating_sub(1);
-    let arguments = expression.tokens().get(inside).unwrap_or_default();
+fn function(expression: &Expression, folded: &str, call: &Call) -> Result<Function, String> {
+    let end = call.tokens.end;
+    let token = |n: u32| {
+        if end + n < expression.token_count() { expression.slice(end + n..end + n + 1) } else { "" }
+    };
     Ok(match folded {
         "current_groups" => {
-            if !arguments.is_empty() {
+            if (token(0), token(1)) != ("(", ")") {
                 return Err("current_groups() has no arguments".to_owned());
             }
-            Function { tokens: call.extent.clone(), becomes: Becomes::Groups }
+            Function { tokens: call.tokens.start..end + 2, becomes: Becomes::Groups }
         }
         "attribute" => {
-            let [only] = arguments else {
+            let name = token(1).strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+            let (Some(name), "(", ")") = (name, token(0), token(2)) else {
                 return Err("attribute('name') has one argument, a string".to_owned());
             };
-            let literal = text.get(only.start as usize..only.end as usize).unwrap_or_default();
-            let name = literal
-                .strip_prefix('\'')
-                .and_then(|rest| rest.strip_suffix('\''))
-                .ok_or_else(|| "attribute('name') has one argument, a string".to_owned())?;
-            Function { tokens: call.extent.clone(), becomes: Becomes::Attribute(name.replace("''", "'")) }
+            let becomes = Becomes::Attribute(name.replace("''", "'"));
+            Function { tokens: call.tokens.start..end + 3, becomes }
         }
         _ => {
-            let becomes = Becomes::Text(format!("system.builtin.{}", quote_identifier(folded)));
+            let quoted = call.name.first().is_some_and(|name| name.quoted);
+            let name = if quoted { quote_identifier(folded) } else { folded.to_owned() };
+            let becomes = Becomes::Text(format!("system.builtin.{name}"));
             Function { tokens: call.tokens.clone(), becomes }
         }
     })
+}
+
+/// Whether a text from outside can go into an expression.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.contains(ALIAS)
 }
 
 /// A column under the inner alias.
@@ -316,15 +321,9 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// From text in which [`ALIAS`] stands for the alias.
-    pub(super) fn new(text: &str, columns: BTreeSet<String>, temporal: bool) -> Result<Self, String> {
-        let pieces: Vec<String> = text.split(ALIAS).map(str::to_owned).collect();
-        // A literal of the principal could hold the mark; then nothing is sure.
-        let marks = text.matches(&format!("{ALIAS}.\"")).count();
-        if pieces.len() != marks + 1 {
-            return Err("a value has a control character".to_owned());
-        }
-        Ok(Self { pieces, columns, temporal })
+    /// From text in which [`ALIAS`] stands for the alias, and for nothing else.
+    pub(super) fn new(text: &str, columns: BTreeSet<String>, temporal: bool) -> Self {
+        Self { pieces: text.split(ALIAS).map(str::to_owned).collect(), columns, temporal }
     }
 
     /// The same as a value of a column's type.
@@ -355,6 +354,6 @@ impl Bound {
 }
 
 /// A column by itself, read under the inner alias.
-pub(super) fn bound_column(column: &Column, text: &str) -> Result<Bound, String> {
+pub(super) fn bound_column(column: &Column, text: &str) -> Bound {
     Bound::new(text, BTreeSet::from([column.name.clone()]), false)
 }

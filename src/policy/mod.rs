@@ -26,6 +26,8 @@ mod error;
 mod formula;
 mod pattern;
 mod permit;
+#[cfg(test)]
+mod tests;
 mod visibility;
 mod who;
 

@@ -8,7 +8,7 @@ use crate::identity::Principal;
 use crate::sql::quote_string;
 
 /// The schema of every catalog that lists the others.
-const INFORMATION_SCHEMA: &str = "information_schema";
+pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
 /// What of it is not hidden; the rest is refused.
 const INFORMATION_TABLES: &str = "('columns', 'schemata', 'table_privileges', 'tables', 'views')";
 
@@ -62,7 +62,8 @@ impl Visibility {
             && !self.deny.iter().any(|pattern| here(pattern) && pattern.table.is_any())
     }
 
-    /// SQL that is true for the catalogs to list. The operands are SQL of a catalog's name (and so on below).
+    /// SQL that is true for the catalogs to list. The operand is SQL of a catalog's name, and so on below. All that
+    /// these functions give stands in parentheses.
     pub fn catalogs_predicate(&self, catalog: &str) -> String {
         self.build(
             |pattern| pattern.catalog_predicate(catalog),
@@ -81,7 +82,7 @@ impl Visibility {
         };
         let listed = self.build(both, |pattern| pattern.table.is_any().then(|| both(pattern)), catalog);
         format!(
-            "({schema} = '{INFORMATION_SCHEMA}' AND {}) OR ({schema} <> '{INFORMATION_SCHEMA}' AND {listed})",
+            "(({schema} = '{INFORMATION_SCHEMA}' AND {}) OR ({schema} <> '{INFORMATION_SCHEMA}' AND {listed}))",
             self.catalogs_predicate(catalog)
         )
     }
@@ -91,15 +92,15 @@ impl Visibility {
         let all = |pattern: &TablePattern| table_predicate(pattern, catalog, schema, table);
         let listed = self.build(all, |pattern| Some(all(pattern)), catalog);
         format!(
-            "({schema} = '{INFORMATION_SCHEMA}' AND {table} IN {INFORMATION_TABLES} AND {}) OR ({schema} <> \
-             '{INFORMATION_SCHEMA}' AND {listed})",
+            "(({schema} = '{INFORMATION_SCHEMA}' AND {table} IN {INFORMATION_TABLES} AND {}) OR ({schema} <> \
+             '{INFORMATION_SCHEMA}' AND {listed}))",
             self.catalogs_predicate(catalog)
         )
     }
 
     /// SQL that is true for the columns to list.
     pub fn columns_predicate(&self, catalog: &str, schema: &str, table: &str, column: &str) -> String {
-        let mut text = format!("({})", self.tables_predicate(catalog, schema, table));
+        let mut text = format!("({}", self.tables_predicate(catalog, schema, table));
         // Catalogs that are not Trino's list columns in lower case; a connector may not.
         let folded = format!("system.builtin.lower({column})");
         for (pattern, tag, glob) in &self.hidden {
@@ -112,6 +113,7 @@ impl Visibility {
             text.push_str(hidden.as_deref().unwrap_or("true"));
             text.push(')');
         }
+        text.push(')');
         text
     }
 

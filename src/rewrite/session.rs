@@ -153,16 +153,13 @@ fn show_columns(
         return Err(RewriteError::Unsound("SHOW COLUMNS is of one relation".to_owned()));
     };
     let name = context.names.resolve(relation)?;
-    let columns = match context.permit.scoped(&name) {
-        Some(scoped) => {
-            let names: Vec<String> = scoped.columns().map(|column| quote_string(&column.name)).collect();
-            format!(" AND \"column_name\" IN ({})", names.join(", "))
-        }
-        None => {
-            // Refuses what is not a listing that the principal may read.
-            listing::shown(&name, context.permit.visibility())?;
-            String::new()
-        }
+    let columns = if let Some(scoped) = context.permit.scoped(&name) {
+        let names: Vec<String> = scoped.columns().map(|column| quote_string(&column.name)).collect();
+        format!(" AND \"column_name\" IN ({})", names.join(", "))
+    } else {
+        // Refuses what is not a listing that the principal may read.
+        listing::shown(&name, context.permit.visibility())?;
+        String::new()
     };
     let TableName { catalog, schema, table } = &name;
     Ok(format!(

@@ -272,15 +272,12 @@ impl Lexer<'_> {
 
     fn symbol(&mut self) -> Result<TokenKind, SqlError> {
         let rest = &self.bytes[self.at..];
-        match Symbol::ALL.iter().find(|(text, _)| rest.starts_with(text)) {
-            Some((text, symbol)) => {
-                self.at += text.len();
-                Ok(TokenKind::Symbol(*symbol))
-            }
-            None => {
-                let sign = self.text[self.at..].chars().next().unwrap_or(char::REPLACEMENT_CHARACTER);
-                Err(self.error(self.at, format!("unexpected character {}", visible(sign))))
-            }
+        if let Some((text, symbol)) = Symbol::ALL.iter().find(|(text, _)| rest.starts_with(text)) {
+            self.at += text.len();
+            Ok(TokenKind::Symbol(*symbol))
+        } else {
+            let sign = self.text[self.at..].chars().next().unwrap_or(char::REPLACEMENT_CHARACTER);
+            Err(self.error(self.at, format!("unexpected character {}", visible(sign))))
         }
     }
 }

@@ -1,13 +1,15 @@
 //! The HTTP client: connections, times, and how an answer is read.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -15,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use tokio::time::Sleep;
 
 use super::config::Address;
 use super::error::chain;
@@ -45,37 +48,57 @@ pub struct Response {
     pub body: Body,
 }
 
-/// A body as it arrives.
+/// A body as it arrives. It is an error if it breaks off, or pauses for longer than `pause_timeout`.
 #[derive(Debug)]
 pub struct Body {
     inner: Incoming,
     cluster: Arc<str>,
     pause: Duration,
+    /// Runs while the next piece is waited for.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
+            this.waiting = None;
+            return Poll::Ready(frame.map(|frame| {
+                frame.map_err(|error| UpstreamError::Broken {
+                    cluster: this.cluster.to_string(),
+                    detail: chain(&error),
+                })
+            }));
+        }
+        let pause = this.pause;
+        let waiting = this.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(pause)));
+        ready!(waiting.as_mut().poll(context));
+        let cluster = this.cluster.to_string();
+        Poll::Ready(Some(Err(UpstreamError::Slow { cluster, waited: pause, submitted: false })))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
 }
 
 impl Body {
     /// The next piece, as large as it came; `None` at the end. An error if the body breaks off, or pauses for
     /// longer than `pause_timeout`.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        loop {
-            let Ok(frame) = tokio::time::timeout(self.pause, self.inner.frame()).await else {
-                let cluster = self.cluster.to_string();
-                return Err(UpstreamError::Slow { cluster, waited: self.pause, submitted: false });
-            };
-            match frame {
-                None => return Ok(None),
-                Some(Err(error)) => {
-                    let cluster = self.cluster.to_string();
-                    return Err(UpstreamError::Broken { cluster, detail: chain(&error) });
-                }
-                Some(Ok(frame)) => {
-                    // Trailers are none of Trino's.
-                    if let Ok(data) = frame.into_data() {
-                        return Ok(Some(data));
-                    }
-                }
+        while let Some(frame) = self.frame().await {
+            // Trailers are none of Trino's.
+            if let Ok(data) = frame?.into_data() {
+                return Ok(Some(data));
             }
         }
+        Ok(None)
     }
 
     /// The whole body, or `None` if it is longer than `most` bytes.
@@ -160,7 +183,7 @@ impl Client {
             if error.is_connect() { Failed::Connect(detail) } else { Failed::Exchange(detail) }
         })?;
         let (head, inner) = answer.into_parts();
-        let body = Body { inner, cluster: Arc::clone(&self.cluster), pause: self.pause };
+        let body = Body { inner, cluster: Arc::clone(&self.cluster), pause: self.pause, waiting: None };
         Ok(Response { status: head.status, headers: head.headers, body })
     }
 

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::UpstreamError;
 use crate::units::Span;
 
 /// The `[trino]` section: one cluster.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where the coordinator listens: `https://trino.example:8443`, without a path.
@@ -25,18 +25,18 @@ pub struct Config {
     #[serde(default)]
     pub authentication: Authentication,
     /// The file with the password, for `authentication = "password"`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
     /// The file with the key that signs tokens, for `authentication = "jwt"`. It is made (0600) if there is none.
     /// Trino reads the public half from the gateway's key set at its start and every 15 minutes, so the
     /// file must be kept, and be the same for all replicas.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
     /// The audience of the tokens, for `http-server.authentication.jwt.required-audience`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
     /// Certificates of the authorities that Trino's certificate may come from; the system's if not given.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
     /// Sends passwords and tokens over HTTP to another host. Whoever is on that network can take them.
     #[serde(default)]
@@ -53,7 +53,7 @@ pub struct Config {
 }
 
 /// How the gateway proves to Trino who it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Authentication {
     /// Not at all: for development, with a Trino that nobody else can reach.
@@ -106,6 +106,15 @@ impl Config {
 
     /// Checks what can be checked without a connection: the address is a bare http or https one, files are named
     /// where they are needed and nowhere else, and secrets don't cross a network in the clear.
+    /// What is wrong with the section, if anything is: `key: why`.
+    pub fn problem(&self) -> Option<String> {
+        match self.check() {
+            Err(UpstreamError::Config(why)) => Some(why),
+            Err(error) => Some(error.to_string()),
+            Ok(_) => None,
+        }
+    }
+
     pub(super) fn check(&self) -> Result<Address, UpstreamError> {
         let wrong = |why: String| Err(UpstreamError::Config(why));
         let address = match Address::read(&self.url) {

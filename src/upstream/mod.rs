@@ -26,6 +26,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use crate::rewrite::ScopedSql;
 use crate::secret::Secret;
 
 pub use client::{Body, Response};
@@ -129,9 +130,16 @@ impl Cluster {
         }
     }
 
-    /// Sends a statement. The answer is a 200 with JSON. `headers` are all that Trino gets but for the
-    /// gateway's own sign-in; they hold the user that the query runs as.
-    pub(crate) async fn send(&self, text: Bytes, headers: HeaderMap) -> Result<Response, UpstreamError> {
+    /// Sends a statement that the policies have been applied to. The answer is a 200 with JSON. `headers` are all that
+    /// Trino gets but for the gateway's own sign-in; they hold the user that the query runs as.
+    ///
+    /// Of an error, [`UpstreamError::may_have_run`] says whether Trino may have the query.
+    pub async fn submit(&self, sql: &ScopedSql, headers: HeaderMap) -> Result<Response, UpstreamError> {
+        self.send(Bytes::copy_from_slice(sql.text().as_bytes()), headers).await
+    }
+
+    /// Sends a text once.
+    async fn send(&self, text: Bytes, headers: HeaderMap) -> Result<Response, UpstreamError> {
         let headers = self.signed(headers)?;
         let mut attempt = 1;
         let answer = loop {

@@ -1,3 +1,15 @@
-//! Integration tests against the real servers.
+//! Integration tests: the real gateway before the real Trino, spoken to by the real clients.
+//!
+//! `cargo test --test it` runs all of them; the test stack (tests/stack) fetches what is missing. Trino and the
+//! gateway are started by the first test that asks for them.
 
-fn main() {}
+mod audit;
+mod bad_input;
+mod clients;
+mod faults;
+mod harness;
+mod leaks;
+mod links;
+mod login;
+mod pipeline;
+mod start;

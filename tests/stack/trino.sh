@@ -5,11 +5,11 @@
 gateway_user=northgate
 gateway_password=development-only
 
-# write_trino_settings DIR HTTP-PORT HTTPS-PORT [JWKS-URL]: plain HTTP takes any user name and no password,
-# for tests that go to Trino directly; HTTPS wants the gateway's password, or its token when there is a
-# JWKS URL to check it with. Only the gateway may impersonate others.
+# write_trino_settings DIR HTTP-PORT HTTPS-PORT [KEYS]: plain HTTP takes any user name and no password,
+# for tests that go to Trino directly; HTTPS wants the gateway's password, or its token when there are
+# KEYS to check it with (the URL of a key set, or a file with a public key). Only the gateway may impersonate others.
 write_trino_settings() {
-    local dir=$1 http_port=$2 https_port=$3 jwks_url=${4:-}
+    local dir=$1 http_port=$2 https_port=$3 keys=${4:-}
     mkdir -p "$dir/etc/catalog" "$dir/data/lake"
     make_certificates "$dir/certs"
     cat "$dir/certs/server-key.pem" "$dir/certs/server.pem" >"$dir/etc/server-key-and-certificate.pem"
@@ -22,7 +22,7 @@ http-server.http.port=$http_port
 http-server.https.enabled=true
 http-server.https.port=$https_port
 http-server.https.keystore.path=$dir/etc/server-key-and-certificate.pem
-http-server.authentication.type=PASSWORD${jwks_url:+,JWT}
+http-server.authentication.type=PASSWORD${keys:+,JWT}
 http-server.authentication.allow-insecure-over-http=true
 http-server.process-forwarded=true
 internal-communication.shared-secret=$(openssl rand -hex 32)
@@ -30,8 +30,8 @@ discovery.uri=http://127.0.0.1:$http_port
 query.max-memory=500MB
 query.min-expire-age=30s
 EOF
-    if [ -n "$jwks_url" ]; then
-        echo "http-server.authentication.jwt.key-file=$jwks_url" >>"$dir/etc/config.properties"
+    if [ -n "$keys" ]; then
+        echo "http-server.authentication.jwt.key-file=$keys" >>"$dir/etc/config.properties"
     fi
 
     cat >"$dir/etc/node.properties" <<EOF
@@ -99,6 +99,6 @@ trino_cli() {
 
 # load_bank HTTP-PORT: the tables of the bank, as user admin.
 load_bank() {
-    trino_cli --server "http://127.0.0.1:$1" --user admin --file "$stack_dir/bank.sql" >/dev/null ||
-        die "the bank could not be loaded"
+    trino_cli --server "http://127.0.0.1:$1" --user admin --file "$stack_dir/bank.sql" >"$cache_dir/bank.log" 2>&1 ||
+        { cat "$cache_dir/bank.log" >&2; die "the bank could not be loaded"; }
 }

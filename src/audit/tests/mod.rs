@@ -302,6 +302,20 @@ fn text_survives_json_lines() {
 }
 
 #[test]
+fn a_claimed_name_is_cut() {
+    let reason = Reason::default();
+    let event = |name: String| Event::LoginFailed {
+        claimed: Some(name),
+        auth_method: "password".into(),
+        peer: String::new(),
+        reason: reason.clone(),
+    };
+    let short = Body::event(1, &event("\u{e9}".repeat(256))).expect("a body");
+    let long = Body::event(1, &event("\u{e9}".repeat(100_000))).expect("a body");
+    assert_eq!(short.len(), long.len());
+}
+
+#[test]
 fn limits_must_fit() {
     let wrong = Config { in_flight: ByteSize(10), ..config() };
     let disk = Disk::new(0);

@@ -396,7 +396,11 @@ impl Parser<'_> {
         self.open()?;
         self.order_by()?;
         self.close()?;
-        self.filter()
+        self.filter()?;
+        if self.is(Keyword::Over) && (self.is_symbol_at(1, Symbol::Open) || self.is_identifier_at(1)) {
+            return self.over();
+        }
+        Ok(())
     }
 
     // Names and calls.

@@ -305,12 +305,13 @@ impl Parser<'_> {
     }
 
     fn group_by(&mut self) -> Parsed {
-        // AUTO groups by what the select list says; ALL and DISTINCT are also names.
-        if self.take(Keyword::Auto) {
-            return Ok(());
-        }
+        // ALL and DISTINCT are also names.
         self.take_any(&[Keyword::Distinct, Keyword::All]);
         self.list(|parser| {
+            // AUTO groups by what the select list says.
+            if parser.take(Keyword::Auto) {
+                return Ok(());
+            }
             if parser.is_any(&[Keyword::Rollup, Keyword::Cube]) && parser.is_symbol_at(1, Symbol::Open) {
                 parser.at += 2;
                 if !parser.is_symbol(Symbol::Close) {

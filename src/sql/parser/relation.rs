@@ -185,7 +185,7 @@ impl Parser<'_> {
     /// Behind an opening parenthesis in FROM: a query or a relation, up to the closing one.
     fn parenthesized(&mut self) -> Parsed<Inner> {
         if self.query_begins() {
-            self.from_query(|parser| parser.query())?;
+            self.from_query(super::Parser::query)?;
             self.close()?;
             return Ok(Inner::Query);
         }
@@ -277,7 +277,7 @@ impl Parser<'_> {
     fn table_argument(&mut self) -> Parsed {
         self.at += 2;
         if self.query_begins() || self.is_symbol(Symbol::Open) {
-            self.from_query(|parser| parser.query())?;
+            self.from_query(super::Parser::query)?;
             self.close()?;
             self.alias()?;
         } else {

@@ -142,16 +142,18 @@ impl Parser<'_> {
         match what {
             Keyword::Catalogs => Ok(Kind::ShowCatalogs { like: self.like()? }),
             Keyword::Schemas => {
-                let catalog = match self.take_any(&[Keyword::From, Keyword::In]) {
-                    true => Some(self.identifier()?),
-                    false => None,
+                let catalog = if self.take_any(&[Keyword::From, Keyword::In]) {
+                    Some(self.identifier()?)
+                } else {
+                    None
                 };
                 Ok(Kind::ShowSchemas { catalog, like: self.like()? })
             }
             Keyword::Tables => {
-                let schema = match self.take_any(&[Keyword::From, Keyword::In]) {
-                    true => Some(self.schema_name()?),
-                    false => None,
+                let schema = if self.take_any(&[Keyword::From, Keyword::In]) {
+                    Some(self.schema_name()?)
+                } else {
+                    None
                 };
                 Ok(Kind::ShowTables { schema, like: self.like()? })
             }

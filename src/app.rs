@@ -1,0 +1,360 @@
+//! The composition root: builds the parts from the configuration, serves, reloads, drains.
+
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::Response;
+use http::request::Parts;
+use http_body_util::BodyExt;
+use notify::Watcher as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::admin::{Admin, Check, Operated};
+use crate::admission::{Rate, Slots};
+use crate::audit::{Audit, Event};
+use crate::catalog::Catalog;
+use crate::config::{Config, Links};
+use crate::identity::Identity;
+use crate::policy;
+use crate::query::{Answer, Components, Gateway, QueryError};
+use crate::secret::Secret;
+use crate::server::{BodyError, Certificates, Handler, Server, respond};
+use crate::telemetry::{self, Metrics, Reload};
+use crate::upstream::Cluster;
+use crate::wire::{Origin, Peer, Sealer};
+
+/// The stack of a worker thread, in bytes: room for a statement nested to the limit, in a debug build too.
+const STACK: usize = 8 << 20;
+/// How often the cluster is asked how it is.
+const CHECK: Duration = Duration::from_secs(5);
+/// Changes of files within this time make one reload.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Why the gateway could not start.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+fn because<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> StartError {
+    move |error| StartError(format!("{what}: {error}"))
+}
+
+/// Runs the gateway until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// [`StartError`] says what is missing or wrong.
+pub fn run(config: Config) -> Result<(), StartError> {
+    telemetry::init(&config.telemetry).map_err(because("[telemetry]"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK)
+        .build()
+        .map_err(because("threads"))?;
+    runtime.block_on(serve(config))
+}
+
+/// Reads all that a start reads, and says what would be in force.
+///
+/// # Errors
+///
+/// [`StartError`] says what is missing or wrong.
+pub fn check(config: &Config) -> Result<String, StartError> {
+    let policies = load_policies(&config.policies.folder)?;
+    sealer(&config.links)?;
+    Ok(format!(
+        "{config}\n# Policies: {} in {}, revision {}",
+        policies.len(),
+        config.policies.folder.display(),
+        policies.revision()
+    ))
+}
+
+/// The policies of a folder; none if there is no folder yet, so that nobody may read anything.
+fn load_policies(folder: &Path) -> Result<policy::Set, StartError> {
+    if !folder.exists() {
+        return policy::Set::parse::<&str, &str>(&[]).map_err(because("[policies]"));
+    }
+    policy::Set::load(folder).map_err(because("[policies]"))
+}
+
+fn sealer(links: &Links) -> Result<Sealer, StartError> {
+    let current = match (&links.key, &links.key_file) {
+        (Some(key), _) => Some(key.clone()),
+        (None, Some(path)) => Some(key_file(path)?),
+        (None, None) => None,
+    };
+    let Some(current) = current else {
+        return Sealer::generate().map_err(because("[links]"));
+    };
+    let mut keys = vec![current];
+    for path in &links.previous_key_files {
+        keys.push(key_file(path)?);
+    }
+    let keys = keys
+        .iter()
+        .map(|text| STANDARD.decode(text.expose().trim()).map(Secret::new))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(because("[links] key"))?;
+    Sealer::new(&keys).map_err(because("[links]"))
+}
+
+fn key_file(path: &Path) -> Result<Secret<String>, StartError> {
+    Secret::from_file(path).map_err(because(&path.display().to_string()))
+}
+
+struct App {
+    gateway: Arc<Gateway>,
+    policies: Arc<ArcSwap<policy::Set>>,
+    folder: std::path::PathBuf,
+    identity: Arc<Identity>,
+    audit: Arc<Audit>,
+    cluster: Arc<Cluster>,
+    metrics: Arc<Metrics>,
+    certificates: Option<Arc<Certificates>>,
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let metrics = Arc::new(Metrics::new());
+    let policies = load_policies(&config.policies.folder)?;
+    if policies.is_empty() {
+        tracing::warn!(folder = %config.policies.folder.display(), "there are no policies: nobody may read anything");
+    }
+    let policies = Arc::new(ArcSwap::from_pointee(policies));
+    metrics.policy_loaded(now());
+    let identity =
+        Arc::new(Identity::new(config.identity, Arc::clone(&metrics)).map_err(because("[identity]"))?);
+    let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
+    let cluster = Arc::new(Cluster::new(&config.trino).map_err(because("[trino]"))?);
+    let limits = crate::sql::Limits {
+        bytes: usize::try_from(config.server.max_statement.0).unwrap_or(usize::MAX),
+        depth: config.query.max_depth,
+        ..crate::sql::Limits::default()
+    };
+    let request = config.server.limits();
+    let gateway = Arc::new(Gateway::new(Components {
+        config: config.query,
+        identity: Arc::clone(&identity),
+        rate: Rate::new(&config.admission),
+        slots: Slots::new(&config.admission).map_err(because("[admission]"))?,
+        catalog: Catalog::new(Arc::<Cluster>::clone(&cluster), config.catalog),
+        policies: Arc::clone(&policies),
+        audit: Arc::clone(&audit),
+        cluster: Arc::clone(&cluster),
+        sealer: Arc::new(sealer(&config.links)?),
+        metrics: Arc::clone(&metrics),
+        request,
+        limits,
+    }));
+    let server = Server::bind(config.server).await.map_err(because("[server]"))?;
+    let admin = Admin::bind(&config.admin).await.map_err(because("[admin]"))?;
+    let app = Arc::new(App {
+        gateway: Arc::clone(&gateway),
+        folder: config.policies.folder,
+        identity,
+        audit: Arc::clone(&audit),
+        cluster: Arc::clone(&cluster),
+        metrics: Arc::clone(&metrics),
+        certificates: server.certificates(),
+        policies,
+    });
+    app.recorded(&Event::Start {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        policy_revision: app.policies.load().revision().to_string(),
+    })
+    .await?;
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(admin.serve(Arc::clone(&app)));
+    tasks.spawn(async move { cluster.watch(CHECK).await });
+    let swept = Arc::clone(&gateway);
+    tasks.spawn(async move { swept.sweep().await });
+    tasks.spawn(Arc::clone(&app).reload_when_told());
+    tracing::info!(address = %server.address(), "serving");
+    server.serve(Arc::clone(&app), metrics, stop_signal()).await;
+    gateway.abandon().await;
+    app.recorded(&Event::Stop {}).await?;
+    audit.close().await.map_err(because("[audit]"))?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn stop_signal() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+fn now() -> f64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}
+
+impl App {
+    async fn recorded(&self, event: &Event) -> Result<(), StartError> {
+        self.audit.record(event).await.map_err(because("[audit]"))
+    }
+
+    /// Reloads on SIGHUP and when a policy document changes.
+    async fn reload_when_told(self: Arc<Self>) {
+        let (sender, mut changed) = tokio::sync::mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                // One that is waiting already stands for this one too.
+                let _ = sender.try_send(());
+            }
+        });
+        let _watcher = match watcher {
+            Ok(mut watcher) => watcher
+                .watch(&self.folder, notify::RecursiveMode::NonRecursive)
+                .map(|()| watcher)
+                .map_err(|error| tracing::warn!(%error, "policies are reloaded on SIGHUP only"))
+                .ok(),
+            Err(error) => {
+                tracing::warn!(%error, "policies are reloaded on SIGHUP only");
+                None
+            }
+        };
+        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                Some(()) = hangup.recv() => {
+                    let _ = self.reload().await;
+                }
+                Some(()) = changed.recv() => {
+                    tokio::time::sleep(SETTLE).await;
+                    while changed.try_recv().is_ok() {}
+                    let _ = self.reload_policies().await;
+                }
+                else => return,
+            }
+        }
+    }
+
+    /// Reads the policies again. A set that does not hold together leaves the one before in force.
+    async fn reload_policies(&self) -> Result<(), String> {
+        let folder = self.folder.clone();
+        let loaded = tokio::task::spawn_blocking(move || policy::Set::load(&folder)).await;
+        let (outcome, result) = match loaded {
+            Ok(Ok(set)) if set.revision() == self.policies.load().revision() => (Reload::Unchanged, Ok(())),
+            Ok(Ok(set)) => {
+                tracing::info!(revision = %set.revision(), policies = set.len(), "new policies are in force");
+                self.policies.store(Arc::new(set));
+                self.metrics.policy_loaded(now());
+                (Reload::Applied, Ok(()))
+            }
+            Ok(Err(errors)) => (Reload::Rejected, Err(errors.to_string())),
+            Err(error) => (Reload::Rejected, Err(error.to_string())),
+        };
+        self.metrics.policy_reload(outcome);
+        if let Err(detail) = &result {
+            tracing::error!(detail, "the new policies are not in force; those of before are");
+        }
+        if outcome != Reload::Unchanged {
+            self.told("policies", result.as_ref().err()).await;
+        }
+        result
+    }
+
+    async fn told(&self, what: &str, detail: Option<&String>) {
+        let event = Event::Reload {
+            what: what.to_owned(),
+            accepted: detail.is_none(),
+            policy_revision: Some(self.policies.load().revision().to_string()),
+            detail: detail.cloned(),
+        };
+        if let Err(error) = self.audit.record(&event).await {
+            tracing::error!(%error, "a reload could not be recorded");
+        }
+    }
+}
+
+impl Handler for App {
+    async fn handle(&self, parts: Parts, body: Bytes, peer: Peer) -> Response<crate::server::Body> {
+        let (route, result) = self.gateway.handle(parts, body, peer).await;
+        let response = match result {
+            Ok(Answer::Page { headers, body }) => respond::page(
+                headers,
+                body.map_err(|error| BodyError::Source(error.to_string())).boxed_unsync(),
+            ),
+            Ok(Answer::Empty(status)) => respond::empty(status),
+            Err(QueryError::Refused(refused)) => respond::refused(&refused),
+            Err(QueryError::Malformed(malformed)) => {
+                let id = crate::wire::new_query_id(jiff::Timestamp::now().as_second());
+                let origin = Origin { id: &id, base: "https://localhost", elapsed_ms: 0 };
+                respond::malformed(&origin, &malformed)
+            }
+            Err(error) => respond::failure(error.http_status(), &error),
+        };
+        self.metrics.request(route, response.status().as_u16());
+        response
+    }
+
+    fn drain(&self) -> impl Future<Output = ()> + Send {
+        self.gateway.drain()
+    }
+}
+
+impl Operated for App {
+    fn metrics(&self) -> String {
+        self.metrics.render()
+    }
+
+    async fn ready(&self) -> Vec<Check> {
+        let problem = |holds: bool, text: &str| (!holds).then(|| text.to_owned());
+        let draining = self.gateway.is_draining();
+        vec![
+            Check { name: "policies", problem: problem(!self.policies.load().is_empty(), "there are none") },
+            Check { name: "audit", problem: problem(self.audit.healthy(), "records cannot be written") },
+            Check { name: "trino", problem: problem(self.cluster.healthy(), "the cluster does not answer") },
+            Check { name: "serving", problem: problem(!draining, "stopping") },
+        ]
+    }
+
+    fn keys(&self) -> String {
+        self.cluster.jwks().unwrap_or_else(|| "{\"keys\":[]}".to_owned())
+    }
+
+    async fn reload(&self) -> Result<(), Vec<String>> {
+        let mut wrong = Vec::new();
+        if let Err(detail) = self.reload_policies().await {
+            wrong.push(format!("policies: {detail}"));
+        }
+        let users = self.identity.reload().map_err(|error| error.to_string());
+        self.told("users", users.as_ref().err()).await;
+        if let Err(detail) = users {
+            tracing::error!(detail, "the new users file is not in force; the one before is");
+            wrong.push(format!("users: {detail}"));
+        }
+        if let Some(certificates) = &self.certificates {
+            let outcome = certificates.reload().map_err(|error| error.to_string());
+            self.told("certificate", outcome.as_ref().err()).await;
+            if let Err(detail) = outcome {
+                tracing::error!(detail, "the new certificate is not in force; the one before is");
+                wrong.push(format!("certificate: {detail}"));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+}

@@ -1,0 +1,59 @@
+//! The `[query]` section.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Span;
+
+/// The `[query]` section.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// A query whose client has not asked for it for that long is cancelled.
+    pub client_timeout: Span,
+    /// The session properties that clients may set, in lower case. None of them may turn off what keeps a
+    /// user's predicates away from rows that a filter hides.
+    pub session_properties: Vec<String>,
+    /// How deep a statement may be nested.
+    pub max_depth: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let properties = [
+            "join_distribution_type",
+            "join_max_broadcast_table_size",
+            "join_reordering_strategy",
+            "query_max_cpu_time",
+            "query_max_execution_time",
+            "query_max_planning_time",
+            "query_max_run_time",
+            "query_max_scan_physical_bytes",
+            "spill_enabled",
+            "task_concurrency",
+        ];
+        Self {
+            client_timeout: Span(Duration::from_mins(5)),
+            session_properties: properties.map(str::to_owned).to_vec(),
+            max_depth: 200,
+        }
+    }
+}
+
+impl Config {
+    /// Whether the values can be used; if not, why.
+    pub fn check(&self) -> Result<(), String> {
+        if self.client_timeout.0 < Duration::from_secs(10) {
+            return Err("query.client_timeout is below 10s: drivers may be silent for that long".to_owned());
+        }
+        // Above this a statement could overflow the stack of a worker thread (8 MiB).
+        if !(10..=500).contains(&self.max_depth) {
+            return Err("query.max_depth must be from 10 to 500".to_owned());
+        }
+        if let Some(name) = self.session_properties.iter().find(|name| **name != name.to_lowercase()) {
+            return Err(format!("query.session_properties: '{name}' is not in lower case"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,194 @@
+//! Why a request was not served, of whichever stage.
+
+use http::StatusCode;
+
+use crate::admission::AdmissionError;
+use crate::audit::AuditError;
+use crate::catalog::CatalogError;
+use crate::error::{ErrorCode, Failure, Location};
+use crate::identity::Refused;
+use crate::policy::Denial;
+use crate::rewrite::RewriteError;
+use crate::sql::SqlError;
+use crate::upstream::UpstreamError;
+use crate::wire::{Malformed, NotAHeader, SealerError};
+
+/// A failure of a statement: the driver gets it as a page with an `error` object, under status 200.
+#[derive(Debug, thiserror::Error)]
+pub enum StatementError {
+    /// The text cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] SqlError),
+    /// The policy says no.
+    #[error(transparent)]
+    Denied(#[from] Denial),
+    /// The statement cannot be rewritten, or is of a kind that is not allowed.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+    /// A relation cannot be described.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The audit cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// Trino cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// A transaction of somebody else, or none.
+    #[error("the transaction id was not issued to this login")]
+    Transaction,
+    /// A prepared statement that the client does not have.
+    #[error("prepared statement '{0}' is not in the request")]
+    NotPrepared(String),
+    /// Too many queries or requests.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// A value that does not fit in a header, here or at Trino.
+    #[error(transparent)]
+    Header(#[from] NotAHeader),
+    /// A link could not be sealed.
+    #[error(transparent)]
+    Sealer(#[from] SealerError),
+    /// Nobody has asked for the query for too long, or it was cancelled while it waited.
+    #[error("the query was canceled while it waited")]
+    Canceled,
+    /// What Trino sent is not a page.
+    #[error(transparent)]
+    Relay(#[from] super::RelayError),
+}
+
+impl StatementError {
+    /// Whether it is a decision of policy, and not a mistake or a fault.
+    pub fn is_denial(&self) -> bool {
+        match self {
+            Self::Denied(_) => true,
+            Self::Rewrite(error) => {
+                matches!(error.code(), ErrorCode::PERMISSION_DENIED | ErrorCode::TABLE_NOT_FOUND)
+            }
+            Self::Unreadable(_)
+            | Self::Catalog(_)
+            | Self::Header(_)
+            | Self::Sealer(_)
+            | Self::Audit(_)
+            | Self::Upstream(_)
+            | Self::Transaction
+            | Self::NotPrepared(_)
+            | Self::Admission(_)
+            | Self::Canceled
+            | Self::Relay(_) => false,
+        }
+    }
+
+    fn inner(&self) -> Option<&dyn Failure> {
+        Some(match self {
+            Self::Unreadable(error) => error,
+            Self::Denied(error) => error,
+            Self::Rewrite(error) => error,
+            Self::Catalog(error) => error,
+            Self::Header(error) => error,
+            Self::Sealer(error) => error,
+            Self::Audit(error) => error,
+            Self::Upstream(error) => error,
+            Self::Admission(error) => error,
+            Self::Transaction | Self::NotPrepared(_) | Self::Canceled | Self::Relay(_) => return None,
+        })
+    }
+}
+
+impl Failure for StatementError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::NotPrepared(_) => "not_prepared",
+            Self::Canceled => "canceled",
+            Self::Relay(_) => "relay",
+            _ => self.inner().map_or("statement", Failure::kind),
+        }
+    }
+
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Transaction => ErrorCode::UNKNOWN_TRANSACTION,
+            Self::NotPrepared(_) => ErrorCode::NOT_FOUND,
+            Self::Canceled => ErrorCode::USER_CANCELED,
+            Self::Relay(_) => ErrorCode::REMOTE_HOST_GONE,
+            _ => self.inner().map_or(ErrorCode::GENERIC_INTERNAL_ERROR, Failure::code),
+        }
+    }
+
+    fn client_message(&self) -> String {
+        match self {
+            Self::Transaction => "This transaction does not exist any more. Begin a new one.".to_owned(),
+            Self::NotPrepared(name) => format!("Prepared statement not found: {name}"),
+            Self::Canceled => "The query was canceled.".to_owned(),
+            Self::Relay(_) => {
+                "The cluster's answer could not be read. The query may have run; look before you run it again."
+                    .to_owned()
+            }
+            _ => self.inner().map_or_else(|| "The statement failed.".to_owned(), Failure::client_message),
+        }
+    }
+
+    fn location(&self) -> Option<Location> {
+        self.inner().and_then(Failure::location)
+    }
+}
+
+/// A request that gets an HTTP status instead of a page.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The request is malformed, or of no known route.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The caller could not be authenticated, or may not be who it claims to be.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The link is not one of ours, or not the caller's.
+    #[error("no such query")]
+    NoSuchQuery,
+    /// Northgate is stopping and takes no new queries.
+    #[error("shutting down")]
+    ShuttingDown,
+}
+
+impl QueryError {
+    /// The status that the client gets. 503 is only ever given where Trino has not been sent anything, or
+    /// where asking again is harmless: drivers repeat the request.
+    pub fn http_status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(error) => error.http_status(),
+            Self::Refused(error) => error.http_status(),
+            Self::NoSuchQuery => StatusCode::NOT_FOUND,
+            Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl Failure for QueryError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Malformed(error) => error.kind(),
+            Self::Refused(error) => error.kind(),
+            Self::NoSuchQuery => "no_such_query",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Malformed(error) => error.code(),
+            Self::Refused(error) => error.code(),
+            Self::NoSuchQuery => ErrorCode::NOT_FOUND,
+            Self::ShuttingDown => ErrorCode::SERVER_SHUTTING_DOWN,
+        }
+    }
+
+    fn client_message(&self) -> String {
+        match self {
+            Self::Malformed(error) => error.client_message(),
+            Self::Refused(error) => error.client_message(),
+            Self::NoSuchQuery => "Not found".to_owned(),
+            Self::ShuttingDown => "The gateway is stopping. Send the query again.".to_owned(),
+        }
+    }
+}

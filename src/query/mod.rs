@@ -1,0 +1,204 @@
+//! The pipeline: the only module that knows the order of the stages.
+//!
+//! A statement goes through all of them ([`Gateway::handle`] with a POST); a poll, a heartbeat or a cancel opens
+//! its sealed link and does the last stage alone.
+
+mod answer;
+mod config;
+mod error;
+mod plan;
+mod poll;
+mod record;
+mod registry;
+mod relay;
+mod submit;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::request::Parts;
+
+pub use answer::{Answer, Body};
+pub use config::Config;
+pub use error::{QueryError, StatementError};
+pub use relay::RelayError;
+
+use crate::admission::{Rate, Slots};
+use crate::audit::Audit;
+use crate::catalog::Catalog;
+use crate::identity::{Authenticated, Identity, Refused};
+use crate::telemetry::{Metrics, RequestRoute, Stage};
+use crate::upstream::Cluster;
+use crate::wire::{self, Call, LinkMethod, Peer, Route, Sealer};
+use crate::{policy, sql};
+
+/// How often queries that nobody follows are looked for.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// The parts that the pipeline is made of.
+pub struct Components {
+    /// The `[query]` section.
+    pub config: Config,
+    /// Who asks.
+    pub identity: Arc<Identity>,
+    /// How fast they may ask.
+    pub rate: Rate,
+    /// How many of their queries may run.
+    pub slots: Slots,
+    /// What relations are.
+    pub catalog: Catalog,
+    /// Who may see what.
+    pub policies: Arc<ArcSwap<policy::Set>>,
+    /// Where queries are recorded.
+    pub audit: Arc<Audit>,
+    /// Where they run.
+    pub cluster: Arc<Cluster>,
+    /// What seals their links.
+    pub sealer: Arc<Sealer>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The limits of requests.
+    pub request: wire::Limits,
+    /// The limits of statements.
+    pub limits: sql::Limits,
+}
+
+/// The gateway: requests in, answers out.
+pub struct Gateway {
+    parts: Components,
+    registry: registry::Registry,
+    draining: AtomicBool,
+}
+
+impl std::ops::Deref for Gateway {
+    type Target = Components;
+    fn deref(&self) -> &Components {
+        &self.parts
+    }
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    pub fn new(parts: Components) -> Self {
+        Self { parts, registry: registry::Registry::new(), draining: AtomicBool::new(false) }
+    }
+
+    /// Serves one request.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError`] for what is told by a status. What is wrong with a statement is told in a page, which is
+    /// an answer.
+    pub async fn handle(
+        self: &Arc<Self>,
+        parts: Parts,
+        body: Bytes,
+        peer: Peer,
+    ) -> (RequestRoute, Result<Answer, QueryError>) {
+        let call = match Call::read(parts, body, peer, &self.request) {
+            Ok(call) => call,
+            Err(malformed) => return (RequestRoute::Unknown, Err(malformed.into())),
+        };
+        let route = call.route().clone();
+        match route {
+            Route::Info => (RequestRoute::Info, Ok(self.info())),
+            Route::Submit => (RequestRoute::Submit, self.statement(call).await),
+            Route::Probe => (RequestRoute::Probe, self.probe(call).await),
+            Route::Link { method, sealed } => {
+                let label = match method {
+                    LinkMethod::Get => RequestRoute::Poll,
+                    LinkMethod::Head => RequestRoute::Heartbeat,
+                    LinkMethod::Delete => RequestRoute::Cancel,
+                };
+                let answer = match self.authenticated(call).await {
+                    Ok(caller) => self.link(&caller, method, &sealed).await,
+                    Err(error) => Err(error),
+                };
+                (label, answer)
+            }
+        }
+    }
+
+    async fn statement(self: &Arc<Self>, call: Call) -> Result<Answer, QueryError> {
+        let caller = self.authenticated(call).await?;
+        self.submit(caller).await
+    }
+
+    async fn probe(&self, call: Call) -> Result<Answer, QueryError> {
+        self.authenticated(call).await?;
+        Ok(Answer::empty(http::StatusCode::OK))
+    }
+
+    async fn authenticated(&self, call: Call) -> Result<Authenticated, QueryError> {
+        let credentials = call.credentials().clone();
+        let peer = *call.peer();
+        let timer = self.metrics.time(Stage::Authenticate);
+        let result = self.identity.authenticate(call).await;
+        drop(timer);
+        if let Err(refused) = &result {
+            // Failures above the limit are counted, not recorded: nobody may fill the disk by guessing.
+            let event = record::login_failed(&credentials, &peer, refused);
+            if let Some(event) = event
+                && !matches!(refused, Refused::TooManyAttempts { .. })
+            {
+                self.audit.keep(&event);
+            }
+        }
+        Ok(result?)
+    }
+
+    /// What `/v1/info` says: that this speaks the protocol of a Trino of this version.
+    fn info(&self) -> Answer {
+        let info = self.cluster.info();
+        let version = info.borrow().as_ref().map_or_else(|| "476".to_owned(), |info| info.version.clone());
+        let body = serde_json::json!({
+            "nodeVersion": {"version": version},
+            "environment": "northgate",
+            "coordinator": true,
+            "starting": false,
+        });
+        Answer::page(body.to_string())
+    }
+
+    /// Whether no new queries are taken.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Takes no new queries, and ends when those that run have ended. Their pages are served meanwhile.
+    pub async fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.registry.until_empty().await;
+    }
+
+    /// Cancels what still runs, for an end that cannot wait. Each gets its outcome: `abandoned`.
+    pub async fn abandon(&self) {
+        for running in self.registry.all() {
+            running.cancel();
+            if let Some(path) = running.upstream()
+                && let Err(error) = self.cluster.cancel(&path).await
+            {
+                tracing::warn!(query = %running.id, %error, "a query could not be cancelled");
+            }
+            self.registry.end(&running, &crate::audit::Outcome::of(crate::audit::State::Abandoned));
+        }
+    }
+
+    /// Ends queries that nobody follows any more, for ever. For a task of its own.
+    pub async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            for running in self.registry.idle(self.config.client_timeout.0) {
+                tracing::info!(query = %running.id, user = %running.user, "nobody asks for this query any more");
+                running.cancel();
+                if let Some(path) = running.upstream() {
+                    self.cancel_upstream(path);
+                }
+                self.registry.end(&running, &crate::audit::Outcome::of(crate::audit::State::Abandoned));
+            }
+        }
+    }
+}

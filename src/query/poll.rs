@@ -1,0 +1,308 @@
+//! What a client does with a link: asks for the next page, says that it is still there, or cancels.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use http_body_util::BodyExt;
+
+use super::record::outcome;
+use super::registry::{FirstPage, Running, Served};
+use super::relay::{Relayed, relay};
+use super::{Answer, Gateway, QueryError, RelayError, StatementError, answer};
+use crate::audit::{Outcome, State};
+use crate::error::Failure;
+use crate::identity::Authenticated;
+use crate::telemetry::{UpstreamOperation, UpstreamOutcome};
+use crate::upstream::{UpstreamError, Verb};
+use crate::wire::{
+    self, Link, LinkMethod, Origin, PageContext, PageRebuilder, PageSummary, Positions, Target,
+};
+
+/// How long a poll of a query that waits is held before it is answered with "still waiting".
+const LONG_POLL: Duration = Duration::from_secs(1);
+/// A link with this in it ends one stage of a query; nothing can be fetched from it.
+const PARTIAL: &str = "/executing/partialCancel/";
+
+impl Gateway {
+    /// Serves a sealed link. A link that is not the caller's is not found.
+    pub(super) async fn link(
+        self: &Arc<Self>,
+        caller: &Authenticated,
+        method: LinkMethod,
+        sealed: &str,
+    ) -> Result<Answer, QueryError> {
+        self.rate.poll(caller.principal().name()).await;
+        let link = self.sealer.open_link(sealed, login(caller)).ok_or(QueryError::NoSuchQuery)?;
+        if link.cluster != self.cluster.name() {
+            return Err(QueryError::NoSuchQuery);
+        }
+        let running = self.registry.find(&link.query);
+        let served = running.as_ref().map(Running::serve);
+        match (method, &link.target) {
+            (LinkMethod::Get, Target::Local { .. }) => self.waiting(caller, &link, running.as_ref()).await,
+            (LinkMethod::Get | LinkMethod::Head, Target::Upstream { path }) if path.contains(PARTIAL) => {
+                Err(QueryError::NoSuchQuery)
+            }
+            (LinkMethod::Get, Target::Upstream { path }) => {
+                Ok(self.poll(caller, &link, path, running.as_ref(), served).await)
+            }
+            (LinkMethod::Head, Target::Local { .. }) => Ok(Answer::empty(StatusCode::OK)),
+            (LinkMethod::Head, Target::Upstream { path }) => {
+                // A heartbeat: Trino counts it, and what it says of it does not matter to the driver.
+                if let Err(error) = self.follow(caller, path, Verb::Head).await {
+                    tracing::debug!(kind = error.kind(), "a heartbeat did not reach the cluster");
+                }
+                Ok(Answer::empty(StatusCode::OK))
+            }
+            (LinkMethod::Delete, target) => {
+                self.cancel(caller, target, running.as_ref()).await;
+                Ok(Answer::empty(StatusCode::NO_CONTENT))
+            }
+        }
+    }
+
+    async fn follow(
+        &self,
+        caller: &Authenticated,
+        path: &str,
+        verb: Verb,
+    ) -> Result<crate::upstream::Response, StatementError> {
+        let headers = wire::upstream_poll_headers(caller.principal().name())?;
+        let response = self.cluster.follow(path, verb, headers).await;
+        let operation =
+            if verb == Verb::Delete { UpstreamOperation::Cancel } else { UpstreamOperation::Poll };
+        self.metrics
+            .upstream(operation, response.as_ref().err().map_or(UpstreamOutcome::Ok, upstream_outcome));
+        Ok(response?)
+    }
+
+    /// The first page, as soon as there is one.
+    async fn waiting(
+        &self,
+        caller: &Authenticated,
+        link: &Link,
+        running: Option<&Arc<Running>>,
+    ) -> Result<Answer, QueryError> {
+        let page = match running {
+            Some(running) => running.answered(LONG_POLL).await,
+            None => Some(self.registry.ended(&link.query).ok_or(QueryError::NoSuchQuery)?),
+        };
+        Ok(match (page, running) {
+            (Some(page), _) => first(page),
+            (None, Some(running)) => self.still_waiting(caller, running),
+            (None, None) => return Err(QueryError::NoSuchQuery),
+        })
+    }
+
+    /// A page of our own for a query that waits here.
+    pub(super) fn still_waiting(&self, caller: &Authenticated, running: &Running) -> Answer {
+        let target = Target::Local { token: 0 };
+        let cluster = self.cluster.name().to_owned();
+        let link = Link { query: running.id.clone(), cluster, target, restricted: false };
+        let elapsed_ms = u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let origin = Origin { id: &running.id, base: caller.call().base(), elapsed_ms };
+        match self.sealer.seal_link(&link, login(caller)) {
+            Ok(sealed) => Answer::page(wire::queued_page(&origin, &sealed)),
+            Err(error) => Answer::page(wire::failure_page(&origin, &error)),
+        }
+    }
+
+    async fn poll(
+        self: &Arc<Self>,
+        caller: &Authenticated,
+        link: &Link,
+        path: &str,
+        running: Option<&Arc<Running>>,
+        served: Option<Served>,
+    ) -> Answer {
+        let response = match self.follow(caller, path, Verb::Get).await {
+            Ok(response) => response,
+            Err(error) => return self.lost(caller, link, running, &error),
+        };
+        let headers = match self.answer_headers(login(caller), &response.headers) {
+            Ok(headers) => headers,
+            Err(error) => return self.lost(caller, link, running, &error),
+        };
+        let positions = running.and_then(|running| positions(running.positions.as_ref()));
+        let rebuilder = PageRebuilder::new(self.page_context(caller, link, positions));
+        let told = {
+            let gateway = Arc::clone(self);
+            let running = running.cloned();
+            let page = page_number(path);
+            Box::new(move |result: Result<PageSummary, RelayError>| {
+                // The mark lives as long as the page is on its way.
+                let _served = served;
+                if let Some(running) = running {
+                    gateway.told(&running, page, result);
+                }
+            })
+        };
+        match relay(response.body, rebuilder, told).await {
+            Ok(Relayed::Whole(bytes)) => Answer::with_headers(answer::whole(bytes), headers),
+            Ok(Relayed::Streaming(body)) => Answer::with_headers(body.boxed_unsync(), headers),
+            Err(error) => self.lost(caller, link, running, &error.into()),
+        }
+    }
+
+    pub(super) fn page_context(
+        &self,
+        caller: &Authenticated,
+        link: &Link,
+        positions: Option<Arc<Positions>>,
+    ) -> PageContext {
+        PageContext {
+            base: caller.call().base().to_owned(),
+            sealer: Arc::clone(&self.sealer),
+            principal: login(caller).to_owned(),
+            query: link.query.clone(),
+            cluster: link.cluster.clone(),
+            restricted: link.restricted,
+            positions,
+            limit: wire::DEFAULT_LIMIT,
+        }
+    }
+
+    /// The headers of Trino's answer that go to the client; a transaction that it started is sealed.
+    pub(super) fn answer_headers(
+        &self,
+        login: &str,
+        upstream: &HeaderMap,
+    ) -> Result<HeaderMap, StatementError> {
+        let mut headers = wire::response_headers(upstream);
+        if let Some(id) = wire::started_transaction(upstream) {
+            let transaction =
+                wire::Transaction { cluster: self.cluster.name().to_owned(), id: id.to_owned() };
+            let sealed = self.sealer.seal_transaction(&transaction, login)?;
+            wire::SessionChange::StartedTransaction(&sealed).write(&mut headers)?;
+        }
+        Ok(headers)
+    }
+
+    /// A page that cannot be had, after all retries: the end of the query.
+    fn lost(
+        &self,
+        caller: &Authenticated,
+        link: &Link,
+        running: Option<&Arc<Running>>,
+        error: &StatementError,
+    ) -> Answer {
+        tracing::warn!(query = %link.query, %error, "a page is lost");
+        if let Some(running) = running {
+            if let Some(path) = running.upstream() {
+                self.cancel_upstream(path);
+            }
+            self.registry.end(running, &Outcome::failed(error.code().name, error.to_string()));
+        }
+        let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms: 0 };
+        Answer::page(wire::failure_page(&origin, error))
+    }
+
+    /// What a page said of its query.
+    pub(super) fn told(&self, running: &Running, page: Option<u64>, result: Result<PageSummary, RelayError>) {
+        match result {
+            Ok(summary) => {
+                self.metrics.page(summary.rows, summary.data_bytes);
+                running.count(page, summary.rows, summary.data_bytes);
+                if let Some(next) = &summary.next {
+                    running.follow(next.clone());
+                }
+                if let Some(error) = &summary.error
+                    && matches!(
+                        error.name.as_str(),
+                        "COLUMN_NOT_FOUND" | "TABLE_NOT_FOUND" | "SCHEMA_NOT_FOUND" | "TYPE_MISMATCH"
+                    )
+                {
+                    self.catalog.forget(&running.relations);
+                }
+                if summary.done() {
+                    self.registry.end(running, &outcome(&summary));
+                }
+            }
+            // The client has had half a page. It asks again, or goes away and the query expires.
+            Err(error) => tracing::warn!(query = %running.id, %error, "a page broke off"),
+        }
+    }
+
+    async fn cancel(&self, caller: &Authenticated, target: &Target, running: Option<&Arc<Running>>) {
+        let partial = matches!(target, Target::Upstream { path } if path.contains(PARTIAL));
+        if let Some(running) = running
+            && !partial
+        {
+            running.cancel();
+        }
+        let path = match target {
+            Target::Upstream { path } => Some(path.clone()),
+            Target::Local { .. } => running.and_then(|running| running.upstream()),
+        };
+        if let Some(path) = path
+            && let Err(error) = self.follow(caller, &path, Verb::Delete).await
+        {
+            tracing::warn!(kind = error.kind(), "a cancel did not reach the cluster");
+        }
+        if let Some(running) = running
+            && !partial
+        {
+            self.registry.end(running, &Outcome::of(State::Canceled));
+        }
+    }
+
+    /// Cancels at Trino without waiting for its answer.
+    pub(super) fn cancel_upstream(&self, path: String) {
+        let cluster = Arc::clone(&self.cluster);
+        tokio::spawn(async move {
+            if let Err(error) = cluster.cancel(&path).await {
+                tracing::warn!(kind = error.kind(), "a cancel did not reach the cluster");
+            }
+        });
+    }
+}
+
+/// Whose the links are: who signed in, whomever the query runs as.
+pub(super) fn login(caller: &Authenticated) -> &str {
+    caller.impersonator().unwrap_or_else(|| caller.principal().name())
+}
+
+/// The answer that a first page makes.
+pub(super) fn first(page: FirstPage) -> Answer {
+    Answer::with_headers(answer::whole(page.body), page.headers)
+}
+
+pub(super) fn positions(map: Option<&Arc<crate::sql::SourceMap>>) -> Option<Arc<Positions>> {
+    let map = Arc::clone(map?);
+    Some(Arc::new(move |at| map.original(at)))
+}
+
+pub(super) fn upstream_outcome(error: &UpstreamError) -> UpstreamOutcome {
+    match error {
+        UpstreamError::Unreachable { .. } | UpstreamError::Config(_) | UpstreamError::Path => {
+            UpstreamOutcome::Connect
+        }
+        UpstreamError::Lost { .. } | UpstreamError::Broken { .. } => UpstreamOutcome::Broken,
+        UpstreamError::Slow { .. } => UpstreamOutcome::Timeout,
+        UpstreamError::Gone { .. } => UpstreamOutcome::Gone,
+        UpstreamError::SignIn { .. } | UpstreamError::Status { .. } => UpstreamOutcome::Status,
+        UpstreamError::Garbage { .. } => UpstreamOutcome::Garbage,
+    }
+}
+
+/// The number of a page is the last part of its path. Trino counts from 0 again when a query leaves its queue.
+fn page_number(path: &str) -> Option<u64> {
+    let number: u64 = path.split('?').next()?.rsplit('/').next()?.parse().ok()?;
+    let executing = path.starts_with("/v1/statement/executing/");
+    Some(number.saturating_add(if executing { 1 << 32 } else { 0 }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_have_numbers() {
+        let check = |path: &str, expect| assert_eq!(page_number(path), expect, "{path}");
+        check("/v1/statement/executing/20260101_000000_00000_abcde/y1/17", Some((1 << 32) + 17));
+        check("/v1/statement/executing/20260101_000000_00000_abcde/y1/17?maxWait=1s", Some((1 << 32) + 17));
+        check("/v1/statement/queued/20260101_000000_00000_abcde/y1/2", Some(2));
+        check("/v1/statement/executing/20260101_000000_00000_abcde/y1/x", None);
+    }
+}

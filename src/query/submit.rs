@@ -1,0 +1,245 @@
+//! A statement on its way to Trino: parsed, decided, rewritten, audited, admitted, submitted once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::{BodyExt, Limited};
+
+use super::plan::{Local, Plan, Planned, Seen};
+use super::poll::{first, login, positions, upstream_outcome};
+use super::registry::{Beginning, FirstPage, Running};
+use super::{Answer, Gateway, QueryError, RelayError, StatementError, answer};
+use crate::admission::{Metered, Slot, Ticket};
+use crate::audit::{Outcome, State};
+use crate::error::Failure;
+use crate::identity::Authenticated;
+use crate::rewrite::ScopedSql;
+use crate::telemetry::{Stage, StatementKind, UpstreamOperation, UpstreamOutcome, Verdict};
+use crate::wire::{self, Link, Origin, PageContext, PageRebuilder, SessionChange, Target};
+
+/// How long the client's POST waits for Trino's first page before it is told that the query waits.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
+/// Trino's answer to a POST has no rows; one above this is garbage. Bytes.
+const FIRST_PAGE: usize = 8 << 20;
+
+const TIME_ZONE: HeaderName = HeaderName::from_static("x-trino-time-zone");
+const PREPARED: HeaderName = HeaderName::from_static("x-trino-prepared-statement");
+
+impl Gateway {
+    /// Takes a statement. Whatever is wrong with it is told in a page.
+    pub(super) async fn submit(self: &Arc<Self>, caller: Authenticated) -> Result<Answer, QueryError> {
+        if self.is_draining() {
+            return Err(QueryError::ShuttingDown);
+        }
+        let id = wire::new_query_id(jiff::Timestamp::now().as_second());
+        // From here on the work goes on though the client's connection breaks.
+        let gateway = Arc::clone(self);
+        let task = tokio::spawn(async move { gateway.take(caller, &id).await });
+        Ok(task.await.unwrap_or_else(|_| Answer::empty(http::StatusCode::INTERNAL_SERVER_ERROR)))
+    }
+
+    async fn take(self: &Arc<Self>, caller: Authenticated, id: &str) -> Answer {
+        let mut seen = Seen::default();
+        let caller = match self.rate.meter(caller) {
+            Ok(metered) => metered,
+            Err(refused) => {
+                let (error, caller) = *refused;
+                return self.refuse(&caller, id, &seen, &error.into()).await;
+            }
+        };
+        let result = self.decided(&caller, id, &mut seen).await;
+        match result {
+            Ok(answer) => answer,
+            Err(error) => self.refuse(caller.authenticated(), id, &seen, &error).await,
+        }
+    }
+
+    /// The page of a statement that is not sent, which is on record before the client has it.
+    async fn refuse(&self, caller: &Authenticated, id: &str, seen: &Seen, error: &StatementError) -> Answer {
+        let verdict = if error.is_denial() { Verdict::Denied } else { Verdict::Refused };
+        self.metrics.statement(seen.label.unwrap_or(StatementKind::Unreadable), verdict);
+        tracing::info!(query = id, kind = error.kind(), "a statement was refused");
+        let origin = Origin { id, base: caller.call().base(), elapsed_ms: 0 };
+        let event = self.refusal(caller, id, seen, error);
+        if let Err(failure) = self.audit.record(&event).await {
+            self.metrics.audit_failure();
+            tracing::error!(query = id, %failure, "a refusal could not be recorded");
+            return Answer::page(wire::failure_page(&origin, &failure));
+        }
+        Answer::page(wire::failure_page(&origin, error))
+    }
+
+    async fn decided(
+        self: &Arc<Self>,
+        metered: &Metered,
+        id: &str,
+        seen: &mut Seen,
+    ) -> Result<Answer, StatementError> {
+        let caller = metered.authenticated();
+        match self.plan(caller, seen).await? {
+            Plan::Local(local) => {
+                let timer = self.metrics.time(Stage::Audit);
+                let guard = self.audit.intend(self.intent(caller, id, seen, None)).await?;
+                drop(timer);
+                let answer = local_answer(&local, id, caller);
+                guard.finish(&Outcome::of(State::Finished));
+                self.metrics.statement(seen.label.unwrap_or(StatementKind::Other), Verdict::Answered);
+                answer
+            }
+            Plan::Submit(planned) => self.begin(metered, id, seen, *planned).await,
+        }
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        metered: &Metered,
+        id: &str,
+        seen: &Seen,
+        planned: Planned,
+    ) -> Result<Answer, StatementError> {
+        let caller = metered.authenticated();
+        let headers = self.submit_headers(caller, &planned.sql)?;
+        let ticket = self.slots.enter(metered)?;
+        let timer = self.metrics.time(Stage::Audit);
+        let guard = self.audit.intend(self.intent(caller, id, seen, Some(&planned))).await?;
+        drop(timer);
+        let Planned { sql, relations, .. } = planned;
+        let verdict = if sql.restricted() { Verdict::Rewritten } else { Verdict::Passed };
+        self.metrics.statement(seen.label.unwrap_or(StatementKind::Other), verdict);
+        let running = self.registry.begin(Beginning {
+            id: id.to_owned(),
+            user: caller.principal().name().to_owned(),
+            relations,
+            positions: sql.positions().cloned(),
+            guard,
+            gauge: self.metrics.running(),
+        });
+        let served = running.serve();
+        let link = Link {
+            query: id.to_owned(),
+            cluster: self.cluster.name().to_owned(),
+            target: Target::Local { token: 0 },
+            restricted: sql.restricted(),
+        };
+        let context = self.page_context(caller, &link, positions(sql.positions()));
+        let submission = Submission { sql, headers, ticket, context };
+        let gateway = Arc::clone(self);
+        let submitted = Arc::clone(&running);
+        tokio::spawn(async move { gateway.run(&submitted, submission).await });
+        let page = running.answered(FIRST_ANSWER).await;
+        drop(served);
+        Ok(match page {
+            Some(page) => first(page),
+            None => self.still_waiting(caller, &running),
+        })
+    }
+
+    /// All that Trino is told besides the statement.
+    fn submit_headers(&self, caller: &Authenticated, sql: &ScopedSql) -> Result<HeaderMap, StatementError> {
+        let session = caller.call().session();
+        let transaction = match &session.transaction {
+            None => None,
+            Some(sealed) => {
+                let opened = self.sealer.open_transaction(sealed, login(caller));
+                let opened = opened.filter(|transaction| transaction.cluster == self.cluster.name());
+                Some(opened.ok_or(StatementError::Transaction)?.id)
+            }
+        };
+        let user = caller.principal().name();
+        let mut headers = wire::upstream_headers(session, user, transaction.as_deref())?;
+        if sql.pins_time_zone() {
+            headers.insert(TIME_ZONE, HeaderValue::from_static("UTC"));
+        }
+        if let Some((name, text)) = sql.prepared() {
+            let mut told = HeaderMap::new();
+            SessionChange::AddedPrepare { name, sql: text }.write(&mut told)?;
+            headers.extend(told.into_iter().map(|(_, value)| (PREPARED, value)));
+        }
+        Ok(headers)
+    }
+
+    /// Waits for a slot and submits, once. Ends with a first page, whatever happens.
+    async fn run(self: &Arc<Self>, running: &Arc<Running>, submission: Submission) {
+        let Submission { sql, headers, mut ticket, context } = submission;
+        let base = context.base.clone();
+        let waiting = self.metrics.queued();
+        let slot = tokio::select! {
+            slot = ticket.slot() => slot,
+            () = running.until_canceled() => return,
+        };
+        drop(waiting);
+        self.metrics.stage(Stage::Queue, slot.waited());
+        let result = self.sent(running, &sql, headers, slot, context).await;
+        if let Err(error) = result {
+            tracing::warn!(query = %running.id, %error, "a query could not be submitted");
+            if let Some(path) = running.upstream() {
+                self.cancel_upstream(path);
+            }
+            let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
+            let body = wire::failure_page(&origin, &error).into();
+            running.answer(FirstPage { headers: HeaderMap::new(), body });
+            self.registry.end(running, &Outcome::failed(error.code().name, error.to_string()));
+        }
+    }
+
+    async fn sent(
+        &self,
+        running: &Arc<Running>,
+        sql: &ScopedSql,
+        headers: HeaderMap,
+        slot: Slot,
+        context: PageContext,
+    ) -> Result<(), StatementError> {
+        let timer = self.metrics.time(Stage::Upstream);
+        let response = self.cluster.submit(sql, headers).await;
+        drop(timer);
+        self.metrics.upstream(
+            UpstreamOperation::Submit,
+            response.as_ref().err().map_or(UpstreamOutcome::Ok, upstream_outcome),
+        );
+        let response = response?;
+        running.hold(slot);
+        let headers = self.answer_headers(&context.principal, &response.headers)?;
+        let body = Limited::new(response.body, FIRST_PAGE)
+            .collect()
+            .await
+            .map_err(|error| RelayError::Broken(error.to_string()))?
+            .to_bytes();
+        let mut rebuilder = PageRebuilder::new(context);
+        let mut parts = Vec::new();
+        rebuilder.push(&body, &mut parts).map_err(RelayError::from)?;
+        let summary = rebuilder.finish(&mut parts).map_err(RelayError::from)?;
+        running.started(&summary.id, self.cluster.name());
+        if let Some(next) = &summary.next {
+            running.follow(next.clone());
+            if running.is_canceled() {
+                self.cancel_upstream(next.clone());
+            }
+        }
+        running.answer(FirstPage { headers, body: parts.concat().into() });
+        self.told(running, Some(0), Ok(summary));
+        Ok(())
+    }
+}
+
+/// A statement that waits for its slot, and what it is sent with.
+struct Submission {
+    sql: ScopedSql,
+    headers: HeaderMap,
+    ticket: Ticket,
+    context: PageContext,
+}
+
+/// The page of a statement that only changes what the client remembers.
+fn local_answer(local: &Local, id: &str, caller: &Authenticated) -> Result<Answer, StatementError> {
+    let (change, update) = match local {
+        Local::Prepare { name, sql } => (SessionChange::AddedPrepare { name, sql }, "PREPARE"),
+        Local::Deallocate { name } => (SessionChange::DeallocatedPrepare(name), "DEALLOCATE"),
+    };
+    let mut headers = HeaderMap::new();
+    change.write(&mut headers)?;
+    let origin = Origin { id, base: caller.call().base(), elapsed_ms: 0 };
+    let page = wire::finished_page(&origin, Some(update), &[], &[]);
+    Ok(Answer::with_headers(answer::whole(page.into()), headers))
+}

@@ -1,0 +1,245 @@
+//! Nothing of what a user may not see comes out: not in rows, errors, plans, statistics or lists.
+
+use crate::harness::{Answer, gateway};
+
+fn eva(sql: &str) -> Answer {
+    gateway().signed_in("eva").with("X-Trino-Catalog", "lake").with("X-Trino-Schema", "silver").query(sql)
+}
+
+/// Values of rows and columns that are hidden from `eva`: a customer in the US, and a social security number.
+const HIDDEN: [&str; 5] =
+    ["Chloe Dubois", "901-07-7919", "chloe.dubois2", "bruno.costa1@", "4000199712007919"];
+
+fn holds_nothing_hidden(sql: &str, answer: &Answer) {
+    let everything = answer.everything();
+    for value in HIDDEN {
+        assert!(!everything.contains(value), "{sql} gave away {value}: {everything}");
+    }
+}
+
+/// The statement is refused with this error.
+fn refused(sql: &str, error: &str) {
+    let answer = eva(sql);
+    holds_nothing_hidden(sql, &answer);
+    let failure = answer.failure();
+    assert!(failure.starts_with(error), "{sql}: {failure}");
+    assert!(answer.rows.is_empty(), "{sql}");
+}
+
+#[test]
+fn what_is_not_allowed_does_not_exist() {
+    for table in [
+        "lake.bronze.customers",
+        "lake.gold.customers",
+        "lake.gold.customer_directory",
+        "lake.silver.no_such_table",
+    ] {
+        for sql in [
+            format!("SELECT * FROM {table}"),
+            format!("TABLE {table}"),
+            format!("SELECT 1 WHERE EXISTS (SELECT 1 FROM {table})"),
+            format!("WITH t AS (SELECT * FROM {table}) SELECT 1"),
+            format!("SHOW COLUMNS FROM {table}"),
+            format!("DESCRIBE {table}"),
+            format!("EXECUTE IMMEDIATE 'SELECT * FROM {table}'"),
+        ] {
+            refused(&sql, "TABLE_NOT_FOUND");
+        }
+    }
+    refused("SELECT card_number FROM card_payments", "COLUMN_NOT_FOUND");
+    refused("SELECT p.card_number FROM card_payments p", "COLUMN_NOT_FOUND");
+    refused("SELECT id FROM card_payments ORDER BY card_number", "COLUMN_NOT_FOUND");
+}
+
+#[test]
+fn a_missing_table_and_a_hidden_one_look_alike() {
+    let same = |hidden: &str, missing: &str| {
+        let message = |name: &str| {
+            let failure = eva(&format!("SELECT * FROM {name}")).failure();
+            failure.replace(name, "NAME")
+        };
+        assert_eq!(message(hidden), message(missing));
+    };
+    same("lake.bronze.customers", "lake.bronze.customerz");
+    same("lake.gold.customers", "lake.gold.customerz");
+    same("lake.gold.customer_directory", "lake.gold.customer_directorz");
+}
+
+#[test]
+fn what_reads_files_plans_or_statistics_is_refused() {
+    for sql in [
+        "SELECT * FROM lake.silver.\"customers$files\"",
+        "SELECT * FROM lake.silver.\"customers$snapshots\"",
+        "SELECT * FROM lake.silver.\"customers$partitions\"",
+        "SELECT * FROM lake.silver.\"customers$data\"",
+        "SELECT \"$path\" FROM customers",
+        "SHOW STATS FOR customers",
+        "SHOW STATS FOR (SELECT * FROM customers)",
+        "SHOW CREATE TABLE customers",
+        "EXPLAIN ANALYZE SELECT * FROM customers",
+        "EXPLAIN SELECT * FROM customers WHERE ssn = '901-07-7919'",
+        "EXPLAIN (TYPE IO, FORMAT JSON) SELECT * FROM customers",
+        "ANALYZE customers",
+        "SELECT * FROM TABLE(lake.system.table_changes('silver', 'customers', 1, 2))",
+        "CALL lake.system.rollback_to_snapshot('silver', 'customers', 1)",
+        "WITH FUNCTION f(x varchar) RETURNS varchar RETURN x SELECT f(name) FROM customers",
+        "SELECT * FROM system.runtime.queries",
+        "SELECT * FROM system.metadata.materialized_views",
+        "SELECT * FROM customers FOR VERSION AS OF (SELECT 1)",
+        "SELECT * FROM orders TABLESAMPLE BERNOULLI (100)",
+        "EXECUTE IMMEDIATE 'SELECT ?' USING (SELECT min(name) FROM lake.bronze.customers)",
+    ] {
+        let answer = eva(sql);
+        holds_nothing_hidden(sql, &answer);
+        assert!(answer.error.is_some(), "{sql} was answered: {:?}", answer.rows);
+    }
+}
+
+#[test]
+fn statements_that_change_something_are_refused() {
+    for sql in [
+        "INSERT INTO customers SELECT * FROM customers",
+        "DELETE FROM customers",
+        "UPDATE customers SET name = 'x'",
+        "MERGE INTO customers USING orders ON false WHEN MATCHED THEN DELETE",
+        "CREATE TABLE memory.scratch.copy AS SELECT * FROM customers",
+        "CREATE VIEW memory.scratch.v AS SELECT * FROM customers",
+        "CREATE OR REPLACE VIEW memory.scratch.v SECURITY DEFINER AS SELECT * FROM lake.silver.customers",
+        "DROP TABLE memory.scratch.customers",
+        "ALTER TABLE customers RENAME TO customers2",
+        "TRUNCATE TABLE memory.scratch.customers",
+        "GRANT SELECT ON customers TO USER eva",
+        "SET ROLE admin",
+        "SET SESSION AUTHORIZATION admin",
+        "SET PATH memory.scratch",
+        "COMMENT ON TABLE customers IS 'x'",
+        "CREATE FUNCTION memory.scratch.f() RETURNS bigint RETURN 1",
+        "SELECT 1; SELECT 2",
+        "KILL",
+    ] {
+        let answer = eva(sql);
+        let failure = answer.failure();
+        assert!(!failure.contains("Internal"), "{sql}: {failure}");
+        assert!(
+            failure.len() > 40 || failure.starts_with("SYNTAX_ERROR"),
+            "{sql} is refused without a word: {failure}"
+        );
+    }
+}
+
+#[test]
+fn rows_behind_the_filter_cannot_make_a_query_fail() {
+    for sql in [
+        "SELECT count(*) FROM customers WHERE 1 / (CASE WHEN region = 'US' THEN 0 ELSE 1 END) = 1",
+        "SELECT count(*) FROM customers WHERE CAST(CASE WHEN region <> 'EU' THEN name ELSE '1' END AS bigint) = 1",
+        "SELECT count(*) FROM customers c JOIN orders o ON c.id = o.customer_id AND 1 / (CASE WHEN c.region = 'US' THEN 0 ELSE 1 END) = 1",
+        "SELECT sum(1 / (CASE WHEN region = 'APAC' THEN 0 ELSE 1 END)) FROM orders",
+    ] {
+        let answer = eva(sql);
+        holds_nothing_hidden(sql, &answer);
+        assert!(answer.error.is_none(), "{sql}: {:?}", answer.error);
+    }
+}
+
+#[test]
+fn errors_tell_no_values() {
+    for sql in [
+        "SELECT CAST(name AS bigint) FROM customers",
+        "SELECT CAST(ssn AS bigint) FROM customers",
+        "SELECT json_parse(name) FROM customers",
+        "SELECT fail(name) FROM customers",
+        "SELECT 1 / (id - id) FROM customers",
+        "SELECT element_at(ARRAY[1], id)[1] FROM customers",
+        "SELECT from_base64(email), CAST(JSON '\"x\"' AS bigint) FROM customers",
+    ] {
+        let answer = eva(sql);
+        holds_nothing_hidden(sql, &answer);
+        let failure = answer.failure();
+        assert!(!failure.contains("Anna") && !failure.contains("nnn-nn"), "{sql}: {failure}");
+    }
+}
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    for (sql, error, line, column) in [
+        ("SELECT nope FROM customers", "COLUMN_NOT_FOUND", 1, 8),
+        ("SELECT id,\n  nope\nFROM customers", "COLUMN_NOT_FOUND", 2, 3),
+        (
+            "SELECT c.id FROM customers c JOIN orders o ON o.customer_id = c.id WHERE c.nope = 1",
+            "COLUMN_NOT_FOUND",
+            1,
+            74,
+        ),
+        ("SELECT id FROM customers JOIN orders ON true", "AMBIGUOUS_NAME", 1, 8),
+        ("SELECT name FROM customers GROUP BY id", "EXPRESSION_NOT_AGGREGATE", 1, 8),
+        ("SELECT id + name FROM customers", "TYPE_MISMATCH", 1, 11),
+        ("SELECT no_such_function(id) FROM customers", "FUNCTION_NOT_FOUND", 1, 8),
+        ("SELECT FROM customers WHERE", "SYNTAX_ERROR", 1, 8),
+    ] {
+        let answer = eva(sql);
+        let failure = answer.failure();
+        assert!(failure.starts_with(error), "{sql}: {failure}");
+        let place = &answer.error.as_ref().expect("it failed")["errorLocation"];
+        assert_eq!(
+            (place["lineNumber"].as_u64(), place["columnNumber"].as_u64()),
+            (Some(line), Some(column)),
+            "{sql}: {failure}"
+        );
+    }
+}
+
+#[test]
+fn lists_show_what_may_be_seen() {
+    for (sql, expected) in [
+        ("SHOW CATALOGS", &["lake", "memory", "tpch"][..]),
+        ("SHOW SCHEMAS FROM lake", &["information_schema", "silver"]),
+        ("SHOW TABLES FROM lake.silver", &["card_payments", "customers", "orders"]),
+        ("SHOW TABLES FROM lake.silver LIKE 'c%'", &["card_payments", "customers"]),
+        (
+            "SELECT table_name FROM lake.information_schema.tables WHERE table_schema IN ('bronze', 'silver')",
+            &["card_payments", "customers", "orders"],
+        ),
+        (
+            "SELECT column_name FROM lake.information_schema.columns WHERE table_name = 'card_payments'",
+            &["amount", "customer_id", "id", "paid_at", "region"],
+        ),
+        (
+            "SELECT table_name FROM system.jdbc.tables WHERE table_cat = 'lake' AND table_schem <> 'information_schema'",
+            &["card_payments", "customers", "orders"],
+        ),
+        (
+            "SELECT column_name FROM system.jdbc.columns WHERE table_cat = 'lake' AND table_name = 'card_payments'",
+            &["amount", "customer_id", "id", "paid_at", "region"],
+        ),
+        (
+            "SELECT table_schem FROM system.jdbc.schemas WHERE table_catalog = 'lake'",
+            &["information_schema", "silver"],
+        ),
+    ] {
+        let answer = eva(sql);
+        assert!(answer.error.is_none(), "{sql}: {:?}", answer.error);
+        let mut lines = answer.lines();
+        lines.retain(|line| line != "information_schema" || expected.contains(&"information_schema"));
+        lines.sort_unstable();
+        assert_eq!(lines, expected, "{sql}");
+    }
+    refused("SHOW TABLES FROM lake.bronze", "SCHEMA_NOT_FOUND");
+    let described: Vec<_> = eva("DESCRIBE card_payments").lines();
+    assert!(described.iter().all(|line| !line.starts_with("card_number")), "{described:?}");
+    assert_eq!(described.len(), 5);
+}
+
+#[test]
+fn counters_of_a_restricted_query_are_withheld() {
+    let answer = eva("SELECT count(*) FROM customers");
+    for page in &answer.pages {
+        for counter in ["processedRows", "processedBytes", "physicalInputBytes", "peakMemoryBytes"] {
+            assert_eq!(page["stats"][counter].as_u64().unwrap_or(0), 0, "{page}");
+        }
+        assert!(page["stats"].get("rootStage").is_none_or(serde_json::Value::is_null), "{page}");
+    }
+    assert_eq!(answer.value(), 120);
+    let unrestricted = gateway().signed_in("admin").query("SELECT count(*) FROM lake.silver.customers");
+    let rows = |page: &serde_json::Value| page["stats"]["processedRows"].as_u64().unwrap_or(0);
+    assert!(unrestricted.pages.iter().any(|page| rows(page) == 240), "without restrictions they are told");
+}

@@ -1,0 +1,181 @@
+//! A link leads to a query's rows for the one who asked, and for nobody else.
+
+use std::time::Duration;
+
+use crate::harness::http::path_of;
+use crate::harness::process::within;
+use crate::harness::{gateway, trino};
+
+/// Takes a few seconds unless it is cancelled.
+const LONG: &str =
+    "SELECT count(*) FROM tpch.sf100.lineitem a CROSS JOIN tpch.sf100.lineitem b WHERE a.comment < b.comment";
+
+/// The link of a fresh query of `eva`.
+fn link() -> String {
+    let page = gateway().signed_in("eva").submit("SELECT * FROM tpch.tiny.nation").page();
+    path_of(page["nextUri"].as_str().expect("there is more"))
+}
+
+#[test]
+fn a_link_of_somebody_else_is_not_found() {
+    let link = link();
+    let missing = gateway().signed_in("eva").get("/v1/statement/executing/nothing-of-the-kind");
+    assert_eq!(missing.status, 404);
+    for (who, client) in [("admin", gateway().signed_in("admin")), ("otto", gateway().signed_in("otto"))] {
+        for method in ["GET", "HEAD", "DELETE"] {
+            let response = client.send(method, &link, b"");
+            assert_eq!(response.status, 404, "{method} by {who}");
+            if method == "GET" {
+                assert_eq!(response.body, missing.body, "it looks like a link that never was");
+            }
+        }
+    }
+    assert_eq!(gateway().client().get(&link).status, 401, "a link is no login");
+    // None of that has hurt the query.
+    assert_eq!(gateway().signed_in("eva").follow(gateway().signed_in("eva").get(&link)).rows().len(), 25);
+}
+
+#[test]
+fn a_changed_link_is_not_found() {
+    let link = link();
+    let eva = gateway().signed_in("eva");
+    let start = link.rfind('/').expect("a path") + 1;
+    // Every eighth place keeps the test short; each is changed in its lowest bit, as far as the alphabet goes.
+    for at in (start..link.len()).step_by(8).chain([link.len() - 1]) {
+        let mut bytes = link.clone().into_bytes();
+        bytes[at] = match bytes[at] {
+            b'A' => b'B',
+            b'-' => b'_',
+            byte if byte.is_ascii_alphanumeric() && (byte ^ 1).is_ascii_alphanumeric() => byte ^ 1,
+            _ => b'A',
+        };
+        let changed = String::from_utf8(bytes).expect("ASCII");
+        assert_eq!(eva.get(&changed).status, 404, "changed at {at}: {changed}");
+    }
+    for changed in [
+        format!("{link}A"),
+        link[..link.len() - 1].to_owned(),
+        format!("{link}/"),
+        format!("{link}%00"),
+        link.replace("executing", "queued"),
+    ] {
+        let status = eva.get(&changed).status;
+        assert!(status == 404 || status == 400, "{changed}: {status}");
+    }
+    assert_eq!(eva.follow(eva.get(&link)).rows().len(), 25);
+}
+
+#[test]
+fn links_name_the_gateway_and_tell_nothing() {
+    let eva = gateway().signed_in("eva");
+    let answer = eva.query("SELECT * FROM tpch.tiny.nation");
+    let text = answer.everything();
+    let trino_port = format!(":{}", trino().http);
+    assert!(!text.contains(&trino_port), "Trino's address is in an answer: {text}");
+    for page in &answer.pages {
+        for name in ["nextUri", "partialCancelUri", "infoUri"] {
+            if let Some(link) = page[name].as_str() {
+                assert!(
+                    link.starts_with(&format!("https://localhost:{}/", gateway().port)),
+                    "{name}: {link}"
+                );
+            }
+        }
+    }
+    // Whoever forges these headers gets no link to a host of theirs.
+    let forged = eva
+        .with("X-Forwarded-Host", "evil.example")
+        .with("X-Forwarded-Proto", "http")
+        .with("Forwarded", "host=evil.example");
+    assert!(!forged.query("SELECT 1").everything().contains("evil.example"));
+}
+
+#[test]
+fn heads_are_answered_and_keep_the_place() {
+    let link = link();
+    let eva = gateway().signed_in("eva");
+    for _ in 0..3 {
+        let head = eva.send("HEAD", &link, b"");
+        assert_eq!((head.status, head.body.len()), (200, 0));
+    }
+    assert_eq!(eva.follow(eva.get(&link)).rows().len(), 25);
+    let hello = eva.send("HEAD", "/v1/statement", b"");
+    assert_eq!(hello.status, 200, "the JDBC driver asks so whether a login is good");
+    assert_eq!(gateway().client().basic("eva", "wrong").send("HEAD", "/v1/statement", b"").status, 401);
+}
+
+#[test]
+fn a_cancel_ends_the_query_at_trino() {
+    let admin = gateway().signed_in("admin");
+    let page =
+        admin.submit(&LONG.replacen("SELECT count(*) FROM", "SELECT count(*), 'cancel-me' FROM", 1)).page();
+    let mut link = path_of(page["nextUri"].as_str().expect("there is more"));
+    // Far enough that Trino has it.
+    for _ in 0..3 {
+        let page = admin.get(&link).page();
+        link = path_of(page["nextUri"].as_str().unwrap_or_else(|| panic!("it ended: {page}")));
+    }
+    let cancelled = admin.send("DELETE", &link, b"");
+    assert!(cancelled.status == 204 || cancelled.status == 200, "{cancelled:?}");
+    let states = || {
+        let sql = "SELECT state FROM system.runtime.queries WHERE query LIKE '%cancel-me%' AND query NOT LIKE '%runtime%'";
+        Some(trino().query(sql).lines())
+            .filter(|states| !states.is_empty() && states.iter().all(|state| state == "FAILED"))
+    };
+    assert!(within(Duration::from_secs(20), states).is_some(), "Trino still runs it");
+}
+
+#[test]
+fn nothing_else_is_there() {
+    let admin = gateway().signed_in("admin");
+    for path in [
+        "/",
+        "/ui",
+        "/ui/",
+        "/ui/api/query",
+        "/v1/query",
+        "/v1/query/20260101_000000_00000_aaaaa",
+        "/v1/node",
+        "/v1/status",
+        "/v1/cluster",
+        "/v1/info/state",
+        "/v1/task",
+        "/v1/memory",
+        "/v1/resourceGroupState",
+        "/v1/jmx/mbean",
+        "/v1/spooled/download/x",
+        "/v1/service",
+        "/v1/thread",
+        "/metrics",
+        "/health",
+        "/v1/statement/queued/x/y/1",
+        "/v1//statement",
+        "/v1/statement/",
+        "/v1/Statement",
+        "/v1/./statement",
+        "/v1/x/../statement",
+        "/v1/statement;x=1",
+        "/v1%2fstatement",
+        "/v1/statement/../../ui/",
+        "/oauth2/token",
+        "/%2e%2e/ui",
+    ] {
+        for client in [&admin, &gateway().client()] {
+            let response = client.get(path);
+            // A known route without a login may say that a login is needed first, and a known path its methods.
+            assert!(matches!(response.status, 404 | 400 | 405 | 401), "{path}: {}", response.status);
+            assert!(!response.text().to_lowercase().contains("trino-"), "{path}: {}", response.text());
+        }
+        assert!(matches!(admin.get(path).status, 404 | 400 | 405), "{path} is there");
+    }
+    for method in ["PUT", "PATCH", "OPTIONS", "TRACE", "CONNECT", "DELETE", "GET"] {
+        let status = admin.send(method, "/v1/statement", b"").status;
+        assert!(matches!(status, 404 | 405 | 400), "{method} /v1/statement: {status}");
+    }
+    let info = gateway().signed_in("eva").get("/v1/info");
+    assert_eq!(info.status, 200);
+    assert!(
+        serde_json::from_slice::<serde_json::Value>(&info.body).expect("JSON")["nodeVersion"]["version"]
+            .is_string()
+    );
+}

@@ -1,0 +1,140 @@
+//! Who may sign in, and how others are told that they may not.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::issuer::{Key, claims, now, write_jwks};
+use crate::harness::process::within;
+use crate::harness::{Gateway, Settings, gateway, gateway::add_user};
+
+#[test]
+fn passwords() {
+    let ask = |user: &str, password: &str| gateway().client().basic(user, password).submit("SELECT 1");
+    assert_eq!(ask("eva", "eva-secret").status, 200);
+    let wrong = ask("eva", "wrong");
+    let unknown = ask("nobody-at-all", "wrong");
+    for (response, what) in [
+        (&wrong, "a wrong password"),
+        (&unknown, "an unknown user"),
+        (&ask("eva", ""), "no password"),
+        (&ask("", "x"), "no name"),
+    ] {
+        // A login without a name is not even a login.
+        let malformed = what == "no name" && response.status == 400;
+        assert!(malformed || response.status == 401, "{what}: {}", response.status);
+        assert!(malformed || response.header("www-authenticate").is_some(), "{what}");
+    }
+    assert_eq!(wrong.body, unknown.body, "the answer tells nobody which names exist");
+    let nothing = gateway().client().submit("SELECT 1");
+    assert_eq!(nothing.status, 401);
+    assert!(
+        nothing.headers.iter().any(|(name, value)| name == "www-authenticate" && value.starts_with("Basic"))
+    );
+    let claimed = gateway().client().user("admin").submit("SELECT 1");
+    assert_eq!(claimed.status, 401, "a name alone is no login");
+    for header in
+        ["Basic", "Basic ====", "Basic bm9jb2xvbg==", "Digest x", "Negotiate abc", "Bearer", "basic"]
+    {
+        let status = gateway().client().with("Authorization", header).submit("SELECT 1").status;
+        assert!(matches!(status, 400 | 401), "{header}: {status}");
+    }
+}
+
+#[test]
+fn tokens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, stranger) = (Key::new("one"), Key::new("one"));
+    let jwks = folder.path().join("jwks.json");
+    write_jwks(&jwks, &[&key]);
+    let mut settings = Settings::new();
+    settings.more = format!(
+        "[[identity.jwt]]\nissuer = \"https://issuer.example\"\naudiences = [\"northgate\"]\njwks_file = \"{}\"\n\
+         user_claim = \"sub\"\ngroups_claim = \"groups\"\n",
+        jwks.display()
+    );
+    let gateway = Gateway::start(settings);
+    let ask = |token: &str| gateway.client().bearer(token).submit("SELECT 1").status;
+    let with = |name: &str, value: Value| {
+        let mut claims = claims("eva", &["eu-analysts"]);
+        claims[name] = value;
+        key.sign(&claims)
+    };
+
+    let good = key.sign(&claims("eva", &["eu-analysts"]));
+    let count = "SELECT count(*) FROM lake.silver.customers";
+    let count_as = |token: &str| gateway.client().bearer(token).query(count).value();
+    assert_eq!(count_as(&good), 120, "the groups of the token count");
+    let whole = key.sign(&claims("carla", &["compliance"]));
+    assert_eq!(count_as(&whole), 240);
+    assert_eq!(gateway.client().bearer(&whole).query("SELECT current_user").value(), "carla");
+
+    for (token, what) in [
+        (with("exp", json!(now() - 120)), "expired"),
+        (with("nbf", json!(now() + 3600)), "not yet"),
+        (with("iss", json!("https://other.example")), "another issuer"),
+        (with("aud", json!("other")), "another audience"),
+        (with("sub", json!("")), "no user"),
+        (with("exp", json!(now() + 40 * 24 * 3600)), "good for too long"),
+        (stranger.sign(&claims("eva", &[])), "another's key"),
+        (format!("{good}x"), "a changed signature"),
+        (good.replacen('.', "..", 1), "not three parts"),
+        (unsigned(), "no signature"),
+        ("not-a-token".to_owned(), "no token at all"),
+        ("x".repeat(20_000), "a long nothing"),
+    ] {
+        assert!(matches!(ask(&token), 400 | 401), "{what}: {}", ask(&token));
+    }
+    let expired = gateway.client().bearer(&with("exp", json!(now() - 120))).submit("SELECT 1");
+    assert!(expired.text().contains("expired"), "{}", expired.text());
+    assert!(!gateway.log().contains(&good), "tokens are not logged");
+
+    // The issuer changes its key: the old one is kept for a while beside it, then goes.
+    let next = Key::new("two");
+    write_jwks(&jwks, &[&key, &next]);
+    gateway.process.lock().expect("no panic in a lock").signal("HUP");
+    let both = || (ask(&next.sign(&claims("eva", &[]))) == 200).then_some(());
+    assert!(within(Duration::from_secs(20), both).is_some(), "the new key is not known");
+    assert_eq!(ask(&good), 200, "the old key still holds");
+}
+
+fn unsigned() -> String {
+    use base64::Engine as _;
+    let part = |value: Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
+    format!("{}.{}.", part(json!({ "alg": "none", "kid": "one" })), part(claims("eva", &["eu-analysts"])))
+}
+
+#[test]
+fn guessing_is_slowed_down() {
+    let mut settings = Settings::for_upstream("http://127.0.0.1:1");
+    settings.identity = Some("attempts = { per_address = 5, per_name = 5 }".to_owned());
+    let gateway = Gateway::start(settings);
+    let statuses: Vec<_> = (0..12)
+        .map(|i| gateway.client().basic("eva", &format!("guess{i}")).submit("SELECT 1").status)
+        .collect();
+    assert!(statuses[..4].iter().all(|status| *status == 401), "{statuses:?}");
+    let limited = gateway.client().basic("eva", "guess").submit("SELECT 1");
+    assert_eq!(limited.status, 429, "{statuses:?}");
+    assert!(limited.header("retry-after").is_some(), "{limited:?}");
+}
+
+#[test]
+fn the_users_file_is_read_again() {
+    let gateway = Gateway::start(Settings::for_upstream("http://127.0.0.1:1"));
+    let file = gateway.folder.path().join("users.toml");
+    let hello = |user: &str| {
+        gateway.client().basic(user, "a long password").send("HEAD", "/v1/statement", b"").status
+    };
+    assert_eq!(hello("newcomer"), 401);
+    add_user(&file, "newcomer", &["eu-analysts"], "a long password");
+    gateway.process.lock().expect("no panic in a lock").signal("HUP");
+    assert!(within(Duration::from_secs(10), || (hello("newcomer") == 200).then_some(())).is_some());
+    let text = fs::read_to_string(&file).expect("a file");
+    assert!(text.contains("argon2id") && !text.contains("a long password"));
+    // A users file that can't be read is not taken: those who could sign in still can.
+    fs::write(&file, "[[user]]\nnome = 'x'\n").expect("the folder is ours");
+    gateway.process.lock().expect("no panic in a lock").signal("HUP");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(hello("newcomer"), 200);
+}
