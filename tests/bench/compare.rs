@@ -346,7 +346,7 @@ impl<T> Sides<T> {
 }
 
 /// The middle value; 0 of none.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => 0.0,
