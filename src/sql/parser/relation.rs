@@ -185,7 +185,7 @@ impl Parser<'_> {
     /// Behind an opening parenthesis in FROM: a query or a relation, up to the closing one.
     fn parenthesized(&mut self) -> Parsed<Inner> {
         if self.query_begins() {
-            self.from_query(super::Parser::query)?;
+            self.query_in_from(super::Parser::query)?;
             self.close()?;
             return Ok(Inner::Query);
         }
@@ -198,7 +198,7 @@ impl Parser<'_> {
         self.at += 1;
         let inner = self.nested(Self::parenthesized)?;
         if inner == Inner::Query && self.query_goes_on() {
-            self.from_query(|parser| {
+            self.query_in_from(|parser| {
                 parser.set_operations(None)?;
                 parser.query_tail(None)
             })?;
@@ -216,7 +216,7 @@ impl Parser<'_> {
     }
 
     /// A subquery in FROM does not see the relations beside it.
-    fn from_query(&mut self, rule: impl FnOnce(&mut Self) -> Parsed) -> Parsed {
+    fn query_in_from(&mut self, rule: impl FnOnce(&mut Self) -> Parsed) -> Parsed {
         let scope = self.scope;
         self.scope = scope.and_then(|scope| self.facts.scopes[scope as usize].parent);
         rule(self)?;
@@ -277,7 +277,7 @@ impl Parser<'_> {
     fn table_argument(&mut self) -> Parsed {
         self.at += 2;
         if self.query_begins() || self.is_symbol(Symbol::Open) {
-            self.from_query(super::Parser::query)?;
+            self.query_in_from(super::Parser::query)?;
             self.close()?;
             self.alias()?;
         } else {
