@@ -324,7 +324,8 @@ public final class Clients {
             for (int i = 0; i < 50_000; i++) {
                 check(rows.next(), "too few rows");
                 if (i == 100) {
-                    TimeUnit.SECONDS.sleep(32);
+                    // Half a minute after the last page that it fetched ahead.
+                    TimeUnit.SECONDS.sleep(40);
                 }
             }
         }
