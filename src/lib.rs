@@ -44,7 +44,8 @@
 //! | 7 | query |
 //! | 8 | server, admin |
 //! | 9 | config |
-//! | 10 | app, main |
+//! | 10 | app |
+//! | 11 | main |
 //!
 //! # Invariants
 //!

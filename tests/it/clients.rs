@@ -78,7 +78,6 @@ fn jdbc_driver() {
 }
 
 #[test]
-#[ignore = "not green yet: the log shows no heartbeat"]
 fn jdbc_driver_sends_heartbeats() {
     jdbc("admin", &["heartbeat"]);
 }
@@ -95,7 +94,6 @@ fn jdbc_driver_sees_what_the_user_may() {
 }
 
 #[test]
-#[ignore = "not green yet: the Python client does not trust the test certificate"]
 fn python_clients() {
     let mut command = Command::new(stack());
     command.args(["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no"]);

@@ -160,7 +160,6 @@ fn a_slow_query_is_no_fault() {
 }
 
 #[test]
-#[ignore = "not green yet: recovery is not seen in time"]
 fn a_full_disk_refuses_queries_and_recovers() {
     let mut settings = Settings::new();
     settings.disk_kib = Some(256);
@@ -207,7 +206,6 @@ fn running_queries_end_before_the_gateway_does() {
 }
 
 #[test]
-#[ignore = "not green yet"]
 fn a_client_that_goes_away_is_recorded_and_its_query_ended() {
     let mut settings = Settings::new();
     settings.more = "[query]\nclient_timeout = \"10s\"\n".to_owned();

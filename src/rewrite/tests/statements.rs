@@ -1,0 +1,289 @@
+//! Statements other than plain queries: plans, prepared statements, listings, the session, and what is denied.
+
+use super::*;
+
+/// T14: plans and statistics.
+#[test]
+fn t14_plans_and_statistics() {
+    assert_golden!(
+        &ANN,
+        &[
+            "EXPLAIN SELECT * FROM open",
+            "EXPLAIN SELECT * FROM customers",
+            "EXPLAIN ANALYZE SELECT * FROM customers",
+            "EXPLAIN ANALYZE VERBOSE SELECT * FROM open",
+            "EXPLAIN (TYPE IO, FORMAT JSON) SELECT * FROM cards",
+            "EXPLAIN (TYPE VALIDATE) SELECT ssn FROM customers",
+            "EXPLAIN SELECT * FROM information_schema.tables",
+            "EXPLAIN SHOW TABLES",
+            "EXPLAIN INSERT INTO open SELECT * FROM customers",
+            "SHOW STATS FOR open",
+            "SHOW STATS FOR customers",
+            "SHOW STATS FOR (SELECT ssn FROM customers)",
+            "SHOW STATS FOR (SELECT id FROM open)",
+            "SHOW CREATE TABLE open",
+            "SHOW CREATE TABLE customers",
+            "ANALYZE customers",
+        ]
+    );
+}
+
+/// T18: statements in strings.
+#[test]
+fn t18_prepared_statements() {
+    assert_golden!(
+        &ANN,
+        &[
+            "EXECUTE p USING 1",
+            "EXECUTE p",
+            "EXECUTE p USING (SELECT max(id) FROM customers)",
+            "EXECUTE p USING length(current_schema), 'it''s'",
+            "EXECUTE p USING lake.gold.f(1)",
+            "EXECUTE IMMEDIATE 'SELECT ''it''''s'', ssn FROM customers WHERE id = ?' USING 1",
+            "EXECUTE IMMEDIATE 'EXECUTE IMMEDIATE ''SELECT ssn FROM customers'''",
+            "EXECUTE IMMEDIATE 'PREPARE x FROM SELECT 1'",
+            "EXECUTE IMMEDIATE 'EXECUTE p'",
+            "EXECUTE IMMEDIATE 'EXPLAIN SELECT * FROM customers'",
+            "EXECUTE IMMEDIATE 'DELETE FROM customers'",
+            "EXECUTE IMMEDIATE 'SHOW TABLES'",
+            "DESCRIBE INPUT p",
+            "DESCRIBE OUTPUT p",
+        ]
+    );
+    for sql in ["SELECT 1", "SHOW TABLES", "EXPLAIN SELECT 1", "USE a.b"] {
+        let statement = Statement::parse(sql, &Limits::default()).expect("a statement");
+        assert!(check_prepared(&statement).is_ok(), "{sql}");
+    }
+    for sql in [
+        "PREPARE a FROM SELECT 1",
+        "EXECUTE a",
+        "EXECUTE IMMEDIATE 'SELECT 1'",
+        "DEALLOCATE PREPARE a",
+        "DROP TABLE a",
+        "DESCRIBE INPUT a",
+    ] {
+        let statement = Statement::parse(sql, &Limits::default()).expect("a statement");
+        assert!(check_prepared(&statement).is_err(), "{sql}");
+    }
+}
+
+/// T22: listings and Trino's own tables.
+#[test]
+fn t22_listings() {
+    assert_golden!(
+        &ANN,
+        &[
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'gold'",
+            "SELECT * FROM lake.information_schema.columns c",
+            "SELECT * FROM information_schema.schemata",
+            "SELECT * FROM information_schema.views",
+            "SELECT * FROM information_schema.roles",
+            "SELECT * FROM hidden.information_schema.tables",
+            "SELECT * FROM system.jdbc.catalogs",
+            "SELECT * FROM system.jdbc.tables",
+            "SELECT * FROM system.jdbc.types",
+            "SELECT * FROM system.jdbc.whatever",
+            "SELECT * FROM system.metadata.catalogs",
+            "SELECT * FROM system.metadata.materialized_views",
+            "SELECT * FROM system.runtime.queries",
+            "SELECT information_schema.tables.table_name FROM information_schema.tables",
+        ]
+    );
+    assert!(ROOT.shown("SELECT * FROM system.runtime.queries").starts_with("TABLE_NOT_FOUND"));
+}
+
+/// Conditions on a listing that go behind its barrier, and those that must not.
+#[test]
+fn t13_conditions_on_listings() {
+    let check = |sql: &str, expect: &str| {
+        let sent = ANN.shown(sql);
+        let (_, rest) = sent.split_once("'bronze')))))").unwrap_or_else(|| panic!("{sql}: {sent}"));
+        let copied = rest.split(" LIMIT 9223372036854775807").next().unwrap_or_default();
+        assert_eq!(copied, expect, "{sql}");
+    };
+    let from = "SELECT 1 FROM information_schema.tables";
+    check(&format!("{from} WHERE table_schema = 'gold'"), " AND \"table_schema\" = 'gold'");
+    check(
+        &format!(
+            "{from} t WHERE TABLE_SCHEMA = 'a' AND t.\"Table_Name\" LIKE 'x\\_%' ESCAPE '\\' ORDER BY 1"
+        ),
+        " AND \"table_schema\" = 'a' AND \"table_name\" LIKE 'x\\_%' ESCAPE '\\'",
+    );
+    check(
+        &format!("{from} AS t WHERE table_name IN ('a', 'b''c') LIMIT 1"),
+        " AND \"table_name\" IN ('a', 'b''c')",
+    );
+    check(&format!("SELECT * FROM ({from} WHERE table_name = 'a') x"), " AND \"table_name\" = 'a'");
+    check(
+        &format!("{from} WHERE 1 / length(table_name) = 1 AND table_schema = 'a'"),
+        " AND \"table_schema\" = 'a'",
+    );
+    check(
+        &format!("{from} WHERE table_schema = 'a' AND (table_name = 'b' OR true)"),
+        " AND \"table_schema\" = 'a'",
+    );
+    for rest in [
+        "WHERE table_schema = 'a' OR table_name = 'b'",
+        "WHERE table_schema = 'a' AND true OR table_name = 'b'",
+        "WHERE NOT table_schema = 'a'",
+        "WHERE table_schema = 'a' || 'b'",
+        "WHERE table_schema = 'a' IS NULL",
+        "WHERE table_schema <> 'a'",
+        "WHERE table_schema = ?",
+        "WHERE table_schema LIKE 'a' ESCAPE 'bb'",
+        "WHERE table_schema LIKE 'a\\' ESCAPE '\\'",
+        "WHERE CASE WHEN true AND table_schema = 'a' THEN true ELSE true END",
+        "WHERE 1 BETWEEN 0 AND table_schema = 'a'",
+        "WHERE other = 'a'",
+        "WHERE x.table_schema = 'a'",
+        "WHERE table_schema = 'a' AND limit = 'b' OR true",
+        "t CROSS JOIN open WHERE table_schema = 'a'",
+        ", open WHERE table_schema = 'a'",
+        "GROUP BY 1 HAVING table_schema = 'a'",
+        "t (a, b) WHERE table_schema = 'a'",
+    ] {
+        let sql = format!("{from} {rest}");
+        if Statement::parse(&sql, &Limits::default()).is_ok() {
+            check(&sql, "");
+        }
+    }
+    check("SELECT 1 FROM open, information_schema.tables WHERE table_schema = 'a'", "");
+    check("SELECT 1 FROM open LEFT JOIN information_schema.tables ON true WHERE table_schema = 'a'", "");
+}
+
+#[test]
+fn session_statements() {
+    assert_golden!(
+        &ANN,
+        &[
+            "SHOW CATALOGS",
+            "SHOW CATALOGS LIKE 'l%'",
+            "SHOW SCHEMAS",
+            "SHOW SCHEMAS FROM tpch LIKE 'a\\_%' ESCAPE '\\'",
+            "SHOW SCHEMAS FROM hidden",
+            "SHOW TABLES",
+            "SHOW TABLES FROM silver LIKE 'x'",
+            "SHOW TABLES IN \"Lake\".\"Silver\"",
+            "SHOW TABLES FROM bronze",
+            "SHOW TABLES FROM hidden.x",
+            "SHOW COLUMNS FROM customers",
+            "DESCRIBE lake.gold.open",
+            "DESC customers",
+            "SHOW COLUMNS FROM customers LIKE 's%'",
+            "SHOW COLUMNS FROM bronze.customers",
+            "SHOW COLUMNS FROM \"customers$files\"",
+            "DESCRIBE information_schema.tables",
+            "SHOW FUNCTIONS",
+            "SHOW FUNCTIONS LIKE 'a%'",
+            "SHOW FUNCTIONS FROM lake.gold",
+            "SHOW SESSION LIKE 'query%'",
+            "USE silver",
+            "USE \"LAKE\".Gold",
+            "USE bronze",
+            "USE hidden.x",
+            "SET SESSION query_max_run_time = '1h'",
+            "SET SESSION QUERY_MAX_RUN_TIME = '1h'",
+            "SET SESSION query_max_run_time = (SELECT ssn FROM customers)",
+            "SET SESSION lake.x = 1",
+            "RESET SESSION query_max_run_time",
+            "RESET SESSION other",
+            "START TRANSACTION READ ONLY",
+            "COMMIT",
+            "ROLLBACK WORK",
+        ]
+    );
+}
+
+/// T19, T20: what changes data, and everything else that is not a query.
+#[test]
+fn t19_t20_all_else_is_denied_by_name() {
+    for (sql, name) in [
+        ("INSERT INTO open SELECT * FROM customers", "INSERT"),
+        ("DELETE FROM customers", "DELETE"),
+        ("UPDATE customers SET ssn = ''", "UPDATE"),
+        ("MERGE INTO customers USING open ON true WHEN MATCHED THEN DELETE", "MERGE"),
+        ("CREATE TABLE x AS SELECT * FROM customers", "CREATE TABLE"),
+        ("CREATE VIEW x AS SELECT * FROM customers", "CREATE VIEW"),
+        ("DROP TABLE customers", "DROP TABLE"),
+        ("ALTER TABLE customers RENAME TO open2", "ALTER TABLE"),
+        ("TRUNCATE TABLE customers", "TRUNCATE TABLE"),
+        ("CALL lake.system.register_table('a', 'b', 'c')", "CALL"),
+        ("GRANT SELECT ON customers TO bob", "GRANT"),
+        ("SET ROLE admin", "SET ROLE"),
+        ("SET SESSION AUTHORIZATION root", "SET SESSION AUTHORIZATION"),
+        ("SET PATH a.b", "SET PATH"),
+        ("COMMENT ON TABLE customers IS ''", "COMMENT"),
+        ("REFRESH MATERIALIZED VIEW x", "REFRESH MATERIALIZED VIEW"),
+        ("SHOW GRANTS", "SHOW GRANTS"),
+    ] {
+        let shown = ROOT.shown(sql);
+        assert!(
+            shown.starts_with("PERMISSION_DENIED: Access Denied: ") && shown.contains(name),
+            "{sql}: {shown}"
+        );
+    }
+}
+
+/// T21: a view reads what nobody has looked at.
+#[test]
+fn t21_views() {
+    let shown = ANN.shown("SELECT * FROM view");
+    assert!(shown.starts_with("PERMISSION_DENIED: "), "{shown}");
+    assert_eq!(ROOT.shown("SELECT * FROM view"), "SELECT * FROM \"lake\".\"gold\".\"view\"");
+}
+
+/// T33: short statements that would become long ones.
+#[test]
+fn t33_growth_is_bounded() {
+    let many = format!("SELECT 1 FROM {}", vec!["customers"; 50_000].join(", "));
+    let shown = ANN.shown(&many);
+    assert!(
+        shown.starts_with("NOT_SUPPORTED: The statement is too long"),
+        "{}",
+        &shown[..200.min(shown.len())]
+    );
+    let tables: Vec<String> = (0..2_000).map(|i| format!("t{i}")).collect();
+    let shown = ANN.shown(&format!("SELECT 1 FROM {}", tables.join(", ")));
+    assert_eq!(shown, "NOT_SUPPORTED: The statement names more than 1000 tables. Split it.");
+    // Many references to many relations.
+    let names = vec!["gold.customers"; 5_000].join(", ");
+    let references = vec!["x.y.z"; 50_000].join(", ");
+    let shown = ANN.shown(&format!("SELECT {references} FROM {names}"));
+    assert!(shown.starts_with("[restricted]"), "{}", &shown[..200.min(shown.len())]);
+}
+
+/// Errors of Trino lead back to where the user wrote what they are about.
+#[test]
+fn positions_lead_back() {
+    let sent = ANN.send("SELECT id,\n  nope FROM customers /* x */ WHERE nope2", "").expect("sent");
+    let at = |word: &str| {
+        let before = &sent.text()[..sent.text().find(word).expect("the word")];
+        let line = before.matches('\n').count();
+        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count());
+        let place = |number: usize| u32::try_from(number + 1).expect("short");
+        Location { line: place(line), column: place(column) }
+    };
+    let original = |word: &str| sent.positions().expect("a map").original(at(word));
+    assert_eq!(original("nope"), Some(Location { line: 2, column: 3 }));
+    assert_eq!(original("nope2"), Some(Location { line: 2, column: 37 }));
+}
+
+/// T34: what the user is shown of a policy.
+#[test]
+fn t34_messages_hide_policies() {
+    for sql in [
+        "SELECT * FROM bronze.customers",
+        "SELECT * FROM view",
+        "SELECT 1 FROM customers TABLESAMPLE BERNOULLI (1)",
+    ] {
+        let shown = ANN.shown(sql);
+        for secret in ["no-bronze", "p.yaml", "'EU'", "analysts"] {
+            assert!(!shown.contains(secret), "{sql}: {shown}");
+        }
+    }
+    // Denied and missing are told alike.
+    assert_eq!(
+        ANN.shown("SELECT * FROM bronze.customers"),
+        "TABLE_NOT_FOUND: Table 'lake.bronze.customers' does not exist"
+    );
+}
