@@ -25,7 +25,7 @@ use crate::identity::Identity;
 use crate::policy;
 use crate::query::{Answer, Components, Gateway, QueryError};
 use crate::secret::Secret;
-use crate::server::{BodyError, Certificates, Handler, Server, respond};
+use crate::server::{self, BodyError, Certificates, Handler, Server, respond};
 use crate::telemetry::{self, Metrics, Reload};
 use crate::upstream::Cluster;
 use crate::wire::{Origin, Peer, Sealer};
@@ -76,6 +76,14 @@ pub fn run(config: Config) -> Result<(), StartError> {
 pub fn check(config: &Config) -> Result<String, StartError> {
     let policies = load_policies(&config.policies.folder)?;
     sealer(&config.links)?;
+    server::check(&config.server).map_err(because("[server]"))?;
+    Slots::new(&config.admission).map_err(because("[admission]"))?;
+    // Issuers fetch their keys from tasks; these end with the runtime.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(because("threads"))?;
+    runtime.block_on(async {
+        Identity::new(config.identity.clone(), Arc::new(Metrics::new())).map_err(because("[identity]"))
+    })?;
     Ok(format!(
         "{config}\n# Policies: {} in {}, revision {}",
         policies.len(),
@@ -130,6 +138,9 @@ struct App {
 
 async fn serve(config: Config) -> Result<(), StartError> {
     let metrics = Arc::new(Metrics::new());
+    if let Err(error) = std::fs::create_dir_all(&config.policies.folder) {
+        tracing::warn!(%error, folder = %config.policies.folder.display(), "there is no folder of policies");
+    }
     let policies = load_policies(&config.policies.folder)?;
     if policies.is_empty() {
         tracing::warn!(folder = %config.policies.folder.display(), "there are no policies: nobody may read anything");
@@ -186,7 +197,6 @@ async fn serve(config: Config) -> Result<(), StartError> {
     tracing::info!(address = %server.address(), "serving");
     server.serve(Arc::clone(&app), metrics, stop_signal()).await;
     gateway.abandon().await;
-    app.recorded(&Event::Stop {}).await?;
     audit.close().await.map_err(because("[audit]"))?;
     tracing::info!("stopped");
     Ok(())
@@ -318,6 +328,8 @@ impl Handler for App {
 
 impl Operated for App {
     fn metrics(&self) -> String {
+        let audit = self.audit.status();
+        self.metrics.audit_state(audit.healthy, audit.held, audit.lost);
         self.metrics.render()
     }
 

@@ -61,6 +61,12 @@ impl Gateway {
         self.metrics.statement(seen.label.unwrap_or(StatementKind::Unreadable), verdict);
         tracing::info!(query = id, kind = error.kind(), "a statement was refused");
         let origin = Origin { id, base: caller.call().base(), elapsed_ms: 0 };
+        if matches!(error, StatementError::Audit(_)) {
+            // The audit keeps the refusal of what it could not record itself.
+            self.metrics.audit_failure();
+            tracing::error!(query = id, %error, "a statement could not be recorded");
+            return Answer::page(wire::failure_page(&origin, error));
+        }
         let event = self.refusal(caller, id, seen, error);
         if let Err(failure) = self.audit.record(&event).await {
             self.metrics.audit_failure();
@@ -79,13 +85,13 @@ impl Gateway {
         let caller = metered.authenticated();
         match self.plan(caller, seen).await? {
             Plan::Local(local) => {
+                let answer = local_answer(&local, id, caller)?;
                 let timer = self.metrics.time(Stage::Audit);
                 let guard = self.audit.intend(self.intent(caller, id, seen, None)).await?;
                 drop(timer);
-                let answer = local_answer(&local, id, caller);
                 guard.finish(&Outcome::of(State::Finished));
                 self.metrics.statement(seen.label.unwrap_or(StatementKind::Other), Verdict::Answered);
-                answer
+                Ok(answer)
             }
             Plan::Submit(planned) => self.begin(metered, id, seen, *planned).await,
         }

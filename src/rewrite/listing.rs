@@ -90,14 +90,17 @@ pub(super) struct Filtered {
     /// The columns that a condition of the user's may be about without being evaluated on what is hidden to
     /// any effect.
     pub(super) columns: Vec<&'static str>,
+    /// Columns that no star shows.
+    pub(super) hidden: &'static [&'static str],
 }
 
 impl Filtered {
     /// The query that gives what may be seen, and of it what meets conditions that cannot fail; each of them
-    /// begins with ` AND `.
-    pub(super) fn query(&self, name: &TableName, conditions: &str) -> String {
+    /// begins with ` AND `. `hidden` are those of the hidden columns that it shall have, each behind a comma.
+    pub(super) fn query(&self, name: &TableName, conditions: &str, hidden: &str) -> String {
         let Self { select, filter, .. } = self;
-        format!("SELECT {select} FROM {} WHERE {filter}{conditions} LIMIT 9223372036854775807", name.quoted())
+        let name = name.quoted();
+        format!("SELECT {select}{hidden} FROM {name} WHERE {filter}{conditions} LIMIT 9223372036854775807")
     }
 }
 
@@ -131,5 +134,9 @@ pub(super) fn shown(name: &TableName, visibility: &Visibility) -> Result<Shown, 
             of.to_vec(),
         ),
     };
-    Ok(Shown::Filtered(Filtered { select, filter, columns }))
+    let hidden: &[&str] = match (name.schema.as_str(), name.table.as_str()) {
+        (SCHEMA, "columns") => &["comment", "extra_info"],
+        _ => &[],
+    };
+    Ok(Shown::Filtered(Filtered { select, filter, columns, hidden }))
 }

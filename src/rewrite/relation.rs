@@ -4,7 +4,9 @@ use super::qualify::{Replaced, shorten};
 use super::{Context, RewriteError, derived, listing, pushdown};
 use crate::catalog::TableName;
 use crate::policy::Scoped;
-use crate::sql::{Edits, Position, Relation, SqlError, Statement, fold_column, quote_identifier};
+use crate::sql::{
+    Edits, Position, Relation, SqlError, Statement, Symbol, TokenKind, fold_column, quote_identifier,
+};
 
 /// Replaces every relation of a statement. Says whether any is shown other than it is.
 pub(super) fn replace(
@@ -33,7 +35,8 @@ pub(super) fn replace(
                         Position::From => pushdown::conditions(statement, relation, &listing.columns),
                         Position::TableBody | Position::TableArgument | Position::ShowTarget => String::new(),
                     };
-                    (Some(listing.query(&name, &conditions)), None)
+                    let hidden = hidden(statement, relation, listing.hidden);
+                    (Some(listing.query(&name, &conditions, &hidden)), None)
                 }
             },
         };
@@ -56,6 +59,37 @@ pub(super) fn replace(
     }
     shorten(statement, &replaced, edits)?;
     Ok(!replaced.is_empty())
+}
+
+/// Those of a listing's hidden columns that the statement names. A derived table cannot hide a column: a star over
+/// it shows these too.
+fn hidden(statement: &Statement, relation: &Relation, columns: &[&str]) -> String {
+    let behind = relation.version.as_ref().map_or(relation.tokens.end, |version| version.end);
+    let aliased = |at: u32| statement.slice(at..at + 1).eq_ignore_ascii_case("as");
+    let list = relation.alias.as_ref().map(|_| if aliased(behind) { behind + 2 } else { behind + 1 });
+    let list = list.and_then(|at| statement.tokens().get(at as usize));
+    if relation.position != Position::From
+        || list.is_some_and(|token| token.kind == TokenKind::Symbol(Symbol::Open))
+    {
+        return String::new();
+    }
+    let named = |column: &str| {
+        (0_u32..).zip(statement.tokens()).any(|(at, token)| {
+            let text = statement.slice(at..at + 1);
+            let word = match token.kind {
+                TokenKind::Word | TokenKind::Keyword(_) => text,
+                TokenKind::Quoted => text.trim_matches('"'),
+                _ => return false,
+            };
+            word.eq_ignore_ascii_case(column)
+        })
+    };
+    let mut list = String::new();
+    for column in columns.iter().filter(|column| named(column)) {
+        list.push_str(", ");
+        list.push_str(&quote_identifier(column));
+    }
+    list
 }
 
 fn restricted(

@@ -58,6 +58,18 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
+/// Checks the section and the certificate that it names, if it names one.
+///
+/// # Errors
+///
+/// [`ServerError`] as [`Server::bind`] would give it.
+pub fn check(config: &Config) -> Result<(), ServerError> {
+    if config.plain_http || config.certificate.is_none() {
+        return Ok(());
+    }
+    Arc::new(Certificates::load(config)?).settings().map(drop)
+}
+
 /// The server, listening.
 pub struct Server {
     listener: TcpListener,

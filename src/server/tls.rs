@@ -143,7 +143,7 @@ fn development(folder: &Path) -> Result<(PathBuf, PathBuf), ServerError> {
     }
     tracing::warn!(
         certificate = %chain.display(),
-        "no certificate configured: using one made for development. Clients must trust {}; \
+        "no certificate configured: using a self-signed one, made for development. Clients must trust {}; \
          set server.certificate and server.key for anything else",
         authority.display()
     );

@@ -63,6 +63,12 @@ metrics! {
     result_bytes: Counter = "result_bytes", Counter::default();
     /// Audit records that could not be written.
     audit_failures: Counter = "audit_failures", Counter::default();
+    /// Whether queries can be recorded now: 1, or 0 while all of them are refused.
+    audit_writable: Gauge = "audit_writable", Gauge::default();
+    /// Audit records that wait in memory for a journal that can be written.
+    audit_held: Gauge = "audit_records_held", Gauge::default();
+    /// Records of refusals and failed logins that there was no memory for; the journal has their number.
+    audit_lost: Gauge = "audit_records_lost", Gauge::default();
     /// Reloads of the policies, by outcome.
     policy_reloads: Family<OfReload, Counter> = "policy_reloads", Family::default();
     /// When the policies in force were loaded, in seconds since 1970.
@@ -87,6 +93,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Says how the audit is.
+    pub fn audit_state(&self, writable: bool, held: usize, lost: u64) {
+        self.audit_writable.set(i64::from(writable));
+        self.audit_held.set(i64::try_from(held).unwrap_or(i64::MAX));
+        self.audit_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
+    }
+
     /// Counts a request that was answered with `status`.
     pub fn request(&self, route: RequestRoute, status: u16) {
         self.requests.get_or_create(&OfRequest { route, status: StatusClass::of(status) }).inc();

@@ -104,8 +104,6 @@ impl Config {
         }
     }
 
-    /// Checks what can be checked without a connection: the address is a bare http or https one, files are named
-    /// where they are needed and nowhere else, and secrets don't cross a network in the clear.
     /// What is wrong with the section, if anything is: `key: why`.
     pub fn problem(&self) -> Option<String> {
         match self.check() {
@@ -115,6 +113,8 @@ impl Config {
         }
     }
 
+    /// Checks what can be checked without a connection: the address is a bare http or https one, files are named
+    /// where they are needed and nowhere else, and secrets don't cross a network in the clear.
     pub(super) fn check(&self) -> Result<Address, UpstreamError> {
         let wrong = |why: String| Err(UpstreamError::Config(why));
         let address = match Address::read(&self.url) {

@@ -162,7 +162,7 @@ fn a_slow_query_is_no_fault() {
 #[test]
 fn a_full_disk_refuses_queries_and_recovers() {
     let mut settings = Settings::new();
-    settings.disk_kib = Some(256);
+    settings.disk_kib = Some(1600);
     let gateway = Gateway::start(settings);
     let admin = gateway.signed_in("admin");
     assert_eq!(admin.query("SELECT 1").value(), 1, "while there is room");

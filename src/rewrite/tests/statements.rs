@@ -75,6 +75,9 @@ fn t22_listings() {
         &[
             "SELECT table_name FROM information_schema.tables WHERE table_schema = 'gold'",
             "SELECT * FROM lake.information_schema.columns c",
+            "SELECT column_name, c.comment, Extra_Info FROM lake.information_schema.columns AS c",
+            "SELECT comment FROM lake.information_schema.columns c(a, b, comment)",
+            "TABLE lake.information_schema.columns",
             "SELECT * FROM information_schema.schemata",
             "SELECT * FROM information_schema.views",
             "SELECT * FROM information_schema.roles",

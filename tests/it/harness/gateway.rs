@@ -181,7 +181,7 @@ fn on_a_disk_of_its_own(folder: &Path, kib: u32) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "--", "sh", "-c"]);
     // Half of it is taken by a file that a test can remove to make room.
-    let script = r#"mount -t tmpfs -o size="$1"k none "$2" && head -c $(($1 * 512)) /dev/zero >"$2/ballast" && shift 2 && exec "$@""#;
+    let script = r#"mount -t tmpfs -o size="$1"k none "$2" && head -c $(($1 * 896)) /dev/zero >"$2/ballast" && shift 2 && exec "$@""#;
     command.arg(script).arg("sh");
     command.arg(kib.to_string()).arg(folder).arg(binary().get_program());
     command
