@@ -43,7 +43,7 @@ def test_parameters(server, legacy):
 def test_executemany_and_description(server):
     cursor = server.connect().cursor()
     cursor.execute("SELECT id, name FROM lake.silver.customers WHERE id = ?", (3,))
-    assert cursor.fetchone() == [3, "Dmitri Eriksen"]
+    assert cursor.fetchall() == [[3, "Dmitri Eriksen"]]
     assert [c.name for c in cursor.description] == ["id", "name"]
     described = server.connect().cursor().describe("SELECT id, balance FROM lake.silver.customers")
     assert [(c.name, c.type) for c in described] == [("id", "bigint"), ("balance", "decimal(12,2)")]
