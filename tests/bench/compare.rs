@@ -134,7 +134,7 @@ impl Contest {
             let (process, address) = setup::start_nginx(&ground, "second", upstream)?;
             (process, address, None)
         } else {
-            let started = gateway::start(&ground, &options.northgate, upstream, &ground.folder)?;
+            let started = gateway::start(&ground, "northgate", &options.northgate, upstream, &ground.folder)?;
             (started.process, started.address, Some(started.journal))
         };
         let contest = Self {
@@ -282,7 +282,8 @@ impl Contest {
         let folder = tempfile::Builder::new().prefix("northgate-bench-").tempdir_in("/dev/shm");
         let folder = folder.trying(|| "make a folder in memory, in /dev/shm".into())?;
         processes::remove_on_signal(folder.path());
-        let started = gateway::start(&self.ground, &self.northgate, self.stub.address, folder.path())?;
+        let started =
+            gateway::start(&self.ground, "in-memory", &self.northgate, self.stub.address, folder.path())?;
         let target = self.ground.target(started.address);
         load::submit(&target, Duration::ZERO)?;
         if Journal::read(&started.journal)?.records == 0 {

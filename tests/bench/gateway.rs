@@ -1,11 +1,14 @@
 //! Northgate itself: its configuration for the bench, and its process.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use crate::fault::{Result, unusable};
-use crate::processes::Running;
-use crate::setup::Ground;
+use crate::fault::{Result, Trying, unusable};
+use crate::library::POLICIES;
+use crate::processes::{Running, free_address};
+use crate::setup::{AUDIENCE, Ground, ISSUER};
 
 /// Northgate, running.
 pub(crate) struct Started {
@@ -15,12 +18,44 @@ pub(crate) struct Started {
     pub(crate) journal: PathBuf,
 }
 
-/// Starts it, with its journal in a folder of `journal`.
+/// Starts it as `name`, with its journal in a folder of `beside`.
 pub(crate) fn start(
-    _ground: &Ground,
+    ground: &Ground,
+    name: &str,
     program: &Path,
-    _upstream: SocketAddr,
-    _journal: &Path,
+    upstream: SocketAddr,
+    beside: &Path,
 ) -> Result<Started> {
-    Err(unusable(format!("{} can't be configured yet", program.display())))
+    let program = program
+        .canonicalize()
+        .trying(|| format!("find {}: cargo build --release --bin northgate", program.display()))?;
+    let folder = ground.folder.join(name);
+    fs::create_dir_all(folder.join("policies"))?;
+    fs::write(folder.join("policies/bench.yaml"), POLICIES)?;
+    fs::write(folder.join("users.toml"), "")?;
+    let (address, admin) = (free_address()?, free_address()?);
+    let journal = beside.join(format!("{name}-audit"));
+    let configuration = include_str!("northgate.toml")
+        .replace("@UPSTREAM@", &upstream.to_string())
+        .replace("@ADDRESS@", &address.to_string())
+        .replace("@ADMIN@", &admin.to_string())
+        .replace("@CERTIFICATES@", &ground.folder.display().to_string())
+        .replace("@JOURNAL@", &journal.display().to_string())
+        .replace("@ISSUER@", ISSUER)
+        .replace("@AUDIENCE@", AUDIENCE);
+    let file = folder.join("northgate.toml");
+    fs::write(&file, configuration)?;
+    let log = fs::File::create(folder.join("output.log"))?;
+    let mut command = Command::new(program);
+    command.args(["serve", "--config"]).arg(&file).current_dir(&folder);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let mut process = Running::start("Northgate", &mut command)?;
+    match process.wait_for(address) {
+        Ok(()) => Ok(Started { process, address, journal }),
+        Err(fault) => {
+            let said = fs::read_to_string(folder.join("output.log")).unwrap_or_default();
+            let last = said.lines().last().unwrap_or_default();
+            Err(unusable(format!("{fault}; it said: {last}")))
+        }
+    }
 }
