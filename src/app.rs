@@ -170,6 +170,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         metrics: Arc::clone(&metrics),
         request,
         limits,
+        work: tokio::runtime::Handle::current(),
     }));
     let server = Server::bind(config.server).await.map_err(because("[server]"))?;
     let admin = Admin::bind(&config.admin).await.map_err(because("[admin]"))?;

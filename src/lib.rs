@@ -62,6 +62,14 @@
 //! - **A link that is not yours does not exist.** Forged, changed or foreign, it is "not found".
 //! - `sql`, `wire`, `policy` and `rewrite` know nothing of tokio, hyper or tracing.
 //!
+//! # Threads
+//!
+//! Each processor has a thread that serves connections, with a runtime of its own: a poll is served where its
+//! connection lives, over a connection to Trino that the same thread holds, and wakes no other thread
+//! (`server::lanes`). Statements are read, rewritten and submitted on the threads of a second runtime, as that may
+//! take long; so is all that is not a connection's. The audit is written by a thread of its own, and passwords are
+//! checked on threads for what blocks.
+//!
 //! # Absent on purpose
 //!
 //! - No result cache yet, and no `cache` module that would only ever miss.
@@ -88,3 +96,7 @@ pub mod telemetry;
 pub mod units;
 pub mod upstream;
 pub mod wire;
+
+/// Statements are many small allocations, made on one thread and often freed on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

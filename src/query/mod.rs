@@ -64,6 +64,8 @@ pub struct Components {
     pub request: wire::Limits,
     /// The limits of statements.
     pub limits: sql::Limits,
+    /// Where statements are read and rewritten, which may take long: not on the threads that serve connections.
+    pub work: tokio::runtime::Handle,
 }
 
 /// The gateway: requests in, answers out.

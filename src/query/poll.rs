@@ -250,7 +250,7 @@ impl Gateway {
     /// Cancels at Trino without waiting for its answer.
     pub(super) fn cancel_upstream(&self, path: String) {
         let cluster = Arc::clone(&self.cluster);
-        tokio::spawn(async move {
+        self.work.spawn(async move {
             if let Err(error) = cluster.cancel(&path).await {
                 tracing::warn!(kind = error.kind(), "a cancel did not reach the cluster");
             }

@@ -35,7 +35,7 @@ impl Gateway {
         let id = wire::new_query_id(jiff::Timestamp::now().as_second());
         // From here on the work goes on though the client's connection breaks.
         let gateway = Arc::clone(self);
-        let task = tokio::spawn(async move { gateway.take(caller, &id).await });
+        let task = self.work.spawn(async move { gateway.take(caller, &id).await });
         Ok(task.await.unwrap_or_else(|_| Answer::empty(http::StatusCode::INTERNAL_SERVER_ERROR)))
     }
 

@@ -34,6 +34,9 @@ pub enum ServerError {
         /// Why.
         message: String,
     },
+    /// The threads that serve connections cannot be started.
+    #[error("threads: {0}")]
+    Threads(std::io::Error),
     /// The TLS library refuses its settings.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),

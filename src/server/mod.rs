@@ -9,6 +9,7 @@ mod connection;
 mod error;
 mod gzip;
 mod head;
+mod lanes;
 mod progress;
 pub mod respond;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 mod tls;
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +39,7 @@ pub use self::tls::Certificates;
 use self::body::Memory;
 use self::config::size;
 use self::connection::{Protocol, Shared};
+use self::lanes::Lanes;
 use crate::telemetry::{Metrics, Tls};
 use crate::wire::{Peer, TlsVersion};
 
@@ -74,6 +77,7 @@ pub fn check(config: &Config) -> Result<(), ServerError> {
 pub struct Server {
     listener: TcpListener,
     tls: Option<(TlsAcceptor, Arc<Certificates>)>,
+    lanes: Lanes,
     config: Config,
 }
 
@@ -90,7 +94,8 @@ impl Server {
         let address = config.listen;
         let listener =
             TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
-        Ok(Self { listener, tls, config })
+        let lanes = Lanes::start().map_err(ServerError::Threads)?;
+        Ok(Self { listener, tls, lanes, config })
     }
 
     /// Where it listens: the port that was given out, if 0 was asked for.
@@ -112,7 +117,7 @@ impl Server {
         metrics: Arc<Metrics>,
         stop: impl Future<Output = ()>,
     ) {
-        let Self { listener, tls, config } = self;
+        let Self { listener, tls, lanes, config } = self;
         let _watch = tls
             .as_ref()
             .map(|(_, certificates)| AbortOnDropHandle::new(tokio::spawn(Arc::clone(certificates).watch())));
@@ -120,6 +125,7 @@ impl Server {
         let cut = CancellationToken::new();
         let acceptor = Acceptor {
             tls: tls.map(|(acceptor, _)| acceptor),
+            lanes,
             room: Arc::new(Semaphore::new(config.max_connections as usize)),
             connections: connections.clone(),
             cut: cut.clone(),
@@ -158,9 +164,13 @@ impl Server {
     }
 }
 
+/// A connection that is being served.
+type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Takes connections.
 struct Acceptor<H> {
     tls: Option<TlsAcceptor>,
+    lanes: Lanes,
     room: Arc<Semaphore>,
     connections: TaskTracker,
     /// Cancelled to drop all connections.
@@ -176,8 +186,14 @@ impl<H: Handler> Acceptor<H> {
             let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { std::future::pending().await };
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let connection = self.connection(stream, address, room);
-                    self.connections.spawn(self.cut.clone().run_until_cancelled_owned(connection));
+                    let serve = self.connection(address, room);
+                    let cut = self.cut.clone();
+                    let serve = |stream| async move {
+                        cut.run_until_cancelled_owned(serve(stream)).await;
+                    };
+                    if let Err(error) = self.lanes.serve(stream, &self.connections, serve) {
+                        tracing::warn!(%error, "a connection cannot be served");
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
@@ -189,44 +205,46 @@ impl<H: Handler> Acceptor<H> {
 
     fn connection(
         &self,
-        stream: TcpStream,
         address: SocketAddr,
         room: OwnedSemaphorePermit,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    ) -> impl FnOnce(TcpStream) -> Serving + Send + 'static {
         let (tls, shared, metrics) = (self.tls.clone(), Arc::clone(&self.shared), Arc::clone(&self.metrics));
-        async move {
-            let _room = room;
-            // Answers are written whole: waiting to fill a packet only adds time.
-            let _ = stream.set_nodelay(true);
-            let Some(tls) = tls else {
-                let peer = Peer { address, tls: None };
-                let _open = metrics.connection(Tls::None);
-                return connection::serve(stream, Protocol::Http1, peer, shared).await;
-            };
-            let handshake = tokio::time::timeout(shared.config.handshake_timeout.0, tls.accept(stream)).await;
-            let stream = match handshake {
-                Ok(Ok(stream)) => stream,
-                Ok(Err(error)) => {
-                    metrics.connection_failed();
-                    tracing::debug!(peer = %address, %error, "a TLS handshake failed");
-                    return;
-                }
-                Err(_) => {
-                    metrics.connection_failed();
-                    tracing::debug!(peer = %address, "a TLS handshake took too long");
-                    return;
-                }
-            };
-            let (_, session) = stream.get_ref();
-            let (version, label) = match session.protocol_version() {
-                Some(rustls::ProtocolVersion::TLSv1_3) => (TlsVersion::V1_3, Tls::V1_3),
-                _ => (TlsVersion::V1_2, Tls::V1_2),
-            };
-            let _open = metrics.connection(label);
-            let protocol =
-                if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-            let peer = Peer { address, tls: Some(version) };
-            connection::serve(stream, protocol, peer, shared).await;
+        move |stream| {
+            Box::pin(async move {
+                let _room = room;
+                // Answers are written whole: waiting to fill a packet only adds time.
+                let _ = stream.set_nodelay(true);
+                let Some(tls) = tls else {
+                    let peer = Peer { address, tls: None };
+                    let _open = metrics.connection(Tls::None);
+                    return connection::serve(stream, Protocol::Http1, peer, shared).await;
+                };
+                let handshake =
+                    tokio::time::timeout(shared.config.handshake_timeout.0, tls.accept(stream)).await;
+                let stream = match handshake {
+                    Ok(Ok(stream)) => stream,
+                    Ok(Err(error)) => {
+                        metrics.connection_failed();
+                        tracing::debug!(peer = %address, %error, "a TLS handshake failed");
+                        return;
+                    }
+                    Err(_) => {
+                        metrics.connection_failed();
+                        tracing::debug!(peer = %address, "a TLS handshake took too long");
+                        return;
+                    }
+                };
+                let (_, session) = stream.get_ref();
+                let (version, label) = match session.protocol_version() {
+                    Some(rustls::ProtocolVersion::TLSv1_3) => (TlsVersion::V1_3, Tls::V1_3),
+                    _ => (TlsVersion::V1_2, Tls::V1_2),
+                };
+                let _open = metrics.connection(label);
+                let protocol =
+                    if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
+                let peer = Peer { address, tls: Some(version) };
+                connection::serve(stream, protocol, peer, shared).await;
+            })
         }
     }
 }

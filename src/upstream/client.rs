@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use thread_local::ThreadLocal;
 use tokio::time::Sleep;
 
 use super::config::Address;
@@ -30,12 +31,16 @@ const IDLE: Duration = Duration::from_secs(20);
 const DETAIL: usize = 512;
 
 pub(super) struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// A pool to each thread: what a connection brings is then read where it is waited for.
+    pools: ThreadLocal<ConnectionPool>,
+    connector: HttpsConnector<HttpConnector>,
     address: Address,
     cluster: Arc<str>,
     first_byte: Duration,
     pause: Duration,
 }
+
+type ConnectionPool = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// An answer whose body has yet to be read.
 #[derive(Debug)]
@@ -145,18 +150,24 @@ impl Client {
         tcp.set_keepalive(Some(Duration::from_secs(30)));
         let tls = tls(config.ca_file.as_deref(), address.tls).map_err(UpstreamError::Config)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            // The pool sends a request again only if the connection closed before a byte of it was written.
-            .retry_canceled_requests(true)
-            .build(connector.wrap_connector(tcp));
         Ok(Self {
-            pool,
+            pools: ThreadLocal::new(),
+            connector: connector.wrap_connector(tcp),
             address,
             cluster: Arc::from(config.name.as_str()),
             first_byte: config.first_byte_timeout.0,
             pause: config.pause_timeout.0,
+        })
+    }
+
+    fn pool(&self) -> &ConnectionPool {
+        self.pools.get_or(|| {
+            Pool::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                // The pool sends a request again only if the connection closed before a byte of it was written.
+                .retry_canceled_requests(true)
+                .build(self.connector.clone())
         })
     }
 
@@ -175,7 +186,7 @@ impl Client {
         // Only links that were checked come here.
         let mut request = made.map_err(|error| Failed::Connect(error.to_string()))?;
         *request.headers_mut() = headers.clone();
-        let Ok(answer) = tokio::time::timeout(self.first_byte, self.pool.request(request)).await else {
+        let Ok(answer) = tokio::time::timeout(self.first_byte, self.pool().request(request)).await else {
             return Err(Failed::Timeout);
         };
         let answer = answer.map_err(|error| {
