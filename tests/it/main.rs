@@ -12,4 +12,5 @@ mod leaks;
 mod links;
 mod login;
 mod pipeline;
+mod sql_oracle;
 mod start;

@@ -46,6 +46,22 @@ jdk_home() {
     dirname "$(dirname "$(readlink -f "$(command -v javac)")")"
 }
 
+# new_jdk_home: a JDK with a compiler for classes as new as Trino's own.
+new_jdk_home() {
+    local home
+    for home in "${JAVA_HOME:-}" /usr/lib/jvm/*-25-*; do
+        java_is_new "$home" && [ -x "$home/bin/javac" ] && { printf '%s\n' "$home"; return 0; }
+    done
+    say "installing the Debian package 'openjdk-25-jdk-headless': compiles what asks Trino's parser"
+    local as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    with_lock apt debian_install openjdk-25-jdk-headless "${as_root[@]}"
+    for home in /usr/lib/jvm/*-25-*; do
+        [ -x "$home/bin/javac" ] && { printf '%s\n' "$home"; return 0; }
+    done
+    die "there is no JDK 25"
+}
+
 need_venv() {
     need_command python3 python3 "runs the Python clients"
     python3 -c 'import ensurepip, venv' 2>/dev/null || need_python_venv
@@ -147,6 +163,30 @@ compile_jdbc() {
     [ ! -e "$dir" ] || return 0
     rm -rf "$dir.making" && mkdir -p "$dir.making"
     "$(jdk_home)/bin/javac" -Xlint:all -Werror -cp "$driver" -d "$dir.making" "$stack_dir"/jdbc/*.java || die "the JDBC test program does not compile"
+    mv "$dir.making" "$dir"
+}
+
+# oracle_home: the programs that ask Trino's own parser, compiled, and the corpus: the statements of Trino's tests.
+oracle_home() {
+    local key dir
+    key=$(cat "$stack_dir"/oracle/*.java "$stack_dir/artefacts.txt" | sha256sum | cut -c 1-12)
+    dir=$cache_dir/oracle-$key
+    [ -e "$dir" ] || with_lock oracle make_oracle "$dir"
+    printf '%s\n' "$dir"
+}
+
+make_oracle() {
+    local dir=$1 home class_path module sources=()
+    [ ! -e "$dir" ] || return 0
+    home=$(new_jdk_home) || return 1
+    class_path=$(trino_home)/lib/*
+    say "collecting the statements of Trino's own tests, for the test of the parser"
+    for module in parser main hive iceberg jdbc memory testing; do
+        sources+=("$(artefact "io.trino:trino-$module:$trino_version:jar:test-sources")") || return 1
+    done
+    rm -rf "$dir.making" && mkdir -p "$dir.making"
+    "$home/bin/javac" -cp "$class_path" -d "$dir.making" "$stack_dir"/oracle/*.java || die "the oracle does not compile"
+    "$home/bin/java" -Xss64m -cp "$class_path:$dir.making" Corpus "$dir.making/corpus.jsonl" "${sources[@]}" || die "there is no corpus"
     mv "$dir.making" "$dir"
 }
 

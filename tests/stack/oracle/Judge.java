@@ -1,0 +1,146 @@
+import io.trino.sql.parser.ParsingException;
+import io.trino.sql.parser.SqlParser;
+import io.trino.sql.tree.Node;
+import io.trino.sql.tree.NodeLocation;
+import io.trino.sql.tree.Query;
+import io.trino.sql.tree.Statement;
+import io.trino.sql.tree.Table;
+import io.trino.sql.tree.With;
+import io.trino.sql.tree.WithQuery;
+import java.io.IOException;
+import java.lang.reflect.Field;
+import java.lang.reflect.Modifier;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.Collection;
+import java.util.Deque;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+
+/**
+ * What Trino's own parser makes of statements: whether it takes them, which kind they are, and which tables they name,
+ * where, and whether a table is one of a WITH.
+ *
+ * <p>Arguments: a file with one statement to a line, in base64, and the file to write: one JSON object to a line.
+ */
+public final class Judge {
+    private static final SqlParser PARSER = new SqlParser();
+    private static final Map<Class<?>, List<Field>> FIELDS = new ConcurrentHashMap<>();
+
+    public static void main(String[] arguments) throws IOException {
+        List<String> verdicts = Files.readAllLines(Path.of(arguments[0])).parallelStream()
+                .map(line -> judge(new String(Base64.getDecoder().decode(line), StandardCharsets.UTF_8)))
+                .toList();
+        Files.write(Path.of(arguments[1]), verdicts, StandardCharsets.UTF_8);
+    }
+
+    static String judge(String sql) {
+        try {
+            Statement statement = PARSER.createStatement(sql);
+            List<String> tables = new ArrayList<>();
+            walk(statement, new ArrayDeque<>(), tables);
+            return "{\"ok\":true,\"kind\":" + quote(statement.getClass().getSimpleName())
+                    + ",\"tables\":[" + String.join(",", tables) + "]}";
+        }
+        catch (ParsingException e) {
+            return "{\"ok\":false,\"error\":" + quote(e.getMessage()) + "}";
+        }
+        catch (StackOverflowError | RuntimeException e) {
+            return "{\"ok\":false,\"error\":" + quote(e.toString()) + "}";
+        }
+    }
+
+    /** Goes through all fields of all nodes: what getChildren() leaves out is seen, too. */
+    private static void walk(Object value, Deque<Set<String>> scopes, List<String> tables) {
+        switch (value) {
+            case null -> {}
+            case Optional<?> optional -> walk(optional.orElse(null), scopes, tables);
+            case Collection<?> collection -> collection.forEach(item -> walk(item, scopes, tables));
+            case Query query when query.getWith().isPresent() -> {
+                Set<String> names = new HashSet<>();
+                scopes.push(names);
+                With with = query.getWith().get();
+                for (WithQuery common : with.getQueries()) {
+                    String name = common.getName().getValue().toLowerCase(Locale.ENGLISH);
+                    if (with.isRecursive()) {
+                        names.add(name);
+                    }
+                    walk(common.getQuery(), scopes, tables);
+                    names.add(name);
+                }
+                fields(query, "with", scopes, tables);
+                scopes.pop();
+            }
+            case Table table -> {
+                List<String> parts = table.getName().getParts();
+                boolean common = parts.size() == 1 && scopes.stream().anyMatch(scope -> scope.contains(parts.getFirst()));
+                // The targets of some statements have no location.
+                Optional<NodeLocation> location = table.getLocation();
+                tables.add("{\"name\":[" + String.join(",", parts.stream().map(Judge::quote).toList())
+                        + "],\"line\":" + location.map(NodeLocation::getLineNumber).orElse(0) + ",\"column\":" + location.map(NodeLocation::getColumnNumber).orElse(0)
+                        + ",\"common\":" + common + "}");
+                fields(table, "", scopes, tables);
+            }
+            case Node node -> fields(node, "", scopes, tables);
+            default -> {
+                // Some parts of nodes, such as the partitions of a table argument, are plain objects.
+                if (value.getClass().getPackageName().equals("io.trino.sql.tree") && !(value instanceof Enum<?>)) {
+                    fields(value, "", scopes, tables);
+                }
+            }
+        }
+    }
+
+    private static void fields(Object node, String except, Deque<Set<String>> scopes, List<String> tables) {
+        for (Field field : FIELDS.computeIfAbsent(node.getClass(), Judge::fields)) {
+            if (!field.getName().equals(except)) {
+                try {
+                    walk(field.get(node), scopes, tables);
+                }
+                catch (IllegalAccessException e) {
+                    throw new AssertionError(e);
+                }
+            }
+        }
+    }
+
+    private static List<Field> fields(Class<?> type) {
+        List<Field> fields = new ArrayList<>();
+        for (Class<?> part = type; part != null && part != Object.class; part = part.getSuperclass()) {
+            for (Field field : part.getDeclaredFields()) {
+                if (!Modifier.isStatic(field.getModifiers())) {
+                    field.setAccessible(true);
+                    fields.add(field);
+                }
+            }
+        }
+        return fields;
+    }
+
+    static String quote(String text) {
+        StringBuilder quoted = new StringBuilder("\"");
+        for (char c : text.toCharArray()) {
+            if (c == '"' || c == '\\') {
+                quoted.append('\\').append(c);
+            }
+            else if (c < 0x20 || c > 0x7e) {
+                quoted.append(String.format("\\u%04x", (int) c));
+            }
+            else {
+                quoted.append(c);
+            }
+        }
+        return quoted.append('"').toString();
+    }
+
+    private Judge() {}
+}
