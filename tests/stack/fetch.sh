@@ -179,7 +179,7 @@ make_oracle() {
     local dir=$1 home class_path module sources=()
     [ ! -e "$dir" ] || return 0
     home=$(new_jdk_home) || return 1
-    class_path=$(trino_home)/lib/*
+    class_path="$(trino_home)/lib/*"
     say "collecting the statements of Trino's own tests, for the test of the parser"
     for module in parser main hive iceberg jdbc memory testing; do
         sources+=("$(artefact "io.trino:trino-$module:$trino_version:jar:test-sources")") || return 1
