@@ -130,7 +130,8 @@ pub fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql
     }
 }
 
-/// `EXECUTE` and `EXECUTE IMMEDIATE`: the prepared statement, rewritten, with the values of its parameters.
+/// `EXECUTE` and `EXECUTE IMMEDIATE`: the prepared statement, rewritten, with the values of its parameters. Places in
+/// errors are those of the prepared statement, as at Trino.
 /// `outer` is the statement that executes.
 pub fn execute(
     outer: &Statement,
@@ -151,9 +152,11 @@ pub fn execute(
     let mut edits = Edits::default();
     session::words(outer, arguments.clone(), context, &mut edits);
     let values = outer.print_range(arguments, &edits).text;
+    // To Trino the prepared statement begins where its string does, and a doubled quote is one character.
+    let positions = inner.positions.map(|map| Arc::new((*map).clone().behind("EXECUTE IMMEDIATE '")));
     Ok(ScopedSql {
         text: format!("EXECUTE IMMEDIATE {} USING {values}", quote_string(&inner.text)),
-        positions: None,
+        positions,
         kind: outer.kind().name(),
         ..inner
     })
@@ -170,7 +173,6 @@ pub fn describe(
     let inner = rewrite(prepared, context)?;
     Ok(ScopedSql {
         text: outer.print(&Edits::default()).text,
-        positions: None,
         kind: outer.kind().name(),
         prepared: Some((name.to_owned(), inner.text)),
         ..inner

@@ -175,6 +175,13 @@ fn mistakes_are_told_with_their_place() {
         ("SELECT id + name FROM customers", "TYPE_MISMATCH", 1, 11),
         ("SELECT no_such_function(id) FROM customers", "FUNCTION_NOT_FOUND", 1, 8),
         ("SELECT FROM customers WHERE", "SYNTAX_ERROR", 1, 8),
+        // Within the statement that is executed.
+        (
+            "EXECUTE IMMEDIATE 'SELECT ''a'', nope FROM customers WHERE id = ?' USING 1",
+            "COLUMN_NOT_FOUND",
+            1,
+            13,
+        ),
     ] {
         let answer = eva(sql);
         let failure = answer.failure();
