@@ -97,6 +97,9 @@ impl Gateway {
 
     /// A page of our own for a query that waits here.
     pub(super) fn still_waiting(&self, caller: &Authenticated, running: &Running) -> Answer {
+        if let Some(page) = running.link() {
+            return first(page);
+        }
         let target = Target::Local { token: 0 };
         let cluster = self.cluster.name().to_owned();
         let link = Link { query: running.id.clone(), cluster, target, restricted: false };

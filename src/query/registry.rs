@@ -48,6 +48,8 @@ pub(super) struct Running {
     /// When it came.
     pub(super) began: Instant,
     start: watch::Sender<Start>,
+    /// Whether a client was given a link to the first page.
+    linked: AtomicBool,
     canceled: AtomicBool,
     cancel_told: Notify,
     state: Mutex<State>,
@@ -160,6 +162,16 @@ impl Running {
         }
     }
 
+    /// Notes that a client is about to get a link to the first page, which is then kept for it. If there is the page
+    /// by now, it is to be given instead: it may not have been kept.
+    pub(super) fn link(&self) -> Option<FirstPage> {
+        self.linked.store(true, Ordering::Release);
+        match &*self.start.borrow() {
+            Start::Answered(page) => Some(page.clone()),
+            Start::Waiting => None,
+        }
+    }
+
     /// Marks that a client is being served; the query does not expire while the mark lives.
     pub(super) fn serve(self: &Arc<Self>) -> Served {
         let mut state = self.state();
@@ -186,9 +198,11 @@ impl Drop for Served {
 }
 
 /// How long the first page of a query that has ended can still be fetched by a client whose connection
-/// broke while it came, and of how many queries at most.
+/// broke while it came, and how many bytes of such pages are kept at most.
 const KEPT_FOR: Duration = Duration::from_mins(2);
-const KEPT_AT_MOST: u64 = 10_000;
+const KEPT_AT_MOST: u64 = 16 << 20;
+/// What a kept page takes besides its text, in bytes; about.
+const OVERHEAD: usize = 512;
 
 /// All queries that are running here.
 pub(super) struct Registry {
@@ -203,7 +217,13 @@ impl Registry {
     pub(super) fn new() -> Self {
         Self {
             entries: Mutex::default(),
-            ended: moka::sync::Cache::builder().max_capacity(KEPT_AT_MOST).time_to_live(KEPT_FOR).build(),
+            ended: moka::sync::Cache::builder()
+                .weigher(|id: &String, page: &FirstPage| {
+                    u32::try_from(id.len() + page.body.len() + OVERHEAD).unwrap_or(u32::MAX)
+                })
+                .max_capacity(KEPT_AT_MOST)
+                .time_to_live(KEPT_FOR)
+                .build(),
             changed: Notify::new(),
         }
     }
@@ -222,6 +242,7 @@ impl Registry {
             positions: beginning.positions,
             began: Instant::now(),
             start,
+            linked: AtomicBool::new(false),
             canceled: AtomicBool::new(false),
             cancel_told: Notify::new(),
             state: Mutex::new(State {
@@ -253,7 +274,9 @@ impl Registry {
         if let Some(guard) = guard {
             guard.finish(outcome);
         }
-        if let Start::Answered(page) = &*running.start.borrow() {
+        if running.linked.load(Ordering::Acquire)
+            && let Start::Answered(page) = &*running.start.borrow()
+        {
             self.ended.insert(running.id.clone(), page.clone());
         }
         self.entries().remove(&running.id);
