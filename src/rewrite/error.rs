@@ -36,9 +36,6 @@ pub enum RewriteError {
         /// The relation.
         name: TableName,
     },
-    /// A reference that is ambiguous once relations are replaced.
-    #[error("the reference '{0}' is ambiguous")]
-    Ambiguous(String),
     /// A session property that may not be set.
     #[error("session property '{0}' is not on the allow-list")]
     SessionProperty(String),
@@ -64,7 +61,6 @@ impl Failure for RewriteError {
             Self::Kind(_) => "statement_kind",
             Self::NotAllowed(_) => "not_allowed",
             Self::Restricted { .. } => "restricted",
-            Self::Ambiguous(_) => "ambiguous",
             Self::SessionProperty(_) => "session_property",
             Self::TooManyRelations(_) => "too_many_relations",
             Self::TooLarge(_) => "rewritten_too_large",
@@ -80,7 +76,7 @@ impl Failure for RewriteError {
             Self::CatalogNotFound(_) => ErrorCode::CATALOG_NOT_FOUND,
             Self::SchemaNotFound(_) => ErrorCode::SCHEMA_NOT_FOUND,
             Self::Kind(_) | Self::NotAllowed(_) | Self::Restricted { .. } => ErrorCode::PERMISSION_DENIED,
-            Self::Ambiguous(_) | Self::TooLarge(_) | Self::TooManyRelations(_) => ErrorCode::NOT_SUPPORTED,
+            Self::TooLarge(_) | Self::TooManyRelations(_) => ErrorCode::NOT_SUPPORTED,
             Self::SessionProperty(_) => ErrorCode::INVALID_SESSION_PROPERTY,
             Self::Unsound(_) => ErrorCode::GENERIC_INTERNAL_ERROR,
         }
@@ -100,10 +96,6 @@ impl Failure for RewriteError {
             Self::Restricted { what, name } => format!(
                 "Access Denied: {what} is not possible on '{name}', because a row filter or a column mask \
                  applies to it for you"
-            ),
-            Self::Ambiguous(reference) => format!(
-                "The reference '{reference}' is ambiguous: two tables of the same name are in one FROM. Give \
-                 each an alias."
             ),
             Self::SessionProperty(name) => format!(
                 "Session property '{name}' may not be set here. Ask the gateway's administrators if you need it."

@@ -1,11 +1,12 @@
 //! The relations of a statement: full names, derived tables.
 
+use std::collections::BTreeMap;
+
 use super::qualify::{Replaced, shorten};
 use super::{Context, RewriteError, derived, listing, pushdown};
-use crate::catalog::TableName;
 use crate::policy::Scoped;
 use crate::sql::{
-    Edits, Position, Relation, SqlError, Statement, Symbol, TokenKind, fold_column, quote_identifier,
+    Edits, Position, Relation, ScopeId, SqlError, Statement, Symbol, TokenKind, fold_column, quote_identifier,
 };
 
 /// Replaces every relation of a statement. Says whether any is shown other than it is.
@@ -16,6 +17,7 @@ pub(super) fn replace(
     edits: &mut Edits,
 ) -> Result<bool, RewriteError> {
     let mut replaced = Vec::new();
+    let homonyms = homonyms(statement);
     let most = context.output_limits().bytes;
     let mut grown = 0_usize;
     for relation in statement.relations() {
@@ -48,17 +50,37 @@ pub(super) fn replace(
         match query {
             None => edits.replace(relation.tokens.clone(), name.quoted()),
             Some(query) => {
-                place(relation, &name, &query, edits);
+                let written = folded(relation);
+                let last = (relation.scope, name.table.clone());
+                let alone = homonyms.get(&last).is_none_or(|number| *number < 2);
+                let alias = if alone { name.table.clone() } else { written.join(".") };
+                place(relation, &alias, &query, edits);
                 replaced.push(Replaced {
-                    name: relation.alias.is_none().then(|| folded(relation)),
+                    name: relation.alias.is_none().then_some(written),
                     scope: relation.scope,
                     columns,
+                    alias,
                 });
             }
         }
     }
-    shorten(statement, &replaced, edits)?;
+    shorten(statement, &replaced, edits);
     Ok(!replaced.is_empty())
+}
+
+/// How many relations without an alias there are of one last part of the name, by the FROM that they stand in. Where
+/// there are several, only what stands before that part tells them apart.
+fn homonyms(statement: &Statement) -> BTreeMap<(Option<ScopeId>, String), usize> {
+    let mut homonyms = BTreeMap::new();
+    for relation in statement.relations() {
+        if relation.alias.is_none()
+            && relation.position == Position::From
+            && let Some(last) = folded(relation).pop()
+        {
+            *homonyms.entry((relation.scope, last)).or_default() += 1;
+        }
+    }
+    homonyms
 }
 
 /// Those of a listing's hidden columns that the statement names. A derived table cannot hide a column: a star over
@@ -121,8 +143,8 @@ fn folded(relation: &Relation) -> Vec<String> {
 }
 
 /// Puts a query in place of a relation, under the name that the statement knows the relation by.
-fn place(relation: &Relation, name: &TableName, query: &str, edits: &mut Edits) {
-    let alias = quote_identifier(&name.table);
+fn place(relation: &Relation, alias: &str, query: &str, edits: &mut Edits) {
+    let alias = quote_identifier(alias);
     let start = relation.tokens.start;
     let end = relation.version.as_ref().map_or(relation.tokens.end, |version| version.end);
     match relation.position {

@@ -11,6 +11,7 @@ mod harness;
 mod leaks;
 mod links;
 mod login;
+mod native;
 mod pipeline;
 mod sql_oracle;
 mod start;

@@ -29,6 +29,7 @@ internal-communication.shared-secret=$(openssl rand -hex 32)
 discovery.uri=http://127.0.0.1:$http_port
 query.max-memory=500MB
 query.min-expire-age=30s
+hide-inaccessible-columns=true
 EOF
     if [ -n "$keys" ]; then
         echo "http-server.authentication.jwt.key-file=$keys" >>"$dir/etc/config.properties"
@@ -51,7 +52,25 @@ EOF
     printf '%s\n' password-authenticator.name=file "file.password-file=$dir/etc/password.db" >"$dir/etc/password-authenticator.properties"
     hash_for_trino "$gateway_user" "$gateway_password" >"$dir/etc/password.db"
     printf '%s\n' access-control.name=file "security.config-file=$dir/etc/rules.json" >"$dir/etc/access-control.properties"
-    printf '{"impersonation": [{"original_user": "%s", "new_user": ".*"}]}\n' "$gateway_user" >"$dir/etc/rules.json"
+    # The user 'native' gets from Trino itself what the policies of the tests give an EU analyst.
+    cat >"$dir/etc/rules.json" <<EOF
+{
+  "impersonation": [{"original_user": "$gateway_user", "new_user": ".*"}],
+  "tables": [
+    {"user": "native", "catalog": "lake", "schema": "silver", "table": "customers", "privileges": ["SELECT"],
+     "filter": "region = 'EU'",
+     "columns": [
+       {"name": "ssn", "mask": "'nnn-nn-' || substr(ssn, 8)"},
+       {"name": "email", "mask": "lower(to_hex(sha256(to_utf8(email))))"},
+       {"name": "balance", "mask": "CAST(round(balance, -3) AS decimal(12, 2))"},
+       {"name": "date_of_birth", "mask": "CAST(date_trunc('year', date_of_birth) AS date)"}]},
+    {"user": "native", "catalog": "lake", "schema": "silver", "table": "card_payments", "privileges": ["SELECT"],
+     "filter": "region = 'EU'", "columns": [{"name": "card_number", "allow": false}]},
+    {"user": "native", "catalog": "lake", "schema": "silver", "privileges": ["SELECT"], "filter": "region = 'EU'"},
+    {"privileges": ["SELECT", "INSERT", "UPDATE", "DELETE", "OWNERSHIP", "GRANT_SELECT"]}
+  ]
+}
+EOF
 
     echo connector.name=tpch >"$dir/etc/catalog/tpch.properties"
     echo connector.name=memory >"$dir/etc/catalog/memory.properties"

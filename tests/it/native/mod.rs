@@ -1,0 +1,109 @@
+//! The gateway against Trino's own row filters and column masks.
+//!
+//! Trino's file-based access control gives the user `native` the filters and masks that the policies give `eva`
+//! (tests/stack/trino.sh). Statements are made up from a seed, in every shape that the generator knows, and run
+//! as both, on the same tables: the rows must be the same, or both must fail in the same way. One difference is
+//! wanted: Trino evaluates a user's predicates on rows that the filter hides, and can fail there; the gateway does not.
+
+mod generate;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use self::generate::Generator;
+use crate::harness::{Answer, Client, gateway, trino};
+
+/// How many statements are run, and from which seed; `NATIVE_QUERIES` and `NATIVE_SEED` say otherwise.
+const QUERIES: u64 = 400;
+const SEED: u64 = 476;
+/// At once.
+const THREADS: usize = 4;
+
+#[derive(Default)]
+struct Tally {
+    rows: AtomicU64,
+    failed: AtomicU64,
+    only_native_failed: AtomicU64,
+}
+
+#[test]
+#[allow(clippy::print_stdout)] // how many statements gave rows is worth knowing
+fn masks_and_filters_are_those_that_trino_would_apply() {
+    let from =
+        |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
+    let (count, seed) = (from("NATIVE_QUERIES", QUERIES), from("NATIVE_SEED", SEED));
+    let (next, tally) = (AtomicU64::new(0), Tally::default());
+    let differences: Vec<String> = thread::scope(|scope| {
+        let work = || {
+            let through = session(gateway().signed_in("eva"));
+            let natively = session(trino().client().user("native"));
+            let mut differences = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count || differences.len() >= 5 {
+                    return differences;
+                }
+                let sql = Generator::new(seed.wrapping_mul(1_000_003).wrapping_add(number)).statement();
+                differences.extend(compare(&sql, &through, &natively, &tally));
+            }
+        };
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    });
+    println!("{count} statements from seed {seed}: {tally:?}");
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+    // Were most of them to fail, nothing would be compared.
+    let rows = tally.rows.load(Ordering::Relaxed);
+    assert!(rows * 2 >= count, "only {rows} of {count} statements gave rows");
+}
+
+impl std::fmt::Debug for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (rows, failed, native) = (of(&self.rows), of(&self.failed), of(&self.only_native_failed));
+        write!(f, "{rows} with rows, {failed} failed alike, {native} failed at Trino alone, on hidden rows")
+    }
+}
+
+fn session(client: Client) -> Client {
+    let client = client.with("X-Trino-Catalog", "lake").with("X-Trino-Schema", "silver");
+    client.with("X-Trino-Session", "query_max_run_time=20s")
+}
+
+fn compare(sql: &str, through: &Client, natively: &Client, tally: &Tally) -> Option<String> {
+    let (ours, theirs) = (through.query(sql), natively.query(sql));
+    let name = |answer: &Answer| answer.error.as_ref().map(|error| error["errorName"].clone());
+    match (name(&ours), name(&theirs)) {
+        (None, None) => {
+            let (ours, theirs) = (sorted(ours), sorted(theirs));
+            if !theirs.1.is_empty() {
+                tally.rows.fetch_add(1, Ordering::Relaxed);
+            }
+            let show = |(columns, lines): &(Vec<String>, Vec<String>)| {
+                format!("{} rows of {columns:?}: {:?}", lines.len(), lines.iter().take(5).collect::<Vec<_>>())
+            };
+            (ours != theirs).then(|| format!("{sql}\nours:   {}\nTrino's: {}", show(&ours), show(&theirs)))
+        }
+        (Some(ours), Some(theirs)) if ours == theirs => {
+            tally.failed.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+        // A product of large tables: nothing to compare.
+        (Some(error), _) | (_, Some(error)) if error == "EXCEEDED_TIME_LIMIT" => {
+            tally.failed.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+        (None, Some(error)) if error == "DIVISION_BY_ZERO" || error == "INVALID_CAST_ARGUMENT" => {
+            tally.only_native_failed.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+        _ => Some(format!("{sql}\nours:   {:?}\nTrino's: {:?}", ours.error, theirs.error)),
+    }
+}
+
+fn sorted(answer: Answer) -> (Vec<String>, Vec<String>) {
+    let columns = answer.columns.clone();
+    let mut lines = answer.lines();
+    lines.sort_unstable();
+    (columns, lines)
+}
