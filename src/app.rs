@@ -21,9 +21,10 @@ use crate::admission::{Rate, Slots};
 use crate::audit::{Audit, Event};
 use crate::catalog::Catalog;
 use crate::config::{Config, Links};
-use crate::identity::Identity;
+use crate::identity::{self, Identity, Method, Principal};
 use crate::policy;
-use crate::query::{Answer, Components, Gateway, QueryError};
+use crate::query::{Answer, Components, Explanation, Gateway, QueryError, Question};
+use crate::rewrite::Names;
 use crate::secret::Secret;
 use crate::server::{self, BodyError, Certificates, Handler, Server, respond};
 use crate::telemetry::{self, Metrics, Reload};
@@ -92,6 +93,67 @@ pub fn check(config: &Config) -> Result<String, StartError> {
     ))
 }
 
+/// What `northgate explain` is asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Who would ask.
+    pub user: String,
+    /// Their groups; if there are none, those of the users file.
+    pub groups: Vec<String>,
+    /// The catalog of the session.
+    pub catalog: Option<String>,
+    /// The schema of the session.
+    pub schema: Option<String>,
+    /// The statement.
+    pub sql: String,
+}
+
+/// Explains what would be done with a statement. Asks Trino for the columns of its tables.
+///
+/// # Errors
+///
+/// [`StartError`] if the policies or the users cannot be read, or Trino cannot be used. That a statement would be
+/// refused is an explanation, too.
+pub fn explain(config: &Config, asked: &Asked) -> Result<Explanation, StartError> {
+    let policies = load_policies(&config.policies.folder)?;
+    let mut principal = identity::known(&config.identity.users_file, &asked.user)
+        .map_err(because("[identity]"))?
+        .unwrap_or_else(|| Principal::new(&asked.user, Method::Password));
+    if !asked.groups.is_empty() {
+        principal = principal.with_groups(asked.groups.clone());
+    }
+    let limits = statement_limits(config);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build()
+        .map_err(because("threads"))?;
+    let (config, asked) = (config.clone(), asked.clone());
+    let explained = runtime.spawn(async move {
+        let cluster = Arc::new(Cluster::new(&config.trino).map_err(because("[trino]"))?);
+        let catalog = Catalog::new(cluster, config.catalog);
+        let question = Question {
+            principal: &principal,
+            names: Names { catalog: asked.catalog.as_deref(), schema: asked.schema.as_deref() },
+            catalog: &catalog,
+            policies: &policies,
+            properties: &config.query.session_properties,
+            limits: &limits,
+        };
+        Ok(question.explain(&asked.sql).await)
+    });
+    runtime.block_on(explained).map_err(because("explain"))?
+}
+
+fn statement_limits(config: &Config) -> crate::sql::Limits {
+    crate::sql::Limits {
+        bytes: usize::try_from(config.server.max_statement.0).unwrap_or(usize::MAX),
+        depth: config.query.max_depth,
+        ..crate::sql::Limits::default()
+    }
+}
+
 /// The policies of a folder; none if there is no folder yet, so that nobody may read anything.
 fn load_policies(folder: &Path) -> Result<policy::Set, StartError> {
     if !folder.exists() {
@@ -137,6 +199,7 @@ struct App {
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
+    let limits = statement_limits(&config);
     let metrics = Arc::new(Metrics::new());
     if let Err(error) = std::fs::create_dir_all(&config.policies.folder) {
         tracing::warn!(%error, folder = %config.policies.folder.display(), "there is no folder of policies");
@@ -151,11 +214,6 @@ async fn serve(config: Config) -> Result<(), StartError> {
         Arc::new(Identity::new(config.identity, Arc::clone(&metrics)).map_err(because("[identity]"))?);
     let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
     let cluster = Arc::new(Cluster::new(&config.trino).map_err(because("[trino]"))?);
-    let limits = crate::sql::Limits {
-        bytes: usize::try_from(config.server.max_statement.0).unwrap_or(usize::MAX),
-        depth: config.query.max_depth,
-        ..crate::sql::Limits::default()
-    };
     let request = config.server.limits();
     let gateway = Arc::new(Gateway::new(Components {
         config: config.query,

@@ -31,6 +31,27 @@ enum Command {
         #[arg(long, default_value = "northgate.toml")]
         config: PathBuf,
     },
+    /// Says what would be done with a statement, by which policies, and what Trino would be sent. Nothing is run,
+    /// but Trino is asked for the columns of the tables.
+    Explain {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml")]
+        config: PathBuf,
+        /// Who would ask.
+        #[arg(long)]
+        user: String,
+        /// A group of theirs; may be given several times. Without any, those of the users file.
+        #[arg(long = "group")]
+        groups: Vec<String>,
+        /// The catalog of the session.
+        #[arg(long)]
+        catalog: Option<String>,
+        /// The schema of the session.
+        #[arg(long)]
+        schema: Option<String>,
+        /// The statement.
+        sql: String,
+    },
     /// Changes the users file.
     User {
         #[command(subcommand)]
@@ -69,6 +90,10 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { config } => serve(&config),
         Command::Check { config } => check(&config),
+        Command::Explain { config, user, groups, catalog, schema, sql } => {
+            let asked = northgate::app::Asked { user, groups, catalog, schema, sql };
+            explain(&config, &asked)
+        }
         Command::User { command: UserCommand::Add { name, groups, attributes, users_file } } => {
             add_user(&users_file, &name, &groups, &attributes)
         }
@@ -96,6 +121,14 @@ fn check(path: &Path) -> Result<(), String> {
     let config = Config::load(path).map_err(|error| error.to_string())?;
     let report = northgate::app::check(&config).map_err(|error| error.to_string())?;
     println!("{report}");
+    Ok(())
+}
+
+#[allow(clippy::print_stdout)]
+fn explain(path: &Path, asked: &northgate::app::Asked) -> Result<(), String> {
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    let explanation = northgate::app::explain(&config, asked).map_err(|error| error.to_string())?;
+    print!("{explanation}");
     Ok(())
 }
 

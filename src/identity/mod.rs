@@ -91,6 +91,16 @@ pub struct Identity {
     _watch: AbortOnDropHandle<()>,
 }
 
+/// A user of the file, as they are after signing in by password.
+///
+/// # Errors
+///
+/// [`SetupError`] if there is a file that cannot be read.
+pub fn known(users_file: &Path, name: &str) -> Result<Option<Principal>, SetupError> {
+    let users = Users::load(users_file)?;
+    Ok(users.find(name).map(|user| (*user.principal).clone()))
+}
+
 /// The users file as last read.
 struct Snapshot {
     path: PathBuf,

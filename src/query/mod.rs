@@ -6,6 +6,7 @@
 mod answer;
 mod config;
 mod error;
+mod explain;
 mod plan;
 mod poll;
 mod record;
@@ -24,6 +25,7 @@ use http::request::Parts;
 pub use answer::{Answer, Body};
 pub use config::Config;
 pub use error::{QueryError, StatementError};
+pub use explain::{Explanation, Question};
 pub use relay::RelayError;
 
 use crate::admission::{Rate, Slots};

@@ -160,6 +160,10 @@ impl Gateway {
         if sql.pins_time_zone() {
             headers.insert(TIME_ZONE, HeaderValue::from_static("UTC"));
         }
+        if sql.restricted() {
+            // Names of months and the like are in it: what a policy computes is not the user's to choose.
+            headers.remove("x-trino-language");
+        }
         if let Some((name, text)) = sql.prepared() {
             let mut told = HeaderMap::new();
             SessionChange::AddedPrepare { name, sql: text }.write(&mut told)?;

@@ -34,6 +34,39 @@ fn version_is_told() {
     assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
 }
 
+/// What the program says of a statement of `eva`'s.
+fn explained(sql: &str) -> String {
+    let config = gateway().folder.path().join("northgate.toml");
+    let mut command = binary();
+    command.args(["explain", "--user", "eva", "--catalog", "lake", "--schema", "silver", "--config"]);
+    run(command.arg(config).arg(sql))
+}
+
+#[test]
+fn explain_says_what_policy_says_of_each_table() {
+    let shown =
+        explained("SELECT c.name, p.amount FROM customers c JOIN card_payments p ON p.customer_id = c.id");
+    for words in [
+        "eva (groups: eu-analysts)",
+        "lake.silver.customers\n",
+        "eu-analysts-customers (",
+        "rows    where \"table\".\"region\" = 'EU'",
+        "masked  ssn:",
+        "hidden  card_number",
+        "as is   id, name, region",
+        "Allowed, with restrictions",
+        "FROM \"lake\".\"silver\".\"customers\"",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let shown = explained("SELECT * FROM bronze.customers");
+    for words in ["no policy allows lake.bronze.customers", "Table 'lake.bronze.customers' does not exist"] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let shown = explained("DROP TABLE customers");
+    assert!(shown.contains("DROP TABLE statements are not allowed"), "{shown}");
+}
+
 #[test]
 fn check_names_file_line_and_key() {
     for (config, words) in [

@@ -1,0 +1,156 @@
+//! What would be done with a statement, and why: for an administrator whom a user asks. Nothing is run.
+
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use super::StatementError;
+use crate::catalog::{Catalog, Described, TableName};
+use crate::error::Failure;
+use crate::identity::Principal;
+use crate::policy::{Denial, Scoped, Set, Source};
+use crate::rewrite::{self, Context, Names};
+use crate::sql::{Kind, Limits, Statement};
+
+/// Who would ask, in which session, and what decides.
+pub struct Question<'a> {
+    /// Who would ask.
+    pub principal: &'a Principal,
+    /// The session's catalog and schema.
+    pub names: Names<'a>,
+    /// What relations are.
+    pub catalog: &'a Catalog,
+    /// Who may see what.
+    pub policies: &'a Set,
+    /// The session properties that may be set.
+    pub properties: &'a [String],
+    /// The limits of statements.
+    pub limits: &'a Limits,
+}
+
+/// The answer, in text. It holds expressions of policies and is not for users.
+#[derive(Debug)]
+pub struct Explanation {
+    who: String,
+    kind: &'static str,
+    relations: Vec<(TableName, Result<Seen, StatementError>)>,
+    sent: Result<(String, bool), StatementError>,
+}
+
+/// What the principal would see of one relation.
+#[derive(Debug)]
+struct Seen {
+    sources: Vec<Source>,
+    scoped: Scoped,
+}
+
+impl Question<'_> {
+    /// Explains a statement: its relations, what policy says of each, and what Trino would be sent.
+    pub async fn explain(&self, sql: &str) -> Explanation {
+        let groups: Vec<&str> = self.principal.groups().iter().map(String::as_str).collect();
+        let mut explanation = Explanation {
+            who: format!("{} (groups: {})", self.principal.name(), groups.join(", ")),
+            kind: "unreadable",
+            relations: Vec::new(),
+            sent: Err(StatementError::Canceled),
+        };
+        explanation.sent = self.sent(sql, &mut explanation).await;
+        explanation
+    }
+
+    async fn sent(&self, sql: &str, to: &mut Explanation) -> Result<(String, bool), StatementError> {
+        let mut statement = Statement::parse(sql, self.limits)?;
+        to.kind = statement.kind().name();
+        // What is executed or prepared is what policy is about.
+        while let Some(inner) = match statement.kind() {
+            Kind::Prepare { inner, .. } => Some((**inner).clone()),
+            Kind::ExecuteImmediate { text, .. } => Some(Statement::parse(text, self.limits)?),
+            _ => None,
+        } {
+            rewrite::check_prepared(&inner)?;
+            statement = inner;
+        }
+        if let Kind::Other(other) = statement.kind() {
+            return Err(rewrite::RewriteError::Kind(other.name()).into());
+        }
+        let names = rewrite::resolve(&statement, &self.names)?;
+        let mut described = Vec::new();
+        for name in names {
+            let seen = self.seen(&name, &mut described).await;
+            to.relations.push((name, seen));
+        }
+        if described.len() < to.relations.len() {
+            // The statement as a whole fails as it would for the user: at the first that cannot be described.
+            let names: Vec<TableName> = to.relations.iter().map(|(name, _)| name.clone()).collect();
+            described = self.catalog.describe(&names).await?;
+        }
+        let permit = self.policies.decide(self.principal, &described)?;
+        let context =
+            Context { names: self.names, permit: &permit, properties: self.properties, limits: self.limits };
+        let scoped = rewrite::rewrite(&statement, &context)?;
+        Ok((scoped.text().to_owned(), scoped.restricted()))
+    }
+
+    async fn seen(&self, name: &TableName, all: &mut Vec<Arc<Described>>) -> Result<Seen, StatementError> {
+        let described = self.catalog.describe(std::slice::from_ref(name)).await?;
+        all.extend(described.iter().cloned());
+        let permit = self.policies.decide(self.principal, &described)?;
+        let scoped = permit.scoped(name).cloned().ok_or_else(|| Denial::NotAllowed(name.clone()))?;
+        Ok(Seen { sources: permit.sources().cloned().collect(), scoped })
+    }
+}
+
+impl Explanation {
+    /// Whether the statement would be run.
+    pub fn is_allowed(&self) -> bool {
+        self.sent.is_ok()
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}, asked by {}", self.kind, self.who)?;
+        for (name, seen) in &self.relations {
+            writeln!(f, "\n{name}")?;
+            match seen {
+                Ok(seen) => write!(f, "{seen}")?,
+                Err(error) => writeln!(f, "  not to be read: {error}")?,
+            }
+        }
+        match &self.sent {
+            Ok((text, true)) => writeln!(f, "\nAllowed, with restrictions. Trino would be sent:\n{text}"),
+            Ok((text, false)) => writeln!(f, "\nAllowed as it is. Trino would be sent:\n{text}"),
+            Err(error) => {
+                let message = error.client_message();
+                writeln!(f, "\nRefused: {error}\nThe user would be told: {}: {message}", error.code().name)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for source in &self.sources {
+            writeln!(f, "  by      {source}")?;
+        }
+        if self.sources.is_empty() {
+            writeln!(f, "  by      the default of the catalog")?;
+        }
+        for filter in self.scoped.filters() {
+            writeln!(f, "  rows    where {}", filter.render("table"))?;
+        }
+        let shown: Vec<&str> = self.scoped.columns().map(|column| column.name.as_str()).collect();
+        let mut line = String::new();
+        for column in &self.scoped.described().columns {
+            let name = column.name.as_str();
+            if !shown.contains(&name) {
+                writeln!(f, "  hidden  {name}")?;
+            } else if let Some(mask) = self.scoped.mask(name) {
+                writeln!(f, "  masked  {name}: {}", mask.render("table"))?;
+            } else {
+                let comma = if line.is_empty() { "" } else { ", " };
+                let _ = write!(line, "{comma}{name}");
+            }
+        }
+        if line.is_empty() { Ok(()) } else { writeln!(f, "  as is   {line}") }
+    }
+}
