@@ -19,12 +19,14 @@ const MAX_MASKS: usize = 3_000;
 
 /// A policy, read and checked.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the documents")]
 pub(super) struct Rule {
     pub(super) source: Source,
     pub(super) who: Who,
     pub(super) tables: Vec<TablePattern>,
     pub(super) allow: bool,
     pub(super) trusted_view: bool,
+    pub(super) write: bool,
     pub(super) deny: bool,
     pub(super) filter: Option<Formula>,
     pub(super) masks: Vec<MaskRule>,
@@ -234,10 +236,13 @@ fn rule(
         || !policy.column_masks.is_empty()
         || !policy.deny_columns.is_empty()
         || !policy.deny_tags.is_empty();
-    if policy.deny && (policy.allow || policy.trusted_view || restricts) {
+    if policy.deny && (policy.allow || policy.trusted_view || policy.write || restricts) {
         reader.fail(&policy.name, key("deny"), "deny stands alone: there is nothing left to restrict");
     } else if !policy.deny && !policy.allow && !restricts {
         reader.fail(&policy.name, key("allow"), "the policy says nothing: allow, restrict or deny");
+    }
+    if policy.write && !policy.allow {
+        reader.fail(&policy.name, key("write"), "write needs allow");
     }
     if policy.trusted_view && !policy.allow {
         reader.fail(&policy.name, key("trusted_view"), "trusted_view needs allow");
@@ -271,6 +276,7 @@ fn rule(
         tables,
         allow: policy.allow,
         trusted_view: policy.trusted_view,
+        write: policy.write,
         deny: policy.deny,
         filter,
         masks,

@@ -43,6 +43,7 @@ pub(super) enum Fallback {
 /// `deny` wins, filters are joined with AND, of several masks on a column the strongest holds.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the documents")]
 pub(super) struct Policy {
     /// A name of its own among all documents; the audit names it.
     #[schemars(with = "String", length(min = 1))]
@@ -64,6 +65,10 @@ pub(super) struct Policy {
     /// Whether views among the tables may be read, with all that they show. Needs `allow`.
     #[serde(default)]
     pub(super) trusted_view: bool,
+    /// Whether rows may be added to the tables, and tables of such names be made of queries. Needs `allow`. A table that
+    /// a filter, a mask or a hidden column applies to for somebody is not to be written by them.
+    #[serde(default)]
+    pub(super) write: bool,
     /// Whether the tables do not exist for whom the policy is for. Stands alone, and wins over all else.
     #[serde(default)]
     pub(super) deny: bool,

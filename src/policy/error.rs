@@ -87,6 +87,12 @@ pub enum Denial {
     /// A view, and no document that allows it to the principal trusts it.
     #[error("{0} is a view that no policy trusts")]
     ViewNotTrusted(TableName),
+    /// No document lets the principal write to the table.
+    #[error("no policy lets {0} be written")]
+    NotWritable(TableName),
+    /// A table that is not seen as it is, or no table, is to be written.
+    #[error("{0} cannot be written by somebody who does not see it as it is")]
+    RestrictedTarget(TableName),
     /// A document says what can't be done to the table as it is now.
     #[error("{by} cannot be applied to {table}: {why}")]
     PolicyBroken {
@@ -123,6 +129,8 @@ impl Failure for Denial {
             Self::Metadata(_) => "policy_metadata_table",
             Self::NoColumns(_) => "policy_no_columns",
             Self::ViewNotTrusted(_) => "policy_view_not_trusted",
+            Self::NotWritable(_) => "policy_not_writable",
+            Self::RestrictedTarget(_) => "policy_restricted_target",
             Self::PolicyBroken { .. } => "policy_broken",
             Self::MaskConflict { .. } => "policy_mask_conflict",
             Self::Unprintable(_) => "policy_unprintable",
@@ -136,6 +144,8 @@ impl Failure for Denial {
                 ErrorCode::TABLE_NOT_FOUND
             }
             Self::ViewNotTrusted(_)
+            | Self::NotWritable(_)
+            | Self::RestrictedTarget(_)
             | Self::PolicyBroken { .. }
             | Self::MaskConflict { .. }
             | Self::Unprintable(_) => ErrorCode::PERMISSION_DENIED,
@@ -153,6 +163,13 @@ impl Failure for Denial {
             Self::ViewNotTrusted(table) => {
                 format!("Access Denied: the view {table} may read restricted tables, and no policy trusts it")
             }
+            Self::NotWritable(table) => {
+                format!("Access Denied: you may not write to the table {table}, nor make it")
+            }
+            Self::RestrictedTarget(table) => format!(
+                "Access Denied: the table {table} cannot be written, because a row filter, a column mask or a hidden \
+                 column applies to it for you, or it is a view"
+            ),
             Self::PolicyBroken { table, .. }
             | Self::MaskConflict { table, .. }
             | Self::Unprintable(table) => format!(

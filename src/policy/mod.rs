@@ -13,6 +13,8 @@
 //! that is possible, and in any case when the column is read. Masks see raw values, also of columns that are hidden
 //! or masked. A view needs a policy that trusts it: nobody has looked at what it reads.
 //!
+//! A table is written where a policy says `write`, by those who see all of it as it is ([`Set::permit_write`]).
+//!
 //! What cannot be applied fails the query: a column that is gone, an action that does not fit the type.
 //!
 //! Expressions are bound, not pasted: columns get the alias of the inner table, functions their full name, so that
@@ -40,7 +42,7 @@ pub use formula::Bound;
 pub use permit::{Permit, Revision, Salt, Scoped};
 pub use visibility::Visibility;
 
-use crate::catalog::Described;
+use crate::catalog::{Described, TableName};
 use crate::identity::Principal;
 
 /// The largest file of policies, in bytes, and the most files of a folder.
@@ -150,6 +152,21 @@ impl Set {
         salt: &Salt,
     ) -> Result<Permit, Denial> {
         decide::decide(&self.compiled, &self.revision, principal, relations, salt)
+    }
+
+    /// Adds to a permit that the principal may write to a table. `existing` is what the table is now; none where a
+    /// statement would make it.
+    ///
+    /// # Errors
+    /// No policy lets the principal write to it, or it is not seen as it is.
+    pub fn permit_write(
+        &self,
+        permit: &mut Permit,
+        principal: &Principal,
+        name: &TableName,
+        existing: Option<&Arc<Described>>,
+    ) -> Result<(), Denial> {
+        decide::permit_write(&self.compiled, permit, principal, name, existing, &Salt::generate()?)
     }
 
     /// What the principal may see of listings.

@@ -61,6 +61,7 @@ pub struct Permit {
     pub(super) tables: BTreeMap<TableName, Scoped>,
     pub(super) sources: BTreeSet<Source>,
     pub(super) visibility: Visibility,
+    pub(super) writable: BTreeSet<TableName>,
 }
 
 impl Permit {
@@ -95,6 +96,16 @@ impl Permit {
     /// The policies that had a say, for the audit.
     pub fn sources(&self) -> impl Iterator<Item = &Source> {
         self.sources.iter()
+    }
+
+    /// Whether a statement may write to the table; only what [`super::Set::permit_write`] was asked about.
+    pub fn may_write(&self, name: &TableName) -> bool {
+        self.writable.contains(name)
+    }
+
+    /// Whether the statement writes to a table.
+    pub fn writes(&self) -> bool {
+        !self.writable.is_empty()
     }
 
     /// What the principal may see of listings.

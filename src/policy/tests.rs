@@ -192,6 +192,42 @@ fn rules_of_the_decision() {
 }
 
 #[test]
+fn who_may_write() {
+    let check = |policies: &str, existing: Option<&Arc<Described>>, expect: &str| {
+        let (set, ann) = (set(policies), user("ann", &["a"]));
+        let mut permit = set.decide_with(&ann, &[], &salt()).expect("nothing is read");
+        let name = TableName::new("c", "s", "t").expect("a name");
+        let written = set.permit_write(&mut permit, &ann, &name, existing);
+        let shown = written.map_or_else(|denial| denial.to_string(), |()| "may write".to_owned());
+        assert_eq!(shown, expect, "{policies}");
+        assert_eq!(permit.may_write(&name), expect == "may write", "{policies}");
+    };
+    let t = table("c.s.t", "a varchar, b bigint");
+    let of =
+        |rest: &str| format!("policies:\n  - {{name: p, who: {{groups: [a]}}, tables: ['c.s.*'], {rest}}}");
+    for existing in [None, Some(&t)] {
+        check("policies: []", existing, "no policy allows c.s.t");
+        check(&of("allow: true"), existing, "no policy lets c.s.t be written");
+        check(&of("allow: true, write: true"), existing, "may write");
+        check(&of("deny: true"), existing, "c.s.t is denied by p (a.yaml:3)");
+        check("defaults: {c: allow}", existing, "no policy lets c.s.t be written");
+    }
+    let restricted = "c.s.t cannot be written by somebody who does not see it as it is";
+    for rest in [
+        "row_filter: 'b > 1'",
+        "deny_columns: [b]",
+        "column_masks: [{columns: [b], action: replace-with-null}]",
+    ] {
+        check(&of(&format!("allow: true, write: true, {rest}")), Some(&t), restricted);
+    }
+    let view = relation("c.s.t", RelationKind::View, "a varchar");
+    check(&of("allow: true, write: true, trusted_view: true"), Some(&view), restricted);
+    let wrong = Set::parse(&[("a.yaml", format!("version: 1\n{}", of("write: true")))])
+        .expect_err("it allows nothing");
+    assert!(wrong.to_string().contains("write needs allow"), "{wrong}");
+}
+
+#[test]
 fn the_strongest_mask_holds() {
     let two = |one: &str, other: &str| {
         format!(

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use super::StatementError;
+use super::{StatementError, target};
 use crate::catalog::{Catalog, Described, TableName};
 use crate::error::Failure;
 use crate::identity::Principal;
@@ -83,7 +83,9 @@ impl Question<'_> {
             let names: Vec<TableName> = to.relations.iter().map(|(name, _)| name.clone()).collect();
             described = self.catalog.describe(&names).await?;
         }
-        let permit = self.policies.decide(self.principal, &described)?;
+        let mut permit = self.policies.decide(self.principal, &described)?;
+        target::permit(&statement, &self.names, self.principal, self.catalog, self.policies, &mut permit)
+            .await?;
         let context =
             Context { names: self.names, permit: &permit, properties: self.properties, limits: self.limits };
         let scoped = rewrite::rewrite(&statement, &context)?;

@@ -13,6 +13,7 @@ mod record;
 mod registry;
 mod relay;
 mod submit;
+mod target;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

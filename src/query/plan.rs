@@ -1,6 +1,6 @@
 //! From a text to what is done with it: stages 4 to 7.
 
-use super::{Gateway, StatementError};
+use super::{Gateway, StatementError, target};
 use crate::catalog::TableName;
 use crate::identity::Authenticated;
 use crate::policy::Permit;
@@ -122,12 +122,20 @@ impl Gateway {
         seen: &mut Seen,
     ) -> Result<(Vec<TableName>, Permit), StatementError> {
         let names = names(caller.call().session());
-        let relations = rewrite::resolve(statement, &names)?;
+        let mut relations = rewrite::resolve(statement, &names)?;
         seen.relations.clone_from(&relations);
         let timer = self.metrics.time(Stage::Describe);
         let described = self.catalog.describe(&relations).await?;
         drop(timer);
-        let permit = self.policies.load().decide(caller.principal(), &described)?;
+        let policies = self.policies.load_full();
+        let mut permit = policies.decide(caller.principal(), &described)?;
+        let principal = caller.principal();
+        let target =
+            target::permit(statement, &names, principal, &self.catalog, &policies, &mut permit).await?;
+        if let Some(target) = target {
+            seen.relations.push(target.clone());
+            relations.push(target);
+        }
         Ok((relations, permit))
     }
 
@@ -168,6 +176,6 @@ fn label(kind: &Kind) -> StatementKind {
         Kind::Execute { .. } | Kind::ExecuteImmediate { .. } => StatementKind::Execute,
         Kind::Explain { .. } => StatementKind::Explain,
         Kind::StartTransaction | Kind::Commit | Kind::Rollback => StatementKind::Transaction,
-        Kind::Other(_) => StatementKind::Write,
+        Kind::Insert | Kind::CreateTableAs { .. } | Kind::Other(_) => StatementKind::Write,
     }
 }

@@ -219,6 +219,9 @@ impl Gateway {
                     self.catalog.forget(&running.relations);
                 }
                 if summary.done() {
+                    if running.writes {
+                        self.catalog.forget(&running.relations);
+                    }
                     self.registry.end(running, &outcome(&summary));
                 }
             }

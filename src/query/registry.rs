@@ -48,6 +48,8 @@ pub(super) struct Running {
     /// When it came.
     pub(super) began: Instant,
     start: watch::Sender<Start>,
+    /// Whether it changes a table, whose description is then to be had anew.
+    pub(super) writes: bool,
     /// Whether a client was given a link to the first page.
     linked: AtomicBool,
     canceled: AtomicBool,
@@ -73,6 +75,8 @@ pub(super) struct Beginning {
     pub(super) id: String,
     pub(super) user: String,
     pub(super) relations: Vec<TableName>,
+    /// Whether it changes a table.
+    pub(super) writes: bool,
     pub(super) positions: Option<Arc<SourceMap>>,
     pub(super) guard: Guard,
     pub(super) gauge: GaugeGuard,
@@ -239,6 +243,7 @@ impl Registry {
             id: beginning.id,
             user: beginning.user,
             relations: beginning.relations,
+            writes: beginning.writes,
             positions: beginning.positions,
             began: Instant::now(),
             start,

@@ -110,13 +110,14 @@ impl Gateway {
         let timer = self.metrics.time(Stage::Audit);
         let guard = self.audit.intend(self.intent(caller, id, seen, Some(&planned))).await?;
         drop(timer);
-        let Planned { sql, relations, .. } = planned;
+        let Planned { sql, relations, permit } = planned;
         let verdict = if sql.restricted() { Verdict::Rewritten } else { Verdict::Passed };
         self.metrics.statement(seen.label.unwrap_or(StatementKind::Other), verdict);
         let running = self.registry.begin(Beginning {
             id: id.to_owned(),
             user: caller.principal().name().to_owned(),
             relations,
+            writes: permit.writes(),
             positions: sql.positions().cloned(),
             guard,
             gauge: self.metrics.running(),

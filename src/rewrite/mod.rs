@@ -18,12 +18,22 @@ mod tests;
 use std::sync::Arc;
 
 pub use error::RewriteError;
-pub use names::{Names, resolve};
+pub use names::{Names, resolve, target};
 
 use crate::catalog::TableName;
 use crate::policy::Permit;
-use crate::sql::{Edits, Kind, Limits, SourceMap, SpecialKind, Statement, quote_string};
+use crate::sql::{Edits, Kind, Limits, Position, SourceMap, SpecialKind, Statement, quote_string};
 
+/// The properties that a table may be made with. Where its files are is not for users to say: they could be laid over
+/// those of another.
+const TABLE_PROPERTIES: [&str; 6] = [
+    "compression_codec",
+    "format",
+    "format_version",
+    "partitioning",
+    "sorted_by",
+    "object_store_layout_enabled",
+];
 /// A rewritten statement grows at most by this factor over the limit for a user's.
 const GROWTH: usize = 8;
 
@@ -101,6 +111,14 @@ pub fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql
         Kind::Query => query(statement, context),
         Kind::Explain { validate, prefix, inner, .. } => {
             explain(statement, prefix.clone(), inner, *validate, context)
+        }
+        Kind::Insert => query(statement, context),
+        Kind::CreateTableAs { properties, .. } => {
+            let open = |name: &&String| !TABLE_PROPERTIES.contains(&name.as_str());
+            if let Some(name) = properties.iter().find(open) {
+                return Err(RewriteError::NotAllowed(format!("the table property '{name}' may not be set")));
+            }
+            query(statement, context)
         }
         Kind::ShowStats | Kind::ShowCreateTable => unrestricted(statement, context),
         Kind::ShowCatalogs { .. }
@@ -301,12 +319,18 @@ fn verify(text: &str, inner: &str, context: &Context<'_>) -> Result<(), RewriteE
             )));
         };
         let name = TableName::new(&catalog.value, &schema.value, &table.value);
-        let known = name.is_some_and(|name| match context.permit.scoped(&name) {
-            Some(scoped) if scoped.is_restricted() => {
-                relation.alias.as_ref().is_some_and(|alias| alias.value == inner)
+        let known = name.is_some_and(|name| {
+            if relation.position == Position::Target {
+                context.permit.may_write(&name)
+            } else {
+                match context.permit.scoped(&name) {
+                    Some(scoped) if scoped.is_restricted() => {
+                        relation.alias.as_ref().is_some_and(|alias| alias.value == inner)
+                    }
+                    Some(_) => true,
+                    None => listing::is_listing(&name),
+                }
             }
-            Some(_) => true,
-            None => listing::is_listing(&name),
         });
         if !known {
             return Err(RewriteError::Unsound(format!(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::RewriteError;
 use crate::catalog::TableName;
-use crate::sql::{Ident, Kind, Relation, Statement, fold_name};
+use crate::sql::{Ident, Kind, Position, Relation, Statement, fold_name};
 
 /// The most relations that one statement can name: each has to be described.
 const MOST_RELATIONS: usize = 1_000;
@@ -74,12 +74,21 @@ pub(super) fn subject(statement: &Statement) -> &Statement {
     }
 }
 
+/// The table that a statement writes to, if it does.
+pub fn target(statement: &Statement, names: &Names<'_>) -> Result<Option<TableName>, RewriteError> {
+    let found = statement.relations().iter().find(|relation| relation.position == Position::Target);
+    found.map(|relation| names.resolve(relation)).transpose()
+}
+
 /// The relations of a statement that a policy must decide about, each once. The listings of Trino itself
 /// (`information_schema`, `system.jdbc`, `system.metadata`) are left out: they are filtered by what the
-/// principal may see.
+/// principal may see. So is what is written to: see [`target`].
 pub fn resolve(statement: &Statement, names: &Names<'_>) -> Result<Vec<TableName>, RewriteError> {
     let mut found = BTreeSet::new();
     for relation in subject(statement).relations() {
+        if relation.position == Position::Target {
+            continue;
+        }
         let name = names.resolve(relation)?;
         if !super::listing::is_listing(&name) && found.insert(name) && found.len() > MOST_RELATIONS {
             return Err(RewriteError::TooManyRelations(MOST_RELATIONS));

@@ -22,6 +22,13 @@ pub(super) fn replace(
     let mut grown = 0_usize;
     for relation in statement.relations() {
         let name = context.names.resolve(relation)?;
+        if relation.position == Position::Target {
+            if !context.permit.may_write(&name) {
+                return Err(RewriteError::Unsound(format!("'{name}' is not permitted to be written")));
+            }
+            edits.replace(relation.tokens.clone(), name.quoted());
+            continue;
+        }
         let (query, columns) = match context.permit.scoped(&name) {
             Some(scoped) if scoped.is_restricted() => {
                 (Some(restricted(statement, relation, scoped, inner)?), Some(columns(scoped)))
@@ -35,7 +42,10 @@ pub(super) fn replace(
                 listing::Shown::Filtered(listing) => {
                     let conditions = match relation.position {
                         Position::From => pushdown::conditions(statement, relation, &listing.columns),
-                        Position::TableBody | Position::TableArgument | Position::ShowTarget => String::new(),
+                        Position::TableBody
+                        | Position::TableArgument
+                        | Position::ShowTarget
+                        | Position::Target => String::new(),
                     };
                     let hidden = hidden(statement, relation, listing.hidden);
                     (Some(listing.query(&name, &conditions, &hidden)), None)
@@ -148,7 +158,7 @@ fn place(relation: &Relation, alias: &str, query: &str, edits: &mut Edits) {
     let start = relation.tokens.start;
     let end = relation.version.as_ref().map_or(relation.tokens.end, |version| version.end);
     match relation.position {
-        Position::From | Position::ShowTarget => {
+        Position::From | Position::ShowTarget | Position::Target => {
             let alias = if relation.alias.is_some() { String::new() } else { format!(" AS {alias}") };
             edits.replace(start..end, format!("({query}){alias}"));
         }

@@ -25,6 +25,8 @@ pub enum Position {
     TableArgument,
     /// The object of a SHOW or DESCRIBE statement.
     ShowTarget,
+    /// What a statement writes to: of CREATE TABLE AS, it may not be there yet.
+    Target,
 }
 
 /// A reference to a table or view by name that is not the name of a CTE.

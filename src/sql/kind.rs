@@ -108,6 +108,15 @@ pub enum Kind {
         /// What is explained.
         inner: Box<Statement>,
     },
+    /// INSERT of the rows of a query, into the one relation of the statement that is a target.
+    Insert,
+    /// CREATE TABLE AS: the target is the one relation of the statement that is one.
+    CreateTableAs {
+        /// OR REPLACE
+        replace: bool,
+        /// The names of the table's properties, in lower case.
+        properties: Vec<String>,
+    },
     /// START TRANSACTION
     StartTransaction,
     /// COMMIT
@@ -142,6 +151,8 @@ impl Kind {
             Self::DescribeOutput { .. } => "DESCRIBE OUTPUT",
             Self::Explain { analyze: false, .. } => "EXPLAIN",
             Self::Explain { analyze: true, .. } => "EXPLAIN ANALYZE",
+            Self::Insert => "INSERT",
+            Self::CreateTableAs { .. } => "CREATE TABLE AS",
             Self::StartTransaction => "START TRANSACTION",
             Self::Commit => "COMMIT",
             Self::Rollback => "ROLLBACK",
@@ -198,7 +209,6 @@ others! {
     DropTable "DROP TABLE",
     DropView "DROP VIEW",
     Grant "GRANT",
-    Insert "INSERT",
     Merge "MERGE",
     RefreshMaterializedView "REFRESH MATERIALIZED VIEW",
     ResetSessionAuthorization "RESET SESSION AUTHORIZATION",

@@ -5,6 +5,8 @@
 
 use std::sync::OnceLock;
 
+use serde_json::json;
+
 use crate::harness::{Answer, gateway, trino};
 
 /// What `eva` may see of the bank, as tables: made with Trino's own functions, not with the gateway's.
@@ -228,4 +230,41 @@ fn others_see_what_their_policies_say() {
 /// For a header value.
 pub(crate) fn percent(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[test]
+fn what_is_written_is_what_its_writer_sees() {
+    let eva = gateway().signed_in("eva").with("X-Trino-Catalog", "lake").with("X-Trino-Schema", "silver");
+    let done = |sql: &str| {
+        let answer = eva.query(sql);
+        assert!(answer.error.is_none(), "{sql}: {:?}", answer.error);
+    };
+    done("CREATE TABLE memory.scratch.eva_copy AS SELECT id, ssn, region FROM customers");
+    done("INSERT INTO memory.scratch.eva_copy SELECT id, ssn, region FROM customers WHERE id < 10");
+    done("EXECUTE IMMEDIATE 'INSERT INTO memory.scratch.eva_copy (id, ssn) VALUES (?, ?)' USING 0, 'x'");
+    let written = trino().query(
+        "SELECT count(*), count_if(region <> 'EU'), count_if(regexp_like(ssn, '[0-9]{3}-')) FROM memory.scratch.eva_copy",
+    );
+    let (seen, early) = (
+        eva.query("SELECT count(*) FROM customers"),
+        eva.query("SELECT count(*) FROM customers WHERE id < 10"),
+    );
+    let count = |answer: Answer| answer.value().as_u64().expect("a count");
+    let rows = count(seen) + count(early) + 1;
+    assert_eq!(written.rows(), [[json!(rows), json!(0), json!(0)]]);
+    // And it reads what it wrote, as there is a policy for it.
+    assert_eq!(eva.query("SELECT ssn FROM memory.scratch.eva_copy WHERE id = 0").value(), "x");
+    for (sql, error) in [
+        ("INSERT INTO customers SELECT * FROM customers", "PERMISSION_DENIED"),
+        ("INSERT INTO memory.scratch.customers SELECT id, name FROM customers", "PERMISSION_DENIED"),
+        ("CREATE TABLE memory.scratch.other AS SELECT 1 AS a", "PERMISSION_DENIED"),
+        ("CREATE OR REPLACE TABLE customers AS SELECT 1 AS a", "PERMISSION_DENIED"),
+        ("CREATE TABLE lake.bronze.mine AS SELECT 1 AS a", "TABLE_NOT_FOUND"),
+        ("INSERT INTO lake.bronze.customers SELECT * FROM customers", "TABLE_NOT_FOUND"),
+        ("CREATE TABLE memory.scratch.eva_raw AS SELECT * FROM lake.bronze.customers", "TABLE_NOT_FOUND"),
+        ("CREATE TABLE memory.scratch.eva_at WITH (location = 'x') AS SELECT 1 AS a", "PERMISSION_DENIED"),
+    ] {
+        let failure = eva.query(sql).failure();
+        assert!(failure.starts_with(error), "{sql}: {failure}");
+    }
 }

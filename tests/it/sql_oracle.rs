@@ -213,11 +213,14 @@ fn relations(statement: &Statement, text: &str) -> Vec<Table> {
         return relations(inner, text);
     }
     let stats = matches!(statement.kind(), Kind::ShowStats);
+    // What it makes is no table to Trino's parser.
+    let makes = matches!(statement.kind(), Kind::CreateTableAs { .. });
     let location = |token: u32| locate(text, statement.tokens()[token as usize].start as usize);
     let mut tables: Vec<Table> = statement
         .relations()
         .iter()
         .filter(|relation| relation.position != Position::ShowTarget || stats)
+        .filter(|relation| relation.position != Position::Target || !makes)
         .map(|relation| {
             // Trino has some tables begin with the word TABLE, and does not say where that of SHOW STATS is.
             let first = relation.tokens.start;
@@ -225,7 +228,7 @@ fn relations(statement: &Statement, text: &str) -> Vec<Table> {
                 Position::From => location(first),
                 Position::TableBody => location(first - 1),
                 Position::TableArgument => location(first - 2),
-                Position::ShowTarget => Location { line: 0, column: 0 },
+                Position::ShowTarget | Position::Target => Location { line: 0, column: 0 },
             };
             let name = relation.name.iter().map(|part| part.folded().unwrap_or_default()).collect();
             Table { line: at.line, column: at.column, name, common: false }

@@ -25,6 +25,7 @@ policies:
     tables: [lake.gold.cards]
     column_masks: [{columns: [number], sql: 'concat(substr(number, 1, 2), substr(secret, 1, 1))'}]
     deny_columns: [secret]
+  - {name: writers, who: {users: [ann]}, tables: [lake.gold.open, 'lake.gold.new*', lake.gold.customers, 'lake.gold.cu*'], allow: true, write: true}
   - {name: no-bronze, who: {users: ['*']}, tables: [lake.bronze.*], deny: true}
   - {name: root, who: {users: [root]}, tables: ['*.*.*'], allow: true, trusted_view: true}
 ";
@@ -102,8 +103,14 @@ impl Session {
             .collect::<Result<Vec<_>, _>>()?;
         let set = Set::parse(&[("p.yaml", POLICIES)]).expect("policies");
         let principal = Principal::new(self.user, Method::Password);
-        let permit =
+        let mut permit =
             set.decide_with(&principal, &found, &Salt::from_bytes([1; 16])).map_err(|error| fail(&error))?;
+        let written = inner.as_ref().unwrap_or(&statement);
+        if let Some(name) = target(written, &names).map_err(|error| fail(&error))? {
+            let existing = known.iter().find(|relation| relation.name == name).cloned().map(Arc::new);
+            set.permit_write(&mut permit, &principal, &name, existing.as_ref())
+                .map_err(|error| fail(&error))?;
+        }
         let context = Context {
             names,
             permit: &permit,

@@ -201,11 +201,12 @@ fn session_statements() {
 #[test]
 fn t19_t20_all_else_is_denied_by_name() {
     for (sql, name) in [
-        ("INSERT INTO open SELECT * FROM customers", "INSERT"),
         ("DELETE FROM customers", "DELETE"),
         ("UPDATE customers SET ssn = ''", "UPDATE"),
         ("MERGE INTO customers USING open ON true WHEN MATCHED THEN DELETE", "MERGE"),
-        ("CREATE TABLE x AS SELECT * FROM customers", "CREATE TABLE"),
+        ("CREATE TABLE x (a bigint)", "CREATE TABLE"),
+        ("CREATE OR REPLACE TABLE x (a bigint, b varchar)", "CREATE OR REPLACE"),
+        ("CREATE TABLE x (LIKE customers)", "CREATE TABLE"),
         ("CREATE VIEW x AS SELECT * FROM customers", "CREATE VIEW"),
         ("DROP TABLE customers", "DROP TABLE"),
         ("ALTER TABLE customers RENAME TO open2", "ALTER TABLE"),
@@ -225,6 +226,40 @@ fn t19_t20_all_else_is_denied_by_name() {
             "{sql}: {shown}"
         );
     }
+}
+
+/// T19, T20: what is written is what the writer sees, to tables that a policy lets them write and that they see as
+/// they are.
+#[test]
+fn t19_writes() {
+    assert_golden!(
+        &ANN,
+        &[
+            "INSERT INTO open SELECT * FROM customers",
+            "INSERT INTO Open (id, region) WITH x AS (SELECT id, region FROM customers) SELECT * FROM x",
+            "INSERT INTO open (SELECT 1, 'a')",
+            "INSERT INTO open TABLE customers",
+            "INSERT INTO open VALUES (1, (SELECT max(ssn) FROM customers))",
+            "INSERT INTO customers SELECT * FROM open",
+            "INSERT INTO cards SELECT * FROM open",
+            "INSERT INTO bronze.customers SELECT 1",
+            "INSERT INTO nowhere.at_all SELECT 1",
+            "INSERT INTO information_schema.tables SELECT 1",
+            "INSERT INTO \"open$data\" SELECT 1",
+            "INSERT INTO open@branch SELECT 1",
+            "INSERT INTO open SELECT * FROM TABLE(query('x'))",
+            "CREATE TABLE new1 AS SELECT * FROM customers",
+            "CREATE TABLE IF NOT EXISTS gold.new2 (a, b) COMMENT 'c' WITH (format = 'PARQUET', partitioning = ARRAY['a']) AS (SELECT id, region FROM customers) WITH NO DATA",
+            "CREATE OR REPLACE TABLE new3 AS TABLE open",
+            "CREATE OR REPLACE TABLE customers AS TABLE open",
+            "CREATE TABLE other AS SELECT 1 AS a",
+            "CREATE TABLE bronze.new AS SELECT 1 AS a",
+            "CREATE TABLE new4 WITH (location = 's3://lake/gold/customers') AS SELECT 1 AS a",
+            "CREATE TABLE new5 WITH (format = (SELECT max(ssn) FROM customers)) AS SELECT 1 AS a",
+            "EXPLAIN INSERT INTO open SELECT * FROM customers",
+            "EXECUTE IMMEDIATE 'INSERT INTO open SELECT id, ? FROM customers' USING 'a'",
+        ]
+    );
 }
 
 /// T21: a view reads what nobody has looked at.

@@ -19,6 +19,9 @@ impl Parser<'_> {
     }
 
     fn kind_of_statement(&mut self, outer: Option<&'static str>) -> Parsed<Kind> {
+        if let Some(kind) = self.create_table_as()? {
+            return Ok(kind);
+        }
         if let Some(other) = self.other() {
             return Ok(Kind::Other(other));
         }
@@ -68,6 +71,16 @@ impl Parser<'_> {
                 self.expect(Keyword::Session)?;
                 Ok(Kind::ResetSession { name: self.qualified_name()?.0 })
             }
+            Keyword::Insert => {
+                self.at += 1;
+                self.expect(Keyword::Into)?;
+                self.target()?;
+                if self.names_follow() {
+                    self.column_aliases()?;
+                }
+                self.root_query()?;
+                Ok(Kind::Insert)
+            }
             Keyword::Start => {
                 self.at += 1;
                 self.start_transaction()
@@ -103,6 +116,71 @@ impl Parser<'_> {
             }
             _ => Err(self.expected("a statement")),
         }
+    }
+
+    fn target(&mut self) -> Parsed {
+        if let Some(relation) = self.table_name(Position::Target)? {
+            self.facts.relations.push(relation);
+        }
+        Ok(())
+    }
+
+    /// Whether a list of names in parentheses follows, and not a query.
+    fn names_follow(&self) -> bool {
+        self.is_symbol(Symbol::Open)
+            && self.is_identifier_at(1)
+            && (self.is_symbol_at(2, Symbol::Comma) || self.is_symbol_at(2, Symbol::Close))
+    }
+
+    /// CREATE TABLE with a query. Without one it is another kind, and nothing has been read.
+    fn create_table_as(&mut self) -> Parsed<Option<Kind>> {
+        let start = self.at;
+        let replace = self.begins_with("CREATE OR REPLACE TABLE");
+        if !replace && !self.begins_with("CREATE TABLE") {
+            return Ok(None);
+        }
+        self.at += if replace { 4 } else { 2 };
+        let Ok(properties) = self.table_of_query() else {
+            self.at = start;
+            self.facts = Facts::default();
+            return Ok(None);
+        };
+        self.root_query()?;
+        if self.take(Keyword::With) {
+            self.take(Keyword::No);
+            self.expect(Keyword::Data)?;
+        }
+        Ok(Some(Kind::CreateTableAs { replace, properties }))
+    }
+
+    /// What stands between CREATE TABLE and the query, which begins with AS. Gives the names of the properties.
+    fn table_of_query(&mut self) -> Parsed<Vec<String>> {
+        if self.is(Keyword::If) && self.is_at(1, Keyword::Not) {
+            self.at += 1;
+            self.expect_all(&[Keyword::Not, Keyword::Exists])?;
+        }
+        self.target()?;
+        if self.names_follow() {
+            self.column_aliases()?;
+        }
+        if self.take(Keyword::Comment) {
+            if !self.is_string_at(0) {
+                return Err(self.expected("a string"));
+            }
+            self.at += 1;
+        }
+        let mut properties = Vec::new();
+        if self.take(Keyword::With) {
+            self.open()?;
+            self.list(|parser| {
+                properties.push(parser.identifier()?.value.to_lowercase());
+                parser.expect_symbol(Symbol::Equal, "'='")?;
+                parser.expression()
+            })?;
+            self.close()?;
+        }
+        self.expect(Keyword::As)?;
+        Ok(properties)
     }
 
     /// A kind that is denied, by its first words.
@@ -354,6 +432,8 @@ fn kind_shifted(mut kind: Kind, by: u32) -> Kind {
         | Kind::Deallocate { .. }
         | Kind::DescribeInput { .. }
         | Kind::DescribeOutput { .. }
+        | Kind::Insert
+        | Kind::CreateTableAs { .. }
         | Kind::StartTransaction
         | Kind::Commit
         | Kind::Rollback
