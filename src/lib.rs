@@ -74,10 +74,9 @@
 //!
 //! - No result cache yet, and no `cache` module that would only ever miss.
 //! - No rendering of expressions from an abstract tree: what is not a relation keeps its tokens.
-//! - No inline functions, no session properties within a query, no queries in policies' expressions, no views but
-//!   those that a policy trusts: each is refused by name until it can be rewritten.
-//! - Of the statements that write only INSERT and CREATE TABLE AS: what they read is a query like any other, and
-//!   what they write to is seen by its writer as it is.
+//! - No queries in policies' expressions, no views but those that a policy trusts: each is refused by name until it
+//!   can be rewritten.
+//! - No stored functions, grants, roles, paths and calls of procedures: they are read and denied (`sql::Other`).
 //! - No spooled results: the client's offer of an encoding is dropped, so that all rows pass here.
 //! - No store of sessions: sessions, prepared statements and transactions live in the client, as Trino's
 //!   protocol has it, and are checked with each request.

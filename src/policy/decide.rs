@@ -10,7 +10,7 @@ use super::formula::{Bound, bound_column, is_plain, operand};
 use super::pattern::SYSTEM;
 use super::permit::{Permit, Revision, Salt, Scoped};
 use super::visibility::{INFORMATION_SCHEMA, Visibility};
-use crate::catalog::{Column, Described, RelationKind, TableName};
+use crate::catalog::{Column, Described, RelationKind};
 use crate::identity::Principal;
 use crate::sql::fold_column;
 
@@ -28,6 +28,7 @@ pub(super) fn decide(
         sources: BTreeSet::new(),
         visibility: Visibility::new(set, principal),
         writable: BTreeSet::new(),
+        writable_schemas: BTreeSet::new(),
     };
     for described in relations {
         let rules: Vec<&Rule> = rules.iter().copied().filter(|rule| rule.covers(&described.name)).collect();
@@ -38,52 +39,17 @@ pub(super) fn decide(
     Ok(permit)
 }
 
-/// Adds to a permit that a table may be written to, if policy says so. `existing` is what it is now, if it is there.
-pub(super) fn permit_write(
-    set: &Arc<Compiled>,
-    permit: &mut Permit,
-    principal: &Principal,
-    name: &TableName,
-    existing: Option<&Arc<Described>>,
-    salt: &Salt,
-) -> Result<(), Denial> {
-    let covers = |rule: &&Rule| rule.who.includes(principal) && rule.covers(name);
-    let rules: Vec<&Rule> = set.rules.iter().filter(covers).collect();
-    if name.is_metadata() || name.schema == INFORMATION_SCHEMA || name.catalog == SYSTEM {
-        return Err(Denial::Metadata(name.clone()));
-    }
-    if let Some(rule) = rules.iter().find(|rule| rule.deny) {
-        return Err(Denial::Denied { table: name.clone(), by: Box::new(rule.source.clone()) });
-    }
-    // The same words whether it is there or not.
-    if !rules.iter().any(|rule| rule.allow) && !set.open.contains(&name.catalog) {
-        return Err(Denial::NotAllowed(name.clone()));
-    }
-    if let Some(described) = existing {
-        let scoped = Case { set, principal, described, rules: &rules, salt }.decide()?;
-        if scoped.is_restricted() || described.kind != RelationKind::Table {
-            return Err(Denial::RestrictedTarget(name.clone()));
-        }
-    }
-    if !rules.iter().any(|rule| rule.allow && rule.write) {
-        return Err(Denial::NotWritable(name.clone()));
-    }
-    permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));
-    permit.writable.insert(name.clone());
-    Ok(())
-}
-
 /// One relation before its rules.
-struct Case<'a> {
-    set: &'a Compiled,
-    principal: &'a Principal,
-    described: &'a Arc<Described>,
-    rules: &'a [&'a Rule],
-    salt: &'a Salt,
+pub(super) struct Case<'a> {
+    pub(super) set: &'a Compiled,
+    pub(super) principal: &'a Principal,
+    pub(super) described: &'a Arc<Described>,
+    pub(super) rules: &'a [&'a Rule],
+    pub(super) salt: &'a Salt,
 }
 
 impl Case<'_> {
-    fn decide(&self) -> Result<Scoped, Denial> {
+    pub(super) fn decide(&self) -> Result<Scoped, Denial> {
         let name = &self.described.name;
         // Listings are never decided about: they are filtered by what the principal may see.
         if name.is_metadata() || name.schema == INFORMATION_SCHEMA {

@@ -65,8 +65,8 @@ pub(super) struct Policy {
     /// Whether views among the tables may be read, with all that they show. Needs `allow`.
     #[serde(default)]
     pub(super) trusted_view: bool,
-    /// Whether rows may be added to the tables, and tables of such names be made of queries. Needs `allow`. A table that
-    /// a filter, a mask or a hidden column applies to for somebody is not to be written by them.
+    /// Whether the tables and views may be changed, made and dropped, and schemas all of whose tables are meant. Needs
+    /// `allow`. A table that a filter, a mask or a hidden column applies to for somebody is not changed by them.
     #[serde(default)]
     pub(super) write: bool,
     /// Whether the tables do not exist for whom the policy is for. Stands alone, and wins over all else.

@@ -90,9 +90,20 @@ pub enum Denial {
     /// No document lets the principal write to the table.
     #[error("no policy lets {0} be written")]
     NotWritable(TableName),
-    /// A table that is not seen as it is, or no table, is to be written.
-    #[error("{0} cannot be written by somebody who does not see it as it is")]
+    /// A table that is not seen as it is, or something of another kind, is to be changed.
+    #[error("{0} cannot be changed by somebody who does not see it as it is, or is of another kind")]
     RestrictedTarget(TableName),
+    /// No document lets the principal make or drop the schema.
+    #[error("no policy lets the schema {0} be made or dropped")]
+    SchemaNotWritable(String),
+    /// Under its new name a restriction of somebody's would not hold, or another one would.
+    #[error("{table} is restricted by {by}, and would not be so under the new name")]
+    Protected {
+        /// The table.
+        table: TableName,
+        /// The document.
+        by: Box<Source>,
+    },
     /// A document says what can't be done to the table as it is now.
     #[error("{by} cannot be applied to {table}: {why}")]
     PolicyBroken {
@@ -131,6 +142,8 @@ impl Failure for Denial {
             Self::ViewNotTrusted(_) => "policy_view_not_trusted",
             Self::NotWritable(_) => "policy_not_writable",
             Self::RestrictedTarget(_) => "policy_restricted_target",
+            Self::SchemaNotWritable(_) => "policy_schema_not_writable",
+            Self::Protected { .. } => "policy_protected",
             Self::PolicyBroken { .. } => "policy_broken",
             Self::MaskConflict { .. } => "policy_mask_conflict",
             Self::Unprintable(_) => "policy_unprintable",
@@ -146,6 +159,8 @@ impl Failure for Denial {
             Self::ViewNotTrusted(_)
             | Self::NotWritable(_)
             | Self::RestrictedTarget(_)
+            | Self::SchemaNotWritable(_)
+            | Self::Protected { .. }
             | Self::PolicyBroken { .. }
             | Self::MaskConflict { .. }
             | Self::Unprintable(_) => ErrorCode::PERMISSION_DENIED,
@@ -167,8 +182,15 @@ impl Failure for Denial {
                 format!("Access Denied: you may not write to the table {table}, nor make it")
             }
             Self::RestrictedTarget(table) => format!(
-                "Access Denied: the table {table} cannot be written, because a row filter, a column mask or a hidden \
-                 column applies to it for you, or it is a view"
+                "Access Denied: {table} cannot be changed by this statement, because a row filter, a column mask or a \
+                 hidden column applies to it for you, or it is a view where a table is meant or the other way round"
+            ),
+            Self::SchemaNotWritable(schema) => {
+                format!("Access Denied: you may not make or drop the schema {schema}")
+            }
+            Self::Protected { table, .. } => format!(
+                "Access Denied: {table} cannot be renamed so, because policies protect it by its name. Please ask your \
+                 administrator"
             ),
             Self::PolicyBroken { table, .. }
             | Self::MaskConflict { table, .. }

@@ -13,7 +13,8 @@
 //! that is possible, and in any case when the column is read. Masks see raw values, also of columns that are hidden
 //! or masked. A view needs a policy that trusts it: nobody has looked at what it reads.
 //!
-//! A table is written where a policy says `write`, by those who see all of it as it is ([`Set::permit_write`]).
+//! Tables, views and schemas are changed where a policy says `write`, a table by those who see all of it as it is
+//! ([`Set::permit_write`]). Nothing gets a new name under which a restriction of anybody's would not hold.
 //!
 //! What cannot be applied fails the query: a column that is gone, an action that does not fit the type.
 //!
@@ -32,6 +33,7 @@ mod permit;
 mod tests;
 mod visibility;
 mod who;
+mod write;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +44,7 @@ pub use formula::Bound;
 pub use permit::{Permit, Revision, Salt, Scoped};
 pub use visibility::Visibility;
 
-use crate::catalog::{Described, TableName};
+use crate::catalog::{Described, RelationKind, TableName};
 use crate::identity::Principal;
 
 /// The largest file of policies, in bytes, and the most files of a folder.
@@ -154,19 +156,53 @@ impl Set {
         decide::decide(&self.compiled, &self.revision, principal, relations, salt)
     }
 
-    /// Adds to a permit that the principal may write to a table. `existing` is what the table is now; none where a
-    /// statement would make it.
+    /// Adds to a permit that the principal may write to a relation. `existing` is what it is now; none where a
+    /// statement would make it, or drops what is not there.
     ///
     /// # Errors
-    /// No policy lets the principal write to it, or it is not seen as it is.
+    /// No policy lets the principal write to it, it is not of the kind `expected`, or it is a table that they do not
+    /// see as it is.
     pub fn permit_write(
         &self,
         permit: &mut Permit,
         principal: &Principal,
         name: &TableName,
+        expected: RelationKind,
         existing: Option<&Arc<Described>>,
     ) -> Result<(), Denial> {
-        decide::permit_write(&self.compiled, permit, principal, name, existing, &Salt::generate()?)
+        let salt = Salt::generate()?;
+        let writer = write::Writer { set: &self.compiled, principal, salt: &salt };
+        writer.permit(permit, name, expected, existing)
+    }
+
+    /// Adds to a permit that the principal may make and drop a schema: one all of whose tables they may write to.
+    ///
+    /// # Errors
+    /// No policy lets them.
+    pub fn permit_schema(
+        &self,
+        permit: &mut Permit,
+        principal: &Principal,
+        catalog: &str,
+        schema: &str,
+    ) -> Result<(), Denial> {
+        write::permit_schema(&self.compiled, permit, principal, catalog, schema)
+    }
+
+    /// Whether a relation may get a new name: not where a restriction would hold for one of the two alone.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check_rename(&self, from: &TableName, to: &TableName) -> Result<(), Denial> {
+        write::check_rename(&self.compiled, from, to)
+    }
+
+    /// The same for a column of a table.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn check_rename_column(&self, table: &TableName, from: &str, to: &str) -> Result<(), Denial> {
+        write::check_rename_column(&self.compiled, table, from, to)
     }
 
     /// What the principal may see of listings.

@@ -62,6 +62,8 @@ pub struct Permit {
     pub(super) sources: BTreeSet<Source>,
     pub(super) visibility: Visibility,
     pub(super) writable: BTreeSet<TableName>,
+    /// Catalogs and schemas.
+    pub(super) writable_schemas: BTreeSet<(String, String)>,
 }
 
 impl Permit {
@@ -103,9 +105,14 @@ impl Permit {
         self.writable.contains(name)
     }
 
-    /// Whether the statement writes to a table.
+    /// Whether a statement may make or drop the schema; only what [`super::Set::permit_schema`] was asked about.
+    pub fn may_write_schema(&self, catalog: &str, schema: &str) -> bool {
+        self.writable_schemas.contains(&(catalog.to_owned(), schema.to_owned()))
+    }
+
+    /// Whether the statement changes a table, a view or a schema.
     pub fn writes(&self) -> bool {
-        !self.writable.is_empty()
+        !self.writable.is_empty() || !self.writable_schemas.is_empty()
     }
 
     /// What the principal may see of listings.

@@ -197,7 +197,7 @@ fn who_may_write() {
         let (set, ann) = (set(policies), user("ann", &["a"]));
         let mut permit = set.decide_with(&ann, &[], &salt()).expect("nothing is read");
         let name = TableName::new("c", "s", "t").expect("a name");
-        let written = set.permit_write(&mut permit, &ann, &name, existing);
+        let written = set.permit_write(&mut permit, &ann, &name, RelationKind::Table, existing);
         let shown = written.map_or_else(|denial| denial.to_string(), |()| "may write".to_owned());
         assert_eq!(shown, expect, "{policies}");
         assert_eq!(permit.may_write(&name), expect == "may write", "{policies}");
@@ -212,7 +212,8 @@ fn who_may_write() {
         check(&of("deny: true"), existing, "c.s.t is denied by p (a.yaml:3)");
         check("defaults: {c: allow}", existing, "no policy lets c.s.t be written");
     }
-    let restricted = "c.s.t cannot be written by somebody who does not see it as it is";
+    let restricted =
+        "c.s.t cannot be changed by somebody who does not see it as it is, or is of another kind";
     for rest in [
         "row_filter: 'b > 1'",
         "deny_columns: [b]",

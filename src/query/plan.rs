@@ -130,12 +130,10 @@ impl Gateway {
         let policies = self.policies.load_full();
         let mut permit = policies.decide(caller.principal(), &described)?;
         let principal = caller.principal();
-        let target =
+        let targets =
             target::permit(statement, &names, principal, &self.catalog, &policies, &mut permit).await?;
-        if let Some(target) = target {
-            seen.relations.push(target.clone());
-            relations.push(target);
-        }
+        seen.relations.extend(targets.iter().cloned());
+        relations.extend(targets);
         Ok((relations, permit))
     }
 
@@ -176,6 +174,6 @@ fn label(kind: &Kind) -> StatementKind {
         Kind::Execute { .. } | Kind::ExecuteImmediate { .. } => StatementKind::Execute,
         Kind::Explain { .. } => StatementKind::Explain,
         Kind::StartTransaction | Kind::Commit | Kind::Rollback => StatementKind::Transaction,
-        Kind::Insert | Kind::CreateTableAs { .. } | Kind::Other(_) => StatementKind::Write,
+        Kind::Change(_) | Kind::Other(_) => StatementKind::Write,
     }
 }

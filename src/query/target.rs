@@ -1,13 +1,13 @@
-//! What a statement writes to.
+//! What a statement changes.
 
 use super::StatementError;
 use crate::catalog::{Catalog, CatalogError, TableName};
 use crate::identity::Principal;
 use crate::policy::{Permit, Set};
-use crate::rewrite::{self, Names};
-use crate::sql::{Kind, Statement};
+use crate::rewrite::{self, ChangeDenied, Names};
+use crate::sql::Statement;
 
-/// Adds the table that a statement writes to, if it does, to the permit, or says why it may not be written.
+/// Adds to the permit what a statement changes, or says why it may not be changed. Gives the tables and views.
 pub(super) async fn permit(
     statement: &Statement,
     names: &Names<'_>,
@@ -15,14 +15,21 @@ pub(super) async fn permit(
     catalog: &Catalog,
     policies: &Set,
     permit: &mut Permit,
-) -> Result<Option<TableName>, StatementError> {
-    let Some(target) = rewrite::target(statement, names)? else { return Ok(None) };
-    let existing = match catalog.describe(std::slice::from_ref(&target)).await {
-        Ok(described) => described.into_iter().next(),
-        // What CREATE TABLE AS makes is not there yet.
-        Err(CatalogError::NotFound(_)) if matches!(statement.kind(), Kind::CreateTableAs { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    policies.permit_write(permit, principal, &target, existing.as_ref())?;
-    Ok(Some(target))
+) -> Result<Vec<TableName>, StatementError> {
+    let targets = rewrite::targets(statement, names)?;
+    let mut existing = Vec::with_capacity(targets.len());
+    for target in &targets {
+        existing.push(match catalog.describe(std::slice::from_ref(target)).await {
+            Ok(described) => described.into_iter().next(),
+            Err(CatalogError::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        });
+    }
+    rewrite::permit_change(statement, names, principal, policies, &existing, permit).map_err(|denied| {
+        match denied {
+            ChangeDenied::Policy(denial) => StatementError::from(denial),
+            ChangeDenied::Statement(error) => error.into(),
+        }
+    })?;
+    Ok(targets)
 }

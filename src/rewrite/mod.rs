@@ -4,6 +4,7 @@
 //! under the name that the query knows it by. All else keeps its tokens. What comes out is read again, and
 //! must mention only what the permit covers.
 
+mod change;
 mod derived;
 mod error;
 mod listing;
@@ -17,23 +18,16 @@ mod tests;
 
 use std::sync::Arc;
 
+pub use change::{ChangeDenied, permit_change};
 pub use error::RewriteError;
-pub use names::{Names, resolve, target};
+pub use names::{Names, resolve, targets};
 
 use crate::catalog::TableName;
 use crate::policy::Permit;
-use crate::sql::{Edits, Kind, Limits, Position, SourceMap, SpecialKind, Statement, quote_string};
+use crate::sql::{
+    Change, Edits, Kind, Limits, Position, SourceMap, SpecialKind, Statement, quote_identifier, quote_string,
+};
 
-/// The properties that a table may be made with. Where its files are is not for users to say: they could be laid over
-/// those of another.
-const TABLE_PROPERTIES: [&str; 6] = [
-    "compression_codec",
-    "format",
-    "format_version",
-    "partitioning",
-    "sorted_by",
-    "object_store_layout_enabled",
-];
 /// A rewritten statement grows at most by this factor over the limit for a user's.
 const GROWTH: usize = 8;
 
@@ -112,14 +106,7 @@ pub fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql
         Kind::Explain { validate, prefix, inner, .. } => {
             explain(statement, prefix.clone(), inner, *validate, context)
         }
-        Kind::Insert => query(statement, context),
-        Kind::CreateTableAs { properties, .. } => {
-            let open = |name: &&String| !TABLE_PROPERTIES.contains(&name.as_str());
-            if let Some(name) = properties.iter().find(open) {
-                return Err(RewriteError::NotAllowed(format!("the table property '{name}' may not be set")));
-            }
-            query(statement, context)
-        }
+        Kind::Change(change) => change::rewrite(statement, change, context),
         Kind::ShowStats | Kind::ShowCreateTable => unrestricted(statement, context),
         Kind::ShowCatalogs { .. }
         | Kind::ShowSchemas { .. }
@@ -218,7 +205,26 @@ fn query(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, Rewr
     check_functions(statement)?;
     let mut edits = Edits::default();
     let inner = derived::inner_name(statement);
+    for name in statement.session_properties() {
+        session::check_property(name, context)?;
+    }
     let restricted = relation::replace(statement, context, &inner, &mut edits)?;
+    if restricted && statement.has_inline_functions() {
+        return Err(RewriteError::NotAllowed(
+            "functions of the statement's own cannot stand with tables that a row filter or a column mask applies to"
+                .to_owned(),
+        ));
+    }
+    if let Kind::Change(change) = statement.kind()
+        && let Some((name, tokens)) = change.schema()
+    {
+        let (catalog, schema) = context.names.schema(name)?;
+        if !context.permit.may_write_schema(&catalog, &schema) {
+            return Err(RewriteError::Unsound(format!("the schema '{schema}' is not in the permit")));
+        }
+        let name = format!("{}.{}", quote_identifier(&catalog), quote_identifier(&schema));
+        edits.replace(tokens.clone(), name);
+    }
     let all = 0..u32::try_from(statement.tokens().len()).unwrap_or(u32::MAX);
     session::words(statement, all, context, &mut edits);
     let printed = statement.print(&edits);
@@ -244,7 +250,7 @@ fn refuse_restricted(
     context: &Context<'_>,
     what: &'static str,
 ) -> Result<(), RewriteError> {
-    for relation in statement.relations() {
+    for relation in statement.relations().iter().filter(|relation| relation.position != Position::Target) {
         let name = context.names.resolve(relation)?;
         let open = match context.permit.scoped(&name) {
             Some(scoped) => !scoped.is_restricted(),
@@ -265,13 +271,21 @@ fn explain(
     validate: bool,
     context: &Context<'_>,
 ) -> Result<ScopedSql, RewriteError> {
-    if !matches!(inner.kind(), Kind::Query) {
+    let run = match inner.kind() {
+        Kind::Query => true,
+        Kind::Change(change) => matches!(
+            change,
+            Change::Insert | Change::CreateTableAs { .. } | Change::Delete | Change::Update | Change::Merge
+        ),
+        _ => false,
+    };
+    if !run {
         return Err(RewriteError::NotAllowed(format!("EXPLAIN of {} is not supported", inner.kind().name())));
     }
     if !validate {
         refuse_restricted(inner, context, outer.kind().name())?;
     }
-    let inner = query(inner, context)?;
+    let inner = rewrite(inner, context)?;
     let prefix = format!("{} ", outer.print_range(prefix, &Edits::default()).text);
     let positions = inner.positions.map(|map| Arc::new((*map).clone().behind(&prefix)));
     Ok(ScopedSql { text: format!("{prefix}{}", inner.text), positions, kind: outer.kind().name(), ..inner })

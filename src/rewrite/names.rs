@@ -33,6 +33,17 @@ impl Names<'_> {
         fold_name(name).ok_or_else(|| RewriteError::SchemaNotFound(name.to_owned()))
     }
 
+    /// The catalog and the schema that the name of a schema stands for.
+    pub fn schema(&self, name: &[Ident]) -> Result<(String, String), RewriteError> {
+        let shown = shown(name);
+        let fold = |part: &Ident| part.folded().ok_or_else(|| RewriteError::SchemaNotFound(shown.clone()));
+        match name {
+            [schema] => Ok((self.session_catalog(&shown)?, fold(schema)?)),
+            [catalog, schema] => Ok((fold(catalog)?, fold(schema)?)),
+            _ => Err(RewriteError::SchemaNotFound(shown)),
+        }
+    }
+
     /// The resolved name of a relation. Names with `$` are those of metadata and storage tables, which
     /// show what a mask or a filter hides, and do not exist here.
     pub(super) fn resolve(&self, relation: &Relation) -> Result<TableName, RewriteError> {
@@ -74,15 +85,26 @@ pub(super) fn subject(statement: &Statement) -> &Statement {
     }
 }
 
-/// The table that a statement writes to, if it does.
-pub fn target(statement: &Statement, names: &Names<'_>) -> Result<Option<TableName>, RewriteError> {
-    let found = statement.relations().iter().find(|relation| relation.position == Position::Target);
-    found.map(|relation| names.resolve(relation)).transpose()
+/// The relations that a statement writes to, in the order of the text. The new name of what is renamed is the
+/// second; Trino completes it with the parts of the first.
+pub fn targets(statement: &Statement, names: &Names<'_>) -> Result<Vec<TableName>, RewriteError> {
+    let mut targets: Vec<TableName> = Vec::new();
+    let of = subject(statement).relations().iter().filter(|relation| relation.position == Position::Target);
+    for relation in of {
+        let name = match targets.first() {
+            Some(first) => {
+                Names { catalog: Some(&first.catalog), schema: Some(&first.schema) }.resolve(relation)?
+            }
+            None => names.resolve(relation)?,
+        };
+        targets.push(name);
+    }
+    Ok(targets)
 }
 
 /// The relations of a statement that a policy must decide about, each once. The listings of Trino itself
 /// (`information_schema`, `system.jdbc`, `system.metadata`) are left out: they are filtered by what the
-/// principal may see. So is what is written to: see [`target`].
+/// principal may see. So is what is written to: see [`targets`].
 pub fn resolve(statement: &Statement, names: &Names<'_>) -> Result<Vec<TableName>, RewriteError> {
     let mut found = BTreeSet::new();
     for relation in subject(statement).relations() {

@@ -20,15 +20,17 @@ pub(super) fn replace(
     let homonyms = homonyms(statement);
     let most = context.output_limits().bytes;
     let mut grown = 0_usize;
+    let mut targets = super::targets(statement, &context.names)?.into_iter();
     for relation in statement.relations() {
-        let name = context.names.resolve(relation)?;
         if relation.position == Position::Target {
+            let Some(name) = targets.next() else { continue };
             if !context.permit.may_write(&name) {
                 return Err(RewriteError::Unsound(format!("'{name}' is not permitted to be written")));
             }
             edits.replace(relation.tokens.clone(), name.quoted());
             continue;
         }
+        let name = context.names.resolve(relation)?;
         let (query, columns) = match context.permit.scoped(&name) {
             Some(scoped) if scoped.is_restricted() => {
                 (Some(restricted(statement, relation, scoped, inner)?), Some(columns(scoped)))

@@ -67,7 +67,7 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
 }
 
 /// A session property by its name in lower case, as it stands on the allow-list.
-fn check_property(name: &[Ident], context: &Context<'_>) -> Result<(), RewriteError> {
+pub(super) fn check_property(name: &[Ident], context: &Context<'_>) -> Result<(), RewriteError> {
     let name = shown(name).to_lowercase();
     if context.properties.contains(&name) { Ok(()) } else { Err(RewriteError::SessionProperty(name)) }
 }

@@ -127,5 +127,5 @@ pub(super) struct Facts {
     pub(super) calls: Vec<Call>,
     pub(super) specials: Vec<Special>,
     pub(super) inline_functions: bool,
-    pub(super) session_properties: bool,
+    pub(super) session_properties: Vec<Vec<Ident>>,
 }

@@ -108,22 +108,15 @@ pub enum Kind {
         /// What is explained.
         inner: Box<Statement>,
     },
-    /// INSERT of the rows of a query, into the one relation of the statement that is a target.
-    Insert,
-    /// CREATE TABLE AS: the target is the one relation of the statement that is one.
-    CreateTableAs {
-        /// OR REPLACE
-        replace: bool,
-        /// The names of the table's properties, in lower case.
-        properties: Vec<String>,
-    },
+    /// A statement that changes tables, views or schemas: those of its relations that are targets.
+    Change(Change),
     /// START TRANSACTION
     StartTransaction,
     /// COMMIT
     Commit,
     /// ROLLBACK
     Rollback,
-    /// A kind that is known by its first words and denied.
+    /// A kind that is only denied. It has been read to its end all the same.
     Other(Other),
 }
 
@@ -151,8 +144,7 @@ impl Kind {
             Self::DescribeOutput { .. } => "DESCRIBE OUTPUT",
             Self::Explain { analyze: false, .. } => "EXPLAIN",
             Self::Explain { analyze: true, .. } => "EXPLAIN ANALYZE",
-            Self::Insert => "INSERT",
-            Self::CreateTableAs { .. } => "CREATE TABLE AS",
+            Self::Change(change) => change.name(),
             Self::StartTransaction => "START TRANSACTION",
             Self::Commit => "COMMIT",
             Self::Rollback => "ROLLBACK",
@@ -161,18 +153,149 @@ impl Kind {
     }
 }
 
+/// What a statement changes, and how.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// INSERT of the rows of a query.
+    Insert,
+    /// CREATE TABLE AS
+    CreateTableAs {
+        /// The names of the table's properties, in lower case.
+        properties: Vec<String>,
+    },
+    /// CREATE TABLE with columns. Tables that it is LIKE are relations.
+    CreateTable {
+        /// The names of the properties of the table and of its columns, in lower case.
+        properties: Vec<String>,
+        /// Whether it takes those of a table that it is LIKE.
+        copies_properties: bool,
+    },
+    /// DROP TABLE
+    DropTable,
+    /// TRUNCATE TABLE
+    Truncate,
+    /// DELETE
+    Delete,
+    /// UPDATE
+    Update,
+    /// MERGE
+    Merge,
+    /// ALTER TABLE ... RENAME TO: the second target is the new name, whose missing parts are those of the first.
+    RenameTable,
+    /// ALTER TABLE ... ADD COLUMN
+    AddColumn {
+        /// The names of the column's properties, in lower case.
+        properties: Vec<String>,
+    },
+    /// ALTER TABLE ... DROP COLUMN
+    DropColumn,
+    /// ALTER TABLE ... RENAME COLUMN
+    RenameColumn {
+        /// The column, or a field within it.
+        from: Vec<Ident>,
+        /// Its new name.
+        to: Ident,
+    },
+    /// ALTER TABLE ... ALTER COLUMN
+    AlterColumn,
+    /// ALTER TABLE ... SET PROPERTIES
+    SetProperties {
+        /// The names of the properties, in lower case.
+        properties: Vec<String>,
+    },
+    /// ALTER TABLE ... EXECUTE
+    Execute {
+        /// The procedure.
+        procedure: Ident,
+    },
+    /// COMMENT ON TABLE, VIEW or COLUMN
+    Comment,
+    /// ANALYZE
+    Analyze,
+    /// CREATE VIEW
+    CreateView {
+        /// The names of the properties, in lower case.
+        properties: Vec<String>,
+    },
+    /// ALTER VIEW ... RENAME TO: as [`Self::RenameTable`].
+    RenameView,
+    /// DROP VIEW
+    DropView,
+    /// CREATE MATERIALIZED VIEW
+    CreateMaterializedView {
+        /// The names of the properties, in lower case.
+        properties: Vec<String>,
+    },
+    /// REFRESH MATERIALIZED VIEW
+    RefreshMaterializedView,
+    /// DROP MATERIALIZED VIEW
+    DropMaterializedView,
+    /// CREATE SCHEMA
+    CreateSchema {
+        /// The name, one or two parts, and its tokens.
+        name: (Vec<Ident>, Range<u32>),
+        /// Whether it has an owner of its own, or properties.
+        decorated: bool,
+    },
+    /// DROP SCHEMA
+    DropSchema {
+        /// The name, one or two parts, and its tokens.
+        name: (Vec<Ident>, Range<u32>),
+        /// Whether all that is in it goes, too.
+        cascade: bool,
+    },
+}
+
+impl Change {
+    /// The kind's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Insert => "INSERT",
+            Self::CreateTableAs { .. } => "CREATE TABLE AS",
+            Self::CreateTable { .. } => "CREATE TABLE",
+            Self::DropTable => "DROP TABLE",
+            Self::Truncate => "TRUNCATE TABLE",
+            Self::Delete => "DELETE",
+            Self::Update => "UPDATE",
+            Self::Merge => "MERGE",
+            Self::RenameTable => "ALTER TABLE RENAME",
+            Self::AddColumn { .. } => "ALTER TABLE ADD COLUMN",
+            Self::DropColumn => "ALTER TABLE DROP COLUMN",
+            Self::RenameColumn { .. } => "ALTER TABLE RENAME COLUMN",
+            Self::AlterColumn => "ALTER TABLE ALTER COLUMN",
+            Self::SetProperties { .. } => "ALTER TABLE SET PROPERTIES",
+            Self::Execute { .. } => "ALTER TABLE EXECUTE",
+            Self::Comment => "COMMENT",
+            Self::Analyze => "ANALYZE",
+            Self::CreateView { .. } => "CREATE VIEW",
+            Self::RenameView => "ALTER VIEW RENAME",
+            Self::DropView => "DROP VIEW",
+            Self::CreateMaterializedView { .. } => "CREATE MATERIALIZED VIEW",
+            Self::RefreshMaterializedView => "REFRESH MATERIALIZED VIEW",
+            Self::DropMaterializedView => "DROP MATERIALIZED VIEW",
+            Self::CreateSchema { .. } => "CREATE SCHEMA",
+            Self::DropSchema { .. } => "DROP SCHEMA",
+        }
+    }
+
+    /// The schema that it makes or drops, and the tokens of its name.
+    pub fn schema(&self) -> Option<&(Vec<Ident>, Range<u32>)> {
+        match self {
+            Self::CreateSchema { name, .. } | Self::DropSchema { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+}
+
 macro_rules! others {
     ($($name:ident $text:literal,)*) => {
-        /// The kinds that are known by their first words and denied.
+        /// The kinds that are only denied.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[allow(missing_docs)] // each is named after its first words
+        #[allow(missing_docs)] // each is named after its words
         pub enum Other { $($name,)* }
 
         impl Other {
-            /// All of them; one whose words begin another's comes after it.
-            pub(super) const ALL: &[Self] = &[$(Self::$name,)*];
-
-            /// The first words.
+            /// The words that name it.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
@@ -181,51 +304,29 @@ macro_rules! others {
 }
 
 others! {
-    AddColumnOrAlterTable "ALTER TABLE",
     AlterMaterializedView "ALTER MATERIALIZED VIEW",
     AlterSchema "ALTER SCHEMA",
-    AlterView "ALTER VIEW",
-    AlterBranch "ALTER BRANCH",
-    Analyze "ANALYZE",
     Call "CALL",
-    CommentOn "COMMENT ON",
-    CreateBranch "CREATE BRANCH",
     CreateCatalog "CREATE CATALOG",
     CreateFunction "CREATE FUNCTION",
-    CreateMaterializedView "CREATE MATERIALIZED VIEW",
-    CreateOrReplace "CREATE OR REPLACE",
     CreateRole "CREATE ROLE",
-    CreateSchema "CREATE SCHEMA",
-    CreateTable "CREATE TABLE",
-    CreateView "CREATE VIEW",
-    Delete "DELETE",
     Deny "DENY",
-    DropBranch "DROP BRANCH",
     DropCatalog "DROP CATALOG",
     DropFunction "DROP FUNCTION",
-    DropMaterializedView "DROP MATERIALIZED VIEW",
     DropRole "DROP ROLE",
-    DropSchema "DROP SCHEMA",
-    DropTable "DROP TABLE",
-    DropView "DROP VIEW",
     Grant "GRANT",
-    Merge "MERGE",
-    RefreshMaterializedView "REFRESH MATERIALIZED VIEW",
     ResetSessionAuthorization "RESET SESSION AUTHORIZATION",
     Revoke "REVOKE",
+    SetAuthorization "SET AUTHORIZATION",
     SetPath "SET PATH",
     SetRole "SET ROLE",
     SetSessionAuthorization "SET SESSION AUTHORIZATION",
     SetTimeZone "SET TIME ZONE",
-    ShowBranches "SHOW BRANCHES",
     ShowCreateFunction "SHOW CREATE FUNCTION",
     ShowCreateMaterializedView "SHOW CREATE MATERIALIZED VIEW",
     ShowCreateSchema "SHOW CREATE SCHEMA",
     ShowCreateView "SHOW CREATE VIEW",
-    ShowCurrentRoles "SHOW CURRENT ROLES",
     ShowGrants "SHOW GRANTS",
     ShowRoleGrants "SHOW ROLE GRANTS",
     ShowRoles "SHOW ROLES",
-    Truncate "TRUNCATE TABLE",
-    Update "UPDATE",
 }

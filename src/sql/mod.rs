@@ -21,7 +21,7 @@ pub use error::SqlError;
 pub use expression::Expression;
 pub use facts::{Call, Position, Reference, Relation, Scope, ScopeId, Special, SpecialKind};
 pub use keyword::Keyword;
-pub use kind::{Kind, Like, Other};
+pub use kind::{Change, Kind, Like, Other};
 pub use lexer::{Symbol, Token, TokenKind};
 pub use name::{Ident, fold_column, fold_name, quote_identifier, quote_string};
 pub use print::{Edits, Printed, SourceMap};

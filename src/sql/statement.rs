@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::facts::Facts;
 use super::lexer::{self, Token};
 use super::parser::Parser;
-use super::{Call, Edits, Kind, Limits, Printed, Reference, Relation, Scope, Special, SqlError, print};
+use super::{
+    Call, Edits, Ident, Kind, Limits, Printed, Reference, Relation, Scope, Special, SqlError, print,
+};
 
 /// A statement that has been read to its end.
 #[derive(Clone, Debug)]
@@ -62,6 +64,16 @@ impl Statement {
     /// What it computes without calling a function.
     pub fn specials(&self) -> &[Special] {
         &self.facts.specials
+    }
+
+    /// Whether it has functions of its own.
+    pub fn has_inline_functions(&self) -> bool {
+        self.facts.inline_functions
+    }
+
+    /// The session properties that it sets for itself.
+    pub fn session_properties(&self) -> &[Vec<Ident>] {
+        &self.facts.session_properties
     }
 
     /// Its tokens.

@@ -106,8 +106,8 @@ fn what_is_not_trinos_is_refused() {
     check("SELECT a = b = c", "line 1:14: mismatched input '=', expected the end of the statement");
     check("FROBNICATE x", "line 1:1: mismatched input 'FROBNICATE', expected a statement");
     check(
-        "WITH FUNCTION f() RETURNS int RETURN 1 SELECT f()",
-        "line 1:1: inline functions are not supported",
+        "WITH FUNCTION f() RETURNS int RETURN (SELECT a FROM t) SELECT f()",
+        "line 1:56: queries in functions are not supported",
     );
     check(
         "PREPARE a FROM PREPARE b FROM SELECT 1",

@@ -268,3 +268,62 @@ fn what_is_written_is_what_its_writer_sees() {
         assert!(failure.starts_with(error), "{sql}: {failure}");
     }
 }
+
+/// Each kind of change on a schema of one's own, as a job that builds tables goes about it.
+#[test]
+fn a_job_makes_its_tables() {
+    let eva = gateway().signed_in("eva").with("X-Trino-Catalog", "lake").with("X-Trino-Schema", "lab");
+    for sql in [
+        "CREATE SCHEMA IF NOT EXISTS lab",
+        "DROP TABLE IF EXISTS people",
+        "CREATE TABLE people (id bigint NOT NULL, ssn varchar COMMENT 'x') WITH (format = 'PARQUET')",
+        "INSERT INTO people SELECT id, ssn FROM silver.customers",
+        "MERGE INTO people p USING silver.customers c ON p.id = c.id WHEN MATCHED AND c.id < 10 THEN UPDATE SET ssn = \
+         concat('m', c.ssn) WHEN NOT MATCHED THEN INSERT (id, ssn) VALUES (c.id, c.ssn)",
+        "UPDATE people SET ssn = (SELECT max(ssn) FROM silver.customers) WHERE id IN (SELECT min(id) FROM people)",
+        "DELETE FROM people WHERE id > 500",
+        "ALTER TABLE people ADD COLUMN note varchar",
+        "ALTER TABLE people RENAME COLUMN note TO remark",
+        "ALTER TABLE people DROP COLUMN remark",
+        "ALTER TABLE people ALTER COLUMN id DROP NOT NULL",
+        "ALTER TABLE people EXECUTE optimize",
+        "COMMENT ON TABLE people IS 'those of the EU'",
+        "COMMENT ON COLUMN lab.people.ssn IS 'masked'",
+        "ANALYZE people",
+        "EXPLAIN ANALYZE INSERT INTO people VALUES (0, 'z')",
+        "ALTER TABLE people RENAME TO people2",
+        "CREATE TABLE IF NOT EXISTS people3 (LIKE people2)",
+        "CREATE OR REPLACE VIEW seen AS SELECT id FROM people2 WHERE people2.id > 1",
+        "DROP VIEW seen",
+    ] {
+        let answer = eva.query(sql);
+        assert!(answer.error.is_none(), "{sql}: {:?}", answer.error);
+    }
+    let raw = trino().query(
+        "SELECT count(*) > 10, count_if(regexp_like(ssn, '[0-9]{3}-')), count_if(ssn LIKE 'm%') > 0 \
+                             FROM lake.lab.people2",
+    );
+    assert_eq!(raw.rows(), [[json!(true), json!(0), json!(true)]]);
+    for (sql, error) in [
+        ("CREATE VIEW seen AS SELECT id FROM silver.customers", "PERMISSION_DENIED"),
+        ("ALTER TABLE people2 RENAME TO silver.people", "PERMISSION_DENIED"),
+        (
+            "ALTER TABLE people2 EXECUTE add_files(location => 's3://x', format => 'PARQUET')",
+            "PERMISSION_DENIED",
+        ),
+        ("ALTER TABLE people2 SET PROPERTIES location = 's3://x'", "PERMISSION_DENIED"),
+        ("CREATE TABLE people4 (LIKE people2 INCLUDING PROPERTIES)", "PERMISSION_DENIED"),
+        ("ALTER TABLE people2 SET AUTHORIZATION otto", "PERMISSION_DENIED"),
+        ("EXPLAIN ANALYZE INSERT INTO people2 SELECT id, ssn FROM silver.customers", "PERMISSION_DENIED"),
+        ("DROP SCHEMA lab CASCADE", "PERMISSION_DENIED"),
+        ("CREATE SCHEMA lab2", "PERMISSION_DENIED"),
+        ("DROP SCHEMA silver", "PERMISSION_DENIED"),
+    ] {
+        let failure = eva.query(sql).failure();
+        assert!(failure.starts_with(error), "{sql}: {failure}");
+    }
+    for sql in ["TRUNCATE TABLE people3", "DROP TABLE people2", "DROP TABLE people3", "DROP SCHEMA lab"] {
+        let answer = eva.query(sql);
+        assert!(answer.error.is_none(), "{sql}: {:?}", answer.error);
+    }
+}

@@ -181,7 +181,7 @@ make_oracle() {
     home=$(new_jdk_home) || return 1
     class_path="$(trino_home)/lib/*"
     say "collecting the statements of Trino's own tests, for the test of the parser"
-    for module in parser main hive iceberg jdbc memory testing; do
+    for module in parser main hive iceberg jdbc memory testing client cli spi plugin-toolkit testing-services; do
         sources+=("$(artefact "io.trino:trino-$module:$trino_version:jar:test-sources")") || return 1
     done
     rm -rf "$dir.making" && mkdir -p "$dir.making"

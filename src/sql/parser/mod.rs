@@ -4,8 +4,11 @@
 //! It notes what the text mentions while it walks it, one token ahead, in time linear in the text. Each
 //! level of nesting is counted.
 
+mod change;
 mod expression;
+mod function;
 mod json;
+mod other;
 mod pattern;
 mod primary;
 mod query;

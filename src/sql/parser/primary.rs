@@ -39,6 +39,13 @@ impl Parser<'_> {
                 Ok(())
             }
             Some(TokenKind::Symbol(Symbol::Open)) => self.parenthesis(),
+            Some(TokenKind::Symbol(Symbol::BracketOpen)) => {
+                self.at += 1;
+                if !self.is_symbol(Symbol::BracketClose) {
+                    self.list(Self::expression)?;
+                }
+                self.expect_symbol(Symbol::BracketClose, "']'")
+            }
             Some(TokenKind::Keyword(keyword)) if keyword.is_reserved() => self.reserved(keyword),
             Some(TokenKind::Keyword(keyword)) => {
                 if self.free(keyword)? {
@@ -215,7 +222,7 @@ impl Parser<'_> {
         let call = self.is_symbol_at(1, Symbol::Open);
         match keyword {
             Keyword::Interval
-                if self.is_string_at(1)
+                if (self.is_string_at(1) && self.is_interval_field(2))
                     || ((self.is_symbol_at(1, Symbol::Plus) || self.is_symbol_at(1, Symbol::Minus))
                         && self.is_string_at(2)) =>
             {

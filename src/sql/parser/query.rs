@@ -15,21 +15,37 @@ pub(super) enum Inner {
 }
 
 impl Parser<'_> {
-    /// A query that is a statement: it may begin with inline functions and session properties.
+    /// A query that is a statement: it may begin with functions and session properties of its own.
     pub(in crate::sql) fn root_query(&mut self) -> Parsed {
-        if self.is(Keyword::With) && self.is_at(1, Keyword::Function) {
-            self.facts.inline_functions = true;
-            return self.unsupported("inline functions are");
-        }
-        if self.is(Keyword::With) && self.is_at(1, Keyword::Session) {
-            // A CTE may be named "session" too.
+        loop {
+            // A CTE may be named "function" or "session", too.
             let named = self.is_symbol_at(2, Symbol::Open) || self.is_at(2, Keyword::As);
-            if !named {
-                self.facts.session_properties = true;
-                return self.unsupported("session properties within a query are");
+            if named || !self.is(Keyword::With) {
+                return self.query();
+            }
+            if self.is_at(1, Keyword::Function) && !self.facts.inline_functions {
+                self.at += 1;
+                self.facts.inline_functions = true;
+                self.list(Self::function)?;
+            } else if self.is_at(1, Keyword::Session) && !self.facts.inline_functions {
+                self.at += 2;
+                self.list(Self::session_property)?;
+            } else {
+                return self.query();
             }
         }
-        self.query()
+    }
+
+    fn session_property(&mut self) -> Parsed {
+        let (name, _) = self.qualified_name()?;
+        self.expect_symbol(Symbol::Equal, "'='")?;
+        let before = self.facts.relations.len();
+        self.expression()?;
+        if self.facts.relations.len() > before {
+            return self.unsupported("queries in session properties are");
+        }
+        self.facts.session_properties.push(name);
+        Ok(())
     }
 
     pub(super) fn query(&mut self) -> Parsed {
@@ -248,7 +264,17 @@ impl Parser<'_> {
         let outer = self.scope;
         let scope = self.new_scope(outer);
         self.scope = Some(scope);
-        self.take_any(&[Keyword::Distinct, Keyword::All]);
+        // ALL is also a name.
+        let name = matches!(
+            self.kind(1),
+            None | Some(
+                TokenKind::Symbol(Symbol::Comma | Symbol::Close | Symbol::Dot)
+                    | TokenKind::Keyword(Keyword::From)
+            )
+        );
+        if !self.take(Keyword::Distinct) && !name {
+            self.take(Keyword::All);
+        }
         self.list(Self::select_item)?;
         if self.take(Keyword::From) {
             self.list(Self::relation)?;
@@ -290,7 +316,7 @@ impl Parser<'_> {
             self.at += 2;
             return self.star_aliases();
         }
-        if self.take(Keyword::As) || self.is_identifier() {
+        if self.take(Keyword::As) || (self.is_identifier() && !self.continues_relation()) {
             self.skip_identifier()?;
         }
         Ok(())

@@ -167,7 +167,7 @@ impl Parser<'_> {
     }
 
     /// The words that are not reserved and that can follow a relation.
-    fn continues_relation(&self) -> bool {
+    pub(super) fn continues_relation(&self) -> bool {
         match self.kind(0) {
             Some(TokenKind::Keyword(Keyword::MatchRecognize)) => self.is_symbol_at(1, Symbol::Open),
             Some(TokenKind::Keyword(Keyword::Tablesample)) => {

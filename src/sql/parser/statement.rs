@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Parsed, Parser};
 use crate::sql::facts::{Facts, Position};
-use crate::sql::kind::{Kind, Other};
+use crate::sql::kind::{Change, Kind, Other};
 use crate::sql::lexer::{Symbol, TokenKind};
 use crate::sql::{Ident, Keyword, Statement};
 
@@ -12,19 +12,11 @@ impl Parser<'_> {
     /// One statement and nothing behind it. `outer` names the statement that this one stands in.
     pub(in crate::sql) fn statement(&mut self, outer: Option<&'static str>) -> Parsed<Kind> {
         let kind = self.kind_of_statement(outer)?;
-        if !matches!(kind, Kind::Other(_)) {
-            self.expect_end()?;
-        }
+        self.expect_end()?;
         Ok(kind)
     }
 
     fn kind_of_statement(&mut self, outer: Option<&'static str>) -> Parsed<Kind> {
-        if let Some(kind) = self.create_table_as()? {
-            return Ok(kind);
-        }
-        if let Some(other) = self.other() {
-            return Ok(Kind::Other(other));
-        }
         let Some(TokenKind::Keyword(first)) = self.kind(0) else {
             if self.is_symbol(Symbol::Open) {
                 self.root_query()?;
@@ -58,29 +50,19 @@ impl Parser<'_> {
                 }
                 Ok(Kind::Use { catalog: None, schema: name })
             }
-            Keyword::Set => {
-                self.at += 1;
-                self.expect(Keyword::Session)?;
-                let (name, _) = self.qualified_name()?;
-                self.expect_symbol(Symbol::Equal, "'='")?;
-                self.expression()?;
-                Ok(Kind::SetSession { name })
-            }
-            Keyword::Reset => {
-                self.at += 1;
-                self.expect(Keyword::Session)?;
-                Ok(Kind::ResetSession { name: self.qualified_name()?.0 })
-            }
-            Keyword::Insert => {
-                self.at += 1;
-                self.expect(Keyword::Into)?;
-                self.target()?;
-                if self.names_follow() {
-                    self.column_aliases()?;
-                }
-                self.root_query()?;
-                Ok(Kind::Insert)
-            }
+            Keyword::Set | Keyword::Reset => self.set(),
+            Keyword::Insert
+            | Keyword::Delete
+            | Keyword::Update
+            | Keyword::Merge
+            | Keyword::Truncate
+            | Keyword::Create
+            | Keyword::Drop
+            | Keyword::Alter
+            | Keyword::Comment
+            | Keyword::Analyze
+            | Keyword::Refresh => self.change(first),
+            Keyword::Call | Keyword::Grant | Keyword::Revoke | Keyword::Deny => self.other(first),
             Keyword::Start => {
                 self.at += 1;
                 self.start_transaction()
@@ -116,89 +98,6 @@ impl Parser<'_> {
             }
             _ => Err(self.expected("a statement")),
         }
-    }
-
-    fn target(&mut self) -> Parsed {
-        if let Some(relation) = self.table_name(Position::Target)? {
-            self.facts.relations.push(relation);
-        }
-        Ok(())
-    }
-
-    /// Whether a list of names in parentheses follows, and not a query.
-    fn names_follow(&self) -> bool {
-        self.is_symbol(Symbol::Open)
-            && self.is_identifier_at(1)
-            && (self.is_symbol_at(2, Symbol::Comma) || self.is_symbol_at(2, Symbol::Close))
-    }
-
-    /// CREATE TABLE with a query. Without one it is another kind, and nothing has been read.
-    fn create_table_as(&mut self) -> Parsed<Option<Kind>> {
-        let start = self.at;
-        let replace = self.begins_with("CREATE OR REPLACE TABLE");
-        if !replace && !self.begins_with("CREATE TABLE") {
-            return Ok(None);
-        }
-        self.at += if replace { 4 } else { 2 };
-        let Ok(properties) = self.table_of_query() else {
-            self.at = start;
-            self.facts = Facts::default();
-            return Ok(None);
-        };
-        self.root_query()?;
-        if self.take(Keyword::With) {
-            self.take(Keyword::No);
-            self.expect(Keyword::Data)?;
-        }
-        Ok(Some(Kind::CreateTableAs { replace, properties }))
-    }
-
-    /// What stands between CREATE TABLE and the query, which begins with AS. Gives the names of the properties.
-    fn table_of_query(&mut self) -> Parsed<Vec<String>> {
-        if self.is(Keyword::If) && self.is_at(1, Keyword::Not) {
-            self.at += 1;
-            self.expect_all(&[Keyword::Not, Keyword::Exists])?;
-        }
-        self.target()?;
-        if self.names_follow() {
-            self.column_aliases()?;
-        }
-        if self.take(Keyword::Comment) {
-            if !self.is_string_at(0) {
-                return Err(self.expected("a string"));
-            }
-            self.at += 1;
-        }
-        let mut properties = Vec::new();
-        if self.take(Keyword::With) {
-            self.open()?;
-            self.list(|parser| {
-                properties.push(parser.identifier()?.value.to_lowercase());
-                parser.expect_symbol(Symbol::Equal, "'='")?;
-                parser.expression()
-            })?;
-            self.close()?;
-        }
-        self.expect(Keyword::As)?;
-        Ok(properties)
-    }
-
-    /// A kind that is denied, by its first words.
-    fn other(&self) -> Option<Other> {
-        Other::ALL
-            .iter()
-            .copied()
-            .filter(|other| self.begins_with(other.name()))
-            .max_by_key(|other| other.name().len())
-    }
-
-    fn begins_with(&self, words: &str) -> bool {
-        words.split(' ').enumerate().all(|(ahead, word)| {
-            self.tokens.get(self.at + ahead).is_some_and(|token| {
-                let text = &self.text[token.start as usize..token.end as usize];
-                text.eq_ignore_ascii_case(word)
-            })
-        })
     }
 
     /// The statement that the rest of the text is.
@@ -251,11 +150,7 @@ impl Parser<'_> {
                 self.like()?;
                 Ok(Kind::ShowSession)
             }
-            Keyword::Create => {
-                self.expect(Keyword::Table)?;
-                self.show_target()?;
-                Ok(Kind::ShowCreateTable)
-            }
+            Keyword::Create => self.show_create(),
             Keyword::Stats => {
                 self.expect(Keyword::For)?;
                 if self.take_symbol(Symbol::Open) {
@@ -266,11 +161,55 @@ impl Parser<'_> {
                 }
                 Ok(Kind::ShowStats)
             }
+            Keyword::Current => {
+                self.expect(Keyword::Roles)?;
+                self.of_catalog()?;
+                Ok(Kind::Other(Other::ShowRoles))
+            }
+            Keyword::Roles => {
+                self.of_catalog()?;
+                Ok(Kind::Other(Other::ShowRoles))
+            }
+            Keyword::Role => {
+                self.expect(Keyword::Grants)?;
+                self.of_catalog()?;
+                Ok(Kind::Other(Other::ShowRoleGrants))
+            }
+            Keyword::Grants => {
+                if self.take(Keyword::On) {
+                    self.granted_object()?;
+                }
+                Ok(Kind::Other(Other::ShowGrants))
+            }
             _ => {
                 self.at -= 1;
                 Err(self.expected("what to show"))
             }
         }
+    }
+
+    fn of_catalog(&mut self) -> Parsed {
+        if self.take_any(&[Keyword::From, Keyword::In]) { self.skip_identifier() } else { Ok(()) }
+    }
+
+    fn show_create(&mut self) -> Parsed<Kind> {
+        if self.take(Keyword::Table) {
+            self.show_target()?;
+            return Ok(Kind::ShowCreateTable);
+        }
+        let other = if self.take(Keyword::View) {
+            Other::ShowCreateView
+        } else if self.take(Keyword::Materialized) {
+            self.expect(Keyword::View)?;
+            Other::ShowCreateMaterializedView
+        } else if self.take(Keyword::Schema) {
+            Other::ShowCreateSchema
+        } else {
+            self.expect(Keyword::Function)?;
+            Other::ShowCreateFunction
+        };
+        self.qualified_name()?;
+        Ok(Kind::Other(other))
     }
 
     fn like(&mut self) -> Parsed<Option<Range<u32>>> {
@@ -331,6 +270,56 @@ impl Parser<'_> {
         Ok(Kind::Execute { name, arguments: self.using()? })
     }
 
+    fn set(&mut self) -> Parsed<Kind> {
+        let reset = self.is(Keyword::Reset);
+        self.at += 1;
+        if self.take(Keyword::Session) {
+            if self.is(Keyword::Authorization) && !self.is_symbol_at(1, Symbol::Equal) {
+                self.at += 1;
+                if reset {
+                    return Ok(Kind::Other(Other::ResetSessionAuthorization));
+                }
+                if self.is_string_at(0) {
+                    self.string()?;
+                } else {
+                    self.skip_identifier()?;
+                }
+                return Ok(Kind::Other(Other::SetSessionAuthorization));
+            }
+            let (name, _) = self.qualified_name()?;
+            if reset {
+                return Ok(Kind::ResetSession { name });
+            }
+            self.expect_symbol(Symbol::Equal, "'='")?;
+            self.expression()?;
+            return Ok(Kind::SetSession { name });
+        }
+        if reset {
+            return Err(self.expected("SESSION"));
+        }
+        if self.take(Keyword::Role) {
+            self.skip_identifier()?;
+            if self.take(Keyword::In) {
+                self.skip_identifier()?;
+            }
+            return Ok(Kind::Other(Other::SetRole));
+        }
+        if self.take(Keyword::Path) {
+            self.list(|parser| {
+                parser.skip_identifier()?;
+                if parser.take_symbol(Symbol::Dot) { parser.skip_identifier() } else { Ok(()) }
+            })?;
+            return Ok(Kind::Other(Other::SetPath));
+        }
+        self.expect_all(&[Keyword::Time, Keyword::Zone])?;
+        if self.is(Keyword::Local) && self.at + 1 == self.tokens.len() {
+            self.at += 1;
+        } else {
+            self.expression()?;
+        }
+        Ok(Kind::Other(Other::SetTimeZone))
+    }
+
     fn using(&mut self) -> Parsed<Option<Range<u32>>> {
         if !self.take(Keyword::Using) {
             return Ok(None);
@@ -343,7 +332,9 @@ impl Parser<'_> {
     fn explain(&mut self) -> Parsed<Kind> {
         let start = self.at;
         self.at += 1;
-        let analyze = self.take(Keyword::Analyze);
+        // What stands behind ANALYZE may also be the table of an ANALYZE statement.
+        let of_table = matches!(self.kind(1), Some(TokenKind::Word | TokenKind::Quoted));
+        let analyze = !of_table && self.take(Keyword::Analyze);
         let mut validate = false;
         if analyze {
             self.take(Keyword::Verbose);
@@ -420,6 +411,9 @@ fn kind_shifted(mut kind: Kind, by: u32) -> Kind {
             }
         }
         Kind::Explain { prefix, .. } => *prefix = prefix.start - by..prefix.end - by,
+        Kind::Change(Change::CreateSchema { name, .. } | Change::DropSchema { name, .. }) => {
+            name.1 = name.1.start - by..name.1.end - by;
+        }
         Kind::Query
         | Kind::ShowFunctions
         | Kind::ShowSession
@@ -432,8 +426,7 @@ fn kind_shifted(mut kind: Kind, by: u32) -> Kind {
         | Kind::Deallocate { .. }
         | Kind::DescribeInput { .. }
         | Kind::DescribeOutput { .. }
-        | Kind::Insert
-        | Kind::CreateTableAs { .. }
+        | Kind::Change(_)
         | Kind::StartTransaction
         | Kind::Commit
         | Kind::Rollback

@@ -67,7 +67,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn is_interval_field(&self, ahead: usize) -> bool {
+    pub(super) fn is_interval_field(&self, ahead: usize) -> bool {
         matches!(
             self.kind(ahead),
             Some(TokenKind::Keyword(
@@ -82,7 +82,7 @@ impl Parser<'_> {
     }
 
     /// `type` or `name type`.
-    fn row_field(&mut self) -> Parsed {
+    pub(super) fn row_field(&mut self) -> Parsed {
         let named = self.is_identifier()
             && self.is_identifier_at(1)
             && !self.is_at(1, Keyword::Array)

@@ -127,7 +127,13 @@ public final class Corpus {
                     String value = evaluate(expression, constants);
                     if (value != null && value.trim().length() > 2) {
                         boolean scalar = method != null && EXPRESSION_METHODS.contains(method);
-                        candidates.add(scalar ? "SELECT " + value : value);
+                        if (!scalar) {
+                            candidates.add(value);
+                        }
+                        // The arguments of functions and the values of bindings are expressions, too.
+                        if (scalar || value.matches("(?s).*[('\\[+*=<>|].*")) {
+                            candidates.add("SELECT " + value);
+                        }
                     }
                     if (expression instanceof MethodInvocationTree call) {
                         call.getArguments().forEach(argument -> scan(argument, null));

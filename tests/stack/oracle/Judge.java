@@ -1,7 +1,9 @@
 import io.trino.sql.parser.ParsingException;
 import io.trino.sql.parser.SqlParser;
+import io.trino.sql.tree.LikeClause;
 import io.trino.sql.tree.Node;
 import io.trino.sql.tree.NodeLocation;
+import io.trino.sql.tree.QualifiedName;
 import io.trino.sql.tree.Query;
 import io.trino.sql.tree.Statement;
 import io.trino.sql.tree.Table;
@@ -30,7 +32,8 @@ import java.util.concurrent.ConcurrentHashMap;
  * What Trino's own parser makes of statements: whether it takes them, which kind they are, and which tables they name,
  * where, and whether a table is one of a WITH.
  *
- * <p>Arguments: a file with one statement to a line, in base64, and the file to write: one JSON object to a line.
+ * <p>Arguments: a file with one statement to a line, in base64, and the file to write: one JSON object to a line. Of a
+ * second statement on a line, behind a blank, it is said whether it has the same tree.
  */
 public final class Judge {
     private static final SqlParser PARSER = new SqlParser();
@@ -38,9 +41,28 @@ public final class Judge {
 
     public static void main(String[] arguments) throws IOException {
         List<String> verdicts = Files.readAllLines(Path.of(arguments[0])).parallelStream()
-                .map(line -> judge(new String(Base64.getDecoder().decode(line), StandardCharsets.UTF_8)))
+                .map(Judge::judgeLine)
                 .toList();
         Files.write(Path.of(arguments[1]), verdicts, StandardCharsets.UTF_8);
+    }
+
+    /** A statement, and maybe another one that must be the same. */
+    private static String judgeLine(String line) {
+        String[] parts = line.split(" ");
+        String sql = new String(Base64.getDecoder().decode(parts[0]), StandardCharsets.UTF_8);
+        String verdict = judge(sql);
+        if (parts.length == 1) {
+            return verdict;
+        }
+        boolean same;
+        try {
+            String other = new String(Base64.getDecoder().decode(parts[1]), StandardCharsets.UTF_8);
+            same = PARSER.createStatement(sql).equals(PARSER.createStatement(other));
+        }
+        catch (StackOverflowError | RuntimeException e) {
+            same = false;
+        }
+        return verdict.substring(0, verdict.length() - 1) + ",\"same\":" + same + "}";
     }
 
     static String judge(String sql) {
@@ -48,8 +70,10 @@ public final class Judge {
             Statement statement = PARSER.createStatement(sql);
             List<String> tables = new ArrayList<>();
             walk(statement, new ArrayDeque<>(), tables);
+            List<String> names = new ArrayList<>();
+            names(statement, names);
             return "{\"ok\":true,\"kind\":" + quote(statement.getClass().getSimpleName())
-                    + ",\"tables\":[" + String.join(",", tables) + "]}";
+                    + ",\"tables\":[" + String.join(",", tables) + "],\"names\":[" + String.join(",", names) + "]}";
         }
         catch (ParsingException e) {
             return "{\"ok\":false,\"error\":" + quote(e.getMessage()) + "}";
@@ -97,6 +121,28 @@ public final class Judge {
                     fields(value, "", scopes, tables);
                 }
             }
+        }
+    }
+
+    /** The names that stand in a statement itself, or in what it is LIKE, and are no tables to the parser. */
+    private static void names(Object value, List<String> names) {
+        switch (value) {
+            case null -> {}
+            case Optional<?> optional -> names(optional.orElse(null), names);
+            case Collection<?> collection -> collection.forEach(item -> names(item, names));
+            case QualifiedName name -> names.add("[" + String.join(",", name.getParts().stream().map(Judge::quote).toList()) + "]");
+            case LikeClause like -> names(like.getTableName(), names);
+            case Statement statement -> {
+                for (Field field : FIELDS.computeIfAbsent(statement.getClass(), Judge::fields)) {
+                    try {
+                        names(field.get(statement), names);
+                    }
+                    catch (IllegalAccessException e) {
+                        throw new AssertionError(e);
+                    }
+                }
+            }
+            default -> {}
         }
     }
 

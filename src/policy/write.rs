@@ -1,0 +1,123 @@
+//! What a principal may change, and under which names restrictions hold.
+
+use super::compile::{Columns, Compiled, Rule};
+use super::decide::Case;
+use super::error::Denial;
+use super::pattern::SYSTEM;
+use super::permit::{Permit, Salt};
+use super::visibility::INFORMATION_SCHEMA;
+use crate::catalog::{Described, RelationKind, TableName};
+use crate::identity::Principal;
+use crate::sql::fold_column;
+use std::sync::Arc;
+
+/// Somebody who writes.
+pub(super) struct Writer<'a> {
+    pub(super) set: &'a Compiled,
+    pub(super) principal: &'a Principal,
+    pub(super) salt: &'a Salt,
+}
+
+impl Writer<'_> {
+    pub(super) fn permit(
+        &self,
+        permit: &mut Permit,
+        name: &TableName,
+        expected: RelationKind,
+        existing: Option<&Arc<Described>>,
+    ) -> Result<(), Denial> {
+        let covers = |rule: &&Rule| rule.who.includes(self.principal) && rule.covers(name);
+        let rules: Vec<&Rule> = self.set.rules.iter().filter(covers).collect();
+        if name.is_metadata() || name.schema == INFORMATION_SCHEMA || name.catalog == SYSTEM {
+            return Err(Denial::Metadata(name.clone()));
+        }
+        if let Some(rule) = rules.iter().find(|rule| rule.deny) {
+            return Err(Denial::Denied { table: name.clone(), by: Box::new(rule.source.clone()) });
+        }
+        // The same words whether it is there or not.
+        if !rules.iter().any(|rule| rule.allow) && !self.set.open.contains(&name.catalog) {
+            return Err(Denial::NotAllowed(name.clone()));
+        }
+        if let Some(described) = existing {
+            let restricted = || Err(Denial::RestrictedTarget(name.clone()));
+            if described.kind != expected {
+                return restricted();
+            }
+            // What a view shows is not changed by who changes the view.
+            if described.kind == RelationKind::Table {
+                let Self { set, principal, salt } = *self;
+                if (Case { set, principal, described, rules: &rules, salt }).decide()?.is_restricted() {
+                    return restricted();
+                }
+            }
+        }
+        if !rules.iter().any(|rule| rule.allow && rule.write) {
+            return Err(Denial::NotWritable(name.clone()));
+        }
+        permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));
+        permit.writable.insert(name.clone());
+        Ok(())
+    }
+}
+
+pub(super) fn permit_schema(
+    set: &Compiled,
+    permit: &mut Permit,
+    principal: &Principal,
+    catalog: &str,
+    schema: &str,
+) -> Result<(), Denial> {
+    let denial = || Denial::SchemaNotWritable(schema.to_owned());
+    if catalog == SYSTEM || [SYSTEM, INFORMATION_SCHEMA].contains(&schema) || schema.contains('$') {
+        return Err(denial());
+    }
+    let here = |rule: &&Rule| {
+        rule.who.includes(principal)
+            && rule.tables.iter().any(|table| table.schema_matches(catalog, schema) && table.table.is_any())
+    };
+    let rules: Vec<&Rule> = set.rules.iter().filter(here).collect();
+    if rules.iter().any(|rule| rule.deny) || !rules.iter().any(|rule| rule.allow && rule.write) {
+        return Err(denial());
+    }
+    permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));
+    permit.writable_schemas.insert((catalog.to_owned(), schema.to_owned()));
+    Ok(())
+}
+
+/// The columns that a rule masks or hides.
+fn columns(rule: &Rule) -> impl Iterator<Item = &Columns> {
+    rule.hidden.iter().chain(rule.masks.iter().flat_map(|mask| &mask.columns))
+}
+
+pub(super) fn check_rename(set: &Compiled, from: &TableName, to: &TableName) -> Result<(), Denial> {
+    for rule in &set.rules {
+        let restricts = rule.deny || rule.filter.is_some() || columns(rule).next().is_some();
+        let tagged = |table: &TableName| -> Vec<bool> {
+            columns(rule)
+                .map(|columns| match columns {
+                    Columns::Named(_) => true,
+                    Columns::Tagged(pattern) => pattern.table.matches(table),
+                })
+                .collect()
+        };
+        if restricts && (rule.covers(from) != rule.covers(to) || tagged(from) != tagged(to)) {
+            return Err(Denial::Protected { table: from.clone(), by: Box::new(rule.source.clone()) });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_rename_column(
+    set: &Compiled,
+    table: &TableName,
+    from: &str,
+    to: &str,
+) -> Result<(), Denial> {
+    let (from, to) = (fold_column(from), fold_column(to));
+    for rule in set.rules.iter().filter(|rule| rule.covers(table)) {
+        if columns(rule).any(|columns| columns.matches(table, &from) != columns.matches(table, &to)) {
+            return Err(Denial::Protected { table: table.clone(), by: Box::new(rule.source.clone()) });
+        }
+    }
+    Ok(())
+}
