@@ -27,7 +27,7 @@ use crate::query::{Answer, Components, Explanation, Gateway, QueryError, Questio
 use crate::rewrite::Names;
 use crate::secret::Secret;
 use crate::server::{self, BodyError, Certificates, Handler, Server, respond};
-use crate::telemetry::{self, Metrics, Reload};
+use crate::telemetry::{self, Metrics, Reload, RequestRoute};
 use crate::upstream::Cluster;
 use crate::wire::{Origin, Peer, Sealer};
 
@@ -69,7 +69,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     runtime.block_on(serve(config))
 }
 
-/// Reads all that a start reads, and says what would be in force.
+/// Reads policies, users, issuers, certificates and limits as a start does, and says what would be in force. Trino, the
+/// audit's folder and the ports are left alone.
 ///
 /// # Errors
 ///
@@ -190,6 +191,8 @@ fn key_file(path: &Path) -> Result<Secret<String>, StartError> {
 struct App {
     gateway: Arc<Gateway>,
     policies: Arc<ArcSwap<policy::Set>>,
+    /// Held while policies are read and put in force.
+    reloading: tokio::sync::Mutex<()>,
     folder: std::path::PathBuf,
     identity: Arc<Identity>,
     audit: Arc<Audit>,
@@ -241,6 +244,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         metrics: Arc::clone(&metrics),
         certificates: server.certificates(),
         policies,
+        reloading: tokio::sync::Mutex::new(()),
     });
     app.recorded(&Event::Start {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -283,7 +287,7 @@ impl App {
         self.audit.record(event).await.map_err(because("[audit]"))
     }
 
-    /// Reloads on SIGHUP and when a policy document changes.
+    /// Reloads on SIGHUP and when a policy document changes, and records what else was read again.
     async fn reload_when_told(self: Arc<Self>) {
         let (sender, mut changed) = tokio::sync::mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -306,6 +310,8 @@ impl App {
         let Ok(mut hangup) = signal(SignalKind::hangup()) else {
             return;
         };
+        let mut users = self.identity.rereads();
+        let mut certificates = self.certificates.as_ref().map(|certificates| certificates.rereads());
         loop {
             tokio::select! {
                 Some(()) = hangup.recv() => {
@@ -316,6 +322,19 @@ impl App {
                     while changed.try_recv().is_ok() {}
                     let _ = self.reload_policies().await;
                 }
+                Ok(()) = users.changed() => {
+                    let problem = users.borrow_and_update().clone();
+                    self.told("users", problem.as_ref()).await;
+                }
+                Ok(()) = async {
+                    match &mut certificates {
+                        Some(certificates) => certificates.changed().await,
+                        None => std::future::pending().await,
+                    }
+                } => {
+                    let problem = certificates.as_mut().and_then(|told| told.borrow_and_update().clone());
+                    self.told("certificate", problem.as_ref()).await;
+                }
                 else => return,
             }
         }
@@ -323,6 +342,8 @@ impl App {
 
     /// Reads the policies again. A set that does not hold together leaves the one before in force.
     async fn reload_policies(&self) -> Result<(), String> {
+        // One after another: a set that was read before another may not take its place.
+        let _turn = self.reloading.lock().await;
         let folder = self.folder.clone();
         let loaded = tokio::task::spawn_blocking(move || policy::Set::load(&folder)).await;
         let (outcome, result) = match loaded {
@@ -359,6 +380,18 @@ impl App {
     }
 }
 
+fn refusal(error: &QueryError) -> Response<crate::server::Body> {
+    match error {
+        QueryError::Refused(refused) => respond::refused(refused),
+        QueryError::Malformed(malformed) => {
+            let id = crate::wire::new_query_id(jiff::Timestamp::now().as_second());
+            let origin = Origin { id: &id, base: "https://localhost", elapsed_ms: 0 };
+            respond::malformed(&origin, malformed)
+        }
+        error => respond::failure(error.http_status(), error),
+    }
+}
+
 impl Handler for App {
     async fn handle(&self, parts: Parts, body: Bytes, peer: Peer) -> Response<crate::server::Body> {
         let (route, result) = self.gateway.handle(parts, body, peer).await;
@@ -368,16 +401,17 @@ impl Handler for App {
                 body.map_err(|error| BodyError::Source(error.to_string())).boxed_unsync(),
             ),
             Ok(Answer::Empty(status)) => respond::empty(status),
-            Err(QueryError::Refused(refused)) => respond::refused(&refused),
-            Err(QueryError::Malformed(malformed)) => {
-                let id = crate::wire::new_query_id(jiff::Timestamp::now().as_second());
-                let origin = Origin { id: &id, base: "https://localhost", elapsed_ms: 0 };
-                respond::malformed(&origin, &malformed)
-            }
-            Err(error) => respond::failure(error.http_status(), &error),
+            Err(error) => refusal(&error),
         };
         self.metrics.request(route, response.status().as_u16());
         response
+    }
+
+    async fn screen(&self, parts: &Parts, peer: Peer) -> Option<Response<crate::server::Body>> {
+        let error = self.gateway.screen(&parts.headers, peer).await.err()?;
+        let response = refusal(&error);
+        self.metrics.request(RequestRoute::Unknown, response.status().as_u16());
+        Some(response)
     }
 
     fn drain(&self) -> impl Future<Output = ()> + Send {

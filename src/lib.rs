@@ -1,4 +1,4 @@
-//! Northgate, a SQL gateway for Trino and Apache Polaris.
+//! Northgate, a SQL gateway for Trino and, to come, Apache Polaris.
 //!
 //! It stands in front of Trino. For every query it authenticates the caller, decides what the caller may
 //! see, rewrites the statement so that row filters and column masks hold whatever the statement does to
@@ -8,8 +8,9 @@
 //! # One query is a row of values
 //!
 //! Each stage takes the value of the one before it and gives the next. The fields are private and only the
-//! named module can make its type, so that the compiler makes sure that nothing reaches Trino
-//! unauthenticated, unmetered, unrewritten or unaudited.
+//! named module can make its type, so that the compiler makes sure that nothing reaches Trino that was not
+//! rewritten, and nothing is rewritten that was not decided for a principal. That a query is metered, recorded and
+//! has a slot before it is sent is the order of one function, `Gateway::begin`.
 //!
 //! | stage | takes | gives |
 //! |---|---|---|
@@ -54,7 +55,8 @@
 //!   says so, and Trino gets nothing. All lists are lists of what is allowed.
 //! - **Trino never sees the client's bytes.** What it gets is printed, token by token, from our own tree,
 //!   in UTF-8, under headers that we built. Every relation is printed with its resolved three-part name.
-//! - **What is printed is read again** by our parser, and must mention only relations of the permit.
+//! - **What is printed is read again** by our parser, and must mention only relations of the permit. (Of EXPLAIN and
+//!   EXECUTE the statement that they carry is.)
 //! - **A POST is sent to Trino once.** Where it is not known whether Trino took it, the query fails.
 //! - **The intent is on disk before Trino sees the query**; every intent gets an outcome, and a guard that is
 //!   dropped writes `abandoned`.

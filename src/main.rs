@@ -63,7 +63,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum UserCommand {
-    /// Adds a user, or gives one a new password, which is read from standard input.
+    /// Adds a user, whose password is read from standard input.
     Add {
         /// The name to sign in with.
         name: String,

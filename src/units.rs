@@ -117,6 +117,13 @@ macro_rules! as_text {
 as_text!(ByteSize);
 as_text!(Span);
 
+/// Bytes as hexadecimal digits, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -30,6 +30,9 @@ pub enum AdmissionError {
         /// How many may wait.
         limit: usize,
     },
+    /// The texts of the queries that wait and run take all the memory that there is for them.
+    #[error("the texts of queries take all the memory that they may")]
+    TextsFull,
     /// A limit that lets nobody in, or contradicts another.
     #[error("[admission] {0}")]
     Config(&'static str),
@@ -40,13 +43,14 @@ impl Failure for AdmissionError {
         match self {
             Self::TooFast { .. } => "admission_too_fast",
             Self::QueueFull { .. } => "admission_queue_full",
+            Self::TextsFull => "admission_texts_full",
             Self::Config(_) => "admission_config",
         }
     }
 
     fn code(&self) -> ErrorCode {
         match self {
-            Self::TooFast { .. } | Self::QueueFull { .. } => ErrorCode::QUERY_QUEUE_FULL,
+            Self::TooFast { .. } | Self::QueueFull { .. } | Self::TextsFull => ErrorCode::QUERY_QUEUE_FULL,
             Self::Config(_) => ErrorCode::GENERIC_INTERNAL_ERROR,
         }
     }
@@ -62,6 +66,9 @@ impl Failure for AdmissionError {
             }
             Self::QueueFull { whose: Whose::All, limit } => {
                 format!("Too many queries are waiting: {limit} may. Try again later.")
+            }
+            Self::TextsFull => {
+                "Too many queries with long texts are under way. Try again when some have run.".to_owned()
             }
             Self::Config(_) => "The gateway is not set up to run queries.".to_owned(),
         }

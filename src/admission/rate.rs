@@ -18,6 +18,9 @@ const MAX_KEYS: usize = 10_000;
 /// The longest a poll is held back. A driver gives up after longer than this.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// How many refusals of one principal's statements are recorded one by one, per second.
+const RECORDED: u32 = 5;
+
 /// Tokio's time, so that tests can move it.
 #[derive(Clone, Copy, Debug)]
 struct Tick(Instant);
@@ -37,6 +40,8 @@ pub struct Rate {
     clock: Tick,
     submits: Option<Limiter>,
     polls: Option<Limiter>,
+    /// Refusals of statements that come too fast: so many are on record one by one.
+    refusals: Option<Limiter>,
 }
 
 /// Stage 3 of a query: its sender is within the rate. Only [`Rate::meter`] makes one.
@@ -62,7 +67,12 @@ impl Rate {
             let quota = quota.allow_burst(NonZeroU32::new(per_second.saturating_mul(2))?);
             Some(RateLimiter::new(quota, DashMapStateStore::default(), clock))
         };
-        Self { clock, submits: limiter(config.submits_per_second), polls: limiter(config.polls_per_second) }
+        Self {
+            clock,
+            submits: limiter(config.submits_per_second),
+            polls: limiter(config.polls_per_second),
+            refusals: limiter(RECORDED),
+        }
     }
 
     /// Lets a statement in, or says when it may come again. It is cheap: nothing of the statement was read yet.
@@ -75,6 +85,11 @@ impl Rate {
             // The audit wants to know whose it was.
             Err(error) => Err(Box::new((error, authenticated))),
         }
+    }
+
+    /// Whether one more refusal of a principal's statements is recorded by itself, and not only counted.
+    pub fn is_recorded(&self, principal: &str) -> bool {
+        self.refusals.as_ref().is_none_or(|limiter| check(limiter, self.clock, principal).is_ok())
     }
 
     fn submit(&self, principal: &str) -> Result<(), AdmissionError> {

@@ -7,8 +7,9 @@ use std::time::Instant;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::record::{Body, Ended, Outcome, State, cut};
-use super::shared::{Line, hex};
+use super::shared::Line;
 use super::writer::{Item, Message, Waiter};
+use crate::units::hex;
 
 /// A query whose intent is durable and whose outcome is owed.
 ///

@@ -257,6 +257,11 @@ impl Audit {
         }
     }
 
+    /// Counts something that is not recorded by itself because there is too much of it; the number is.
+    pub fn pass_over(&self) {
+        self.line.shared.count_lost();
+    }
+
     fn queue(&self, event: &Event, reply: Option<oneshot::Sender<bool>>) -> Result<(), AuditError> {
         let shared = &self.line.shared;
         let queued =

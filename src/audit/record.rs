@@ -157,7 +157,7 @@ pub enum Event {
         /// What they asked.
         #[serde(flatten)]
         asked: Asked,
-        /// What decided.
+        /// The revision of the policies that were in force when it was written; the documents are in the reason.
         #[serde(flatten)]
         basis: Basis,
         /// Why.
@@ -215,7 +215,7 @@ pub enum Event {
     },
 }
 
-/// What is written when the journal could not be: the records on either side of it are complete.
+/// What is written when the journal could not be, or records were left out: all others on either side are complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Gap {
     /// How long nothing could be written, in milliseconds.
@@ -224,7 +224,7 @@ pub(super) struct Gap {
     pub(super) attempts: u64,
     /// Records that were kept in memory, and follow.
     pub(super) held: u64,
-    /// Records that the memory for them did not hold: refused requests and failed sign-ins only.
+    /// Records that the memory for them did not hold, or that were too many: refused requests and failed sign-ins only.
     pub(super) lost: u64,
 }
 

@@ -1,6 +1,5 @@
 //! What the writer and its callers both see.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
@@ -9,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::writer::Message;
+use crate::units::hex;
 
 /// How the journal is, for `/ready` and the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ pub struct Status {
     pub held: usize,
     /// Queries that were refused because they could not be recorded, since the start.
     pub refused: u64,
-    /// Records of refusals and failed sign-ins that there was no memory for, since the start. The number is
-    /// itself recorded as soon as the journal can be written.
+    /// Records of refusals and failed sign-ins that there was no memory for, or that were too many, since the start. The
+    /// number is itself recorded with the next records that are written.
     pub lost: u64,
 }
 
@@ -144,12 +144,4 @@ impl Shared {
 pub(super) struct Line {
     pub(super) shared: Arc<Shared>,
     pub(super) sender: Sender<Message>,
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }

@@ -149,17 +149,34 @@ impl Writer {
     fn commit(&mut self, batch: Vec<Item>) {
         let mut text = Vec::with_capacity(batch.iter().map(|i| i.body.len() + 96).sum());
         let mut seq = self.seq;
+        let lost = self.tell_losses(&mut seq, &mut text);
         for item in &batch {
             seq += 1;
             item.body.write(&self.shared.run, seq, &mut text);
         }
         match self.write(&text, seq) {
-            Ok(()) => batch.into_iter().for_each(Item::durable),
+            Ok(()) => {
+                self.shared.reported(lost);
+                batch.into_iter().for_each(Item::durable);
+            }
             Err(error) => {
                 self.fail(&error);
                 self.put_by(batch);
             }
         }
+    }
+
+    /// Puts a record in front that says how many there was no room for since the last one that did, if any.
+    fn tell_losses(&self, seq: &mut u64, text: &mut Vec<u8>) -> u64 {
+        let lost = self.shared.lost_unreported();
+        if lost == 0 {
+            return 0;
+        }
+        let gap = Gap { lost, ..Gap::default() };
+        let Ok(body) = Body::gap(self.shared.tick_us(), gap) else { return 0 };
+        *seq += 1;
+        body.write(&self.shared.run, *seq, text);
+        lost
     }
 
     /// Answers the waiting, forgets intents, keeps the rest.

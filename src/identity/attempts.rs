@@ -26,6 +26,8 @@ pub(super) struct Attempts {
     names: Counter<String>,
     pairs: Counter<(String, IpAddr)>,
     tokens: Counter<IpAddr>,
+    /// Tokens that were good once, or could not be checked.
+    stale: Counter<IpAddr>,
     /// Names and addresses that have signed in together.
     familiar: Cache<(String, IpAddr), ()>,
 }
@@ -39,6 +41,7 @@ impl Attempts {
             names: Counter::new(per_name),
             pairs: Counter::new(per_name),
             tokens: Counter::new(per_address),
+            stale: Counter::new(per_address),
             familiar: Cache::builder().max_capacity(10_000).time_to_live(FAMILIAR).build(),
         }
     }
@@ -71,6 +74,16 @@ impl Attempts {
     /// Whether a token may be looked at. It names nobody until it is verified.
     pub(super) fn admit_token(&self, address: IpAddr) -> Result<(), Refused> {
         self.tokens.admit(&prefix(address), By::Address)
+    }
+
+    /// Counts what is no guess; whether it is within the limit.
+    pub(super) fn count_stale(&self, address: IpAddr) -> bool {
+        let prefix = prefix(address);
+        let admitted = self.stale.admit(&prefix, By::Address).is_ok();
+        if admitted {
+            self.stale.count(&prefix);
+        }
+        admitted
     }
 
     /// Counts a bad token.

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::config::{
@@ -105,6 +106,8 @@ pub fn known(users_file: &Path, name: &str) -> Result<Option<Principal>, SetupEr
 struct Snapshot {
     path: PathBuf,
     users: ArcSwap<Users>,
+    /// Told each time that a change of the file was met: what is wrong with it, if anything is.
+    reread: watch::Sender<Option<String>>,
 }
 
 impl Identity {
@@ -121,8 +124,12 @@ impl Identity {
                 "nobody can sign in: the users file is empty; run `northgate user add`"
             );
         }
-        let users = Arc::new(Snapshot { path: config.users_file, users: ArcSwap::from_pointee(users) });
-        let watch = AbortOnDropHandle::new(tokio::spawn(watch(Arc::clone(&users))));
+        let users = Arc::new(Snapshot {
+            path: config.users_file,
+            users: ArcSwap::from_pointee(users),
+            reread: watch::Sender::new(None),
+        });
+        let watch = AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&users))));
         Ok(Self {
             passwords: Checker::new(config.password_cache.0)?,
             users,
@@ -133,6 +140,28 @@ impl Identity {
             metrics,
             _watch: watch,
         })
+    }
+
+    /// Whether finding out who offers the credentials takes long: a password that is not known to be right.
+    pub fn is_slow(&self, credentials: &Credentials) -> bool {
+        let Credentials::Basic { user: name, password } = credentials else { return false };
+        let users = self.users.users.load();
+        let hash = users.find(name).and_then(|user| user.password.as_ref());
+        !hash.is_some_and(|hash| self.passwords.remembered(name, password, hash))
+    }
+
+    /// Whether the credentials are good, whoever they are of.
+    pub async fn screen(&self, credentials: &Credentials, address: IpAddr) -> Result<(), Refused> {
+        self.prove(credentials, address).await.map(drop)
+    }
+
+    /// Whether a failed sign-in is recorded by itself. Guesses above the limit are not, and of what has no limit, since it
+    /// is no guess, as many are as of guesses.
+    pub fn is_recorded(&self, refused: &Refused, address: IpAddr) -> bool {
+        match refused {
+            Refused::TooManyAttempts { .. } => false,
+            refused => !is_stale(refused) || self.attempts.count_stale(address),
+        }
     }
 
     /// Finds out who the call is from, or refuses it.
@@ -161,6 +190,11 @@ impl Identity {
         self.users.reload()
     }
 
+    /// Told each time that the users file has changed and was read: what is wrong with it, if anything is.
+    pub fn rereads(&self) -> watch::Receiver<Option<String>> {
+        self.users.reread.subscribe()
+    }
+
     async fn prove(&self, credentials: &Credentials, address: IpAddr) -> Result<Arc<Principal>, Refused> {
         match credentials {
             Credentials::None => Err(Refused::MissingCredentials),
@@ -181,7 +215,8 @@ impl Identity {
         if !hash.is_some_and(|hash| self.passwords.remembered(name, password, hash)) {
             self.attempts.admit_password(address, name)?;
             let stand_in = users.stand_in(self.passwords.seed(name));
-            let checked = self.passwords.check(name, password, hash, stand_in).await;
+            let admit = || self.attempts.admit_password(address, name);
+            let checked = self.passwords.check(name, password, hash, stand_in, admit).await;
             if matches!(checked, Err(Refused::BadCredentials(_))) {
                 self.attempts.failed_password(address, name);
             }
@@ -204,7 +239,7 @@ impl Identity {
             }
             Err(refused) => {
                 // A token that was good once is no guess.
-                if !matches!(refused, Refused::BadCredentials(Cause::Expired) | Refused::Unavailable(_)) {
+                if !is_stale(&refused) {
                     self.attempts.failed_token(address);
                 }
                 Err(refused)
@@ -212,7 +247,8 @@ impl Identity {
         }
     }
 
-    /// Who the query runs as: the one who signed in, or the user asked for where a rule allows it.
+    /// Who the query runs as: the one who signed in, or the user asked for where a rule allows it and the users file
+    /// says which groups they are in.
     fn become_user(
         &self,
         signed_in: Arc<Principal>,
@@ -221,20 +257,26 @@ impl Identity {
         let Some(user) = user.filter(|user| *user != signed_in.name()) else {
             return Ok((signed_in, None));
         };
+        let refused = || Refused::Impersonation {
+            principal: signed_in.name().to_owned(),
+            user: user.chars().take(users::MAX_NAME).filter(|c| !c.is_control()).collect(),
+        };
         if users::check_name(user).is_err() || !self.rules.allow(&signed_in, user) {
-            return Err(Refused::Impersonation {
-                principal: signed_in.name().to_owned(),
-                user: user.chars().take(users::MAX_NAME).filter(|c| !c.is_control()).collect(),
-            });
+            return Err(refused());
         }
-        let mut principal = Principal::new(user, signed_in.method().clone());
-        if let Some(known) = self.users.users.load().find(user) {
-            principal = principal
-                .with_groups(known.principal.groups().iter().cloned())
-                .with_attributes(known.principal.attributes().clone());
-        }
+        let users = self.users.users.load();
+        // Without their groups the restrictions of these would not hold.
+        let known = users.find(user).ok_or_else(refused)?;
+        let principal = Principal::new(user, signed_in.method().clone())
+            .with_groups(known.principal.groups().iter().cloned())
+            .with_attributes(known.principal.attributes().clone());
         Ok((Arc::new(principal), Some(signed_in.name().to_owned())))
     }
+}
+
+/// Whether nobody has guessed: what was offered was good once, or could not be checked.
+fn is_stale(refused: &Refused) -> bool {
+    matches!(refused, Refused::BadCredentials(Cause::Expired) | Refused::Unavailable(_))
 }
 
 fn outcome(refused: &Refused) -> AuthOutcome {
@@ -273,7 +315,7 @@ impl Stamp {
 
 /// Reads the users file again when it changes. By asking, not by notification: that also works for files which
 /// are swapped behind symbolic links, and on network folders.
-async fn watch(users: Arc<Snapshot>) {
+async fn follow(users: Arc<Snapshot>) {
     let mut last = Stamp::of(&users.path).await;
     loop {
         tokio::time::sleep(WATCH).await;
@@ -284,9 +326,10 @@ async fn watch(users: Arc<Snapshot>) {
         last = now;
         let snapshot = Arc::clone(&users);
         match tokio::task::spawn_blocking(move || snapshot.reload()).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => drop(users.reread.send_replace(None)),
             Ok(Err(error)) => {
                 tracing::error!(%error, "the users file is not in order; the last one stays in force");
+                drop(users.reread.send_replace(Some(error.to_string())));
             }
             Err(error) => tracing::error!(%error, "could not read the users file"),
         }

@@ -126,13 +126,14 @@ impl Checker {
         self.right.contains_key(&self.fingerprint(name, password, hash))
     }
 
-    /// Checks the password, slowly. Without a hash it is checked against `stand_in`'s and fails all the same.
+    /// Checks the password, slowly, if `admit` still lets it once its turn has come. Without a hash it is checked against `stand_in`'s and fails all the same.
     pub(super) async fn check(
         &self,
         name: &str,
         password: &Secret<String>,
         hash: Option<&PasswordHash>,
         stand_in: Option<&PasswordHash>,
+        admit: impl FnOnce() -> Result<(), Refused>,
     ) -> Result<(), Refused> {
         let _waiting = Waiting::join(&self.waiting)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await;
@@ -143,6 +144,8 @@ impl Checker {
         if hash.is_some_and(|hash| self.remembered(name, password, hash)) {
             return Ok(());
         }
+        // And others may have used the attempts up.
+        admit()?;
         let against = hash.or(stand_in).unwrap_or(&self.nobody).clone();
         let candidate = password.clone();
         let holds = tokio::task::spawn_blocking(move || {
@@ -232,18 +235,18 @@ mod tests {
         let hash = PasswordHash::parse(&hash_password(&secret("right")).expect("hashed")).expect("a hash");
         let other = PasswordHash::parse(&hash_password(&secret("right")).expect("hashed")).expect("a hash");
         assert!(!checker.remembered("ann", &secret("right"), &hash));
-        let wrong = checker.check("ann", &secret("wrong"), Some(&hash), None).await;
+        let wrong = checker.check("ann", &secret("wrong"), Some(&hash), None, || Ok(())).await;
         assert_eq!(wrong, Err(Refused::BadCredentials(Cause::Password)));
         assert!(!checker.remembered("ann", &secret("wrong"), &hash));
-        assert_eq!(checker.check("ann", &secret("right"), Some(&hash), None).await, Ok(()));
+        assert_eq!(checker.check("ann", &secret("right"), Some(&hash), None, || Ok(())).await, Ok(()));
         assert!(checker.remembered("ann", &secret("right"), &hash));
         assert!(!checker.remembered("annr", &secret("ight"), &hash), "parts are not run together");
         assert!(!checker.remembered("ann", &secret("right"), &other), "a new hash is checked anew");
         // Right for somebody else's hash is not right for a user who isn't there.
-        let unknown = checker.check("eve", &secret("right"), None, Some(&hash)).await;
+        let unknown = checker.check("eve", &secret("right"), None, Some(&hash), || Ok(())).await;
         assert_eq!(unknown, Err(Refused::BadCredentials(Cause::UnknownUser)));
         assert_eq!(
-            checker.check("eve", &secret("nobody"), None, None).await,
+            checker.check("eve", &secret("nobody"), None, None, || Ok(())).await,
             Err(Refused::BadCredentials(Cause::UnknownUser))
         );
     }

@@ -187,7 +187,10 @@ pub fn add_user(path: &Path, user: NewUser) -> Result<(), SetupError> {
     }
     // A table of attributes that follows would be read as the file's own: it needs its full name.
     text.push_str("[[user]]\n");
-    text.push_str(&entry.replace("[attributes]", "[user.attributes]"));
+    for line in entry.lines() {
+        text.push_str(if line == "[attributes]" { "[user.attributes]" } else { line });
+        text.push('\n');
+    }
     Users::parse(&text).map_err(wrong)?;
     replace(path, text.as_bytes()).map_err(failed)
 }
@@ -257,10 +260,7 @@ mod tests {
         let users = Users::load(&path).expect("loaded");
         let bob = users.find("bob").expect("bob");
         assert!(bob.principal.groups().contains("g"));
-        assert_eq!(
-            bob.principal.attributes().get("region").map(String::as_str),
-            Some("[user.attributes] EU")
-        );
+        assert_eq!(bob.principal.attributes().get("region").map(String::as_str), Some("[attributes] EU"));
         let mode = std::os::unix::fs::PermissionsExt::mode(
             &std::fs::metadata(&path).expect("metadata").permissions(),
         );

@@ -10,7 +10,7 @@ use super::formula::{Bound, bound_column, is_plain, operand};
 use super::pattern::SYSTEM;
 use super::permit::{Permit, Revision, Salt, Scoped};
 use super::visibility::{INFORMATION_SCHEMA, Visibility};
-use crate::catalog::{Column, Described, RelationKind};
+use crate::catalog::{Column, Described, RelationKind, TableName};
 use crate::identity::Principal;
 use crate::sql::fold_column;
 
@@ -39,6 +39,28 @@ pub(super) fn decide(
     Ok(permit)
 }
 
+pub(super) fn check_name(set: &Compiled, principal: &Principal, name: &TableName) -> Result<(), Denial> {
+    let covers = |rule: &&Rule| rule.covers(name) && rule.who.includes(principal);
+    let rules: Vec<&Rule> = set.rules.iter().filter(covers).collect();
+    allowed(set, name, &rules)
+}
+
+/// What is decided by the name alone.
+fn allowed(set: &Compiled, name: &TableName, rules: &[&Rule]) -> Result<(), Denial> {
+    // Listings are never decided about: they are filtered by what the principal may see.
+    if name.is_metadata() || name.schema == INFORMATION_SCHEMA {
+        return Err(Denial::Metadata(name.clone()));
+    }
+    if let Some(rule) = rules.iter().find(|rule| rule.deny) {
+        return Err(Denial::Denied { table: name.clone(), by: Box::new(rule.source.clone()) });
+    }
+    let open = name.catalog != SYSTEM && name.schema != SYSTEM && set.open.contains(&name.catalog);
+    if !open && !rules.iter().any(|rule| rule.allow) {
+        return Err(Denial::NotAllowed(name.clone()));
+    }
+    Ok(())
+}
+
 /// One relation before its rules.
 pub(super) struct Case<'a> {
     pub(super) set: &'a Compiled,
@@ -51,17 +73,7 @@ pub(super) struct Case<'a> {
 impl Case<'_> {
     pub(super) fn decide(&self) -> Result<Scoped, Denial> {
         let name = &self.described.name;
-        // Listings are never decided about: they are filtered by what the principal may see.
-        if name.is_metadata() || name.schema == INFORMATION_SCHEMA {
-            return Err(Denial::Metadata(name.clone()));
-        }
-        if let Some(rule) = self.rules.iter().find(|rule| rule.deny) {
-            return Err(Denial::Denied { table: name.clone(), by: Box::new(rule.source.clone()) });
-        }
-        let open = name.catalog != SYSTEM && name.schema != SYSTEM && self.set.open.contains(&name.catalog);
-        if !open && !self.rules.iter().any(|rule| rule.allow) {
-            return Err(Denial::NotAllowed(name.clone()));
-        }
+        allowed(self.set, name, self.rules)?;
         match self.described.kind {
             RelationKind::Table => {}
             RelationKind::View | RelationKind::MaterializedView => {

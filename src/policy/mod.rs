@@ -119,7 +119,7 @@ impl Set {
             Err(found) => return Err(LoadErrors(found)),
         };
         let digest = context.finish();
-        let revision = permit::hex(&digest.as_ref()[..16]);
+        let revision = crate::units::hex(&digest.as_ref()[..16]);
         Ok(Self { revision: Revision(revision), compiled: Arc::new(compiled) })
     }
 
@@ -133,9 +133,17 @@ impl Set {
         self.compiled.rules.len()
     }
 
-    /// Whether there are none, so that only the defaults of catalogs hold.
+    /// Whether they allow nothing to anybody.
     pub fn is_empty(&self) -> bool {
-        self.compiled.rules.is_empty()
+        self.compiled.rules.is_empty() && self.compiled.open.is_empty()
+    }
+
+    /// Whether the principal may know of a relation of this name, before anybody is asked what it is.
+    ///
+    /// # Errors
+    /// A document denies it, or none allows it.
+    pub fn check_name(&self, principal: &Principal, name: &TableName) -> Result<(), Denial> {
+        decide::check_name(&self.compiled, principal, name)
     }
 
     /// What of the relations the principal may see.

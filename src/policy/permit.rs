@@ -8,6 +8,7 @@ use super::error::{Denial, Source};
 use super::formula::Bound;
 use super::visibility::Visibility;
 use crate::catalog::{Column, Described, TableName};
+use crate::units::hex;
 
 /// Which set of documents decided: the first half of the SHA-256 of all of them, in hex.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,13 +18,6 @@ impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Bytes in hex, two digits each.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 /// The salt of one query's salted hashes.

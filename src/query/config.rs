@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Span;
+use crate::units::{ByteSize, Span};
 
 /// The `[query]` section.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -17,6 +17,9 @@ pub struct Config {
     pub session_properties: Vec<String>,
     /// How deep a statement may be nested.
     pub max_depth: u32,
+    /// The memory for the texts of all queries that wait or run, as they came and as they are sent. A statement that
+    /// finds it full is refused.
+    pub text_memory: ByteSize,
 }
 
 impl Default for Config {
@@ -37,6 +40,7 @@ impl Default for Config {
             client_timeout: Span(Duration::from_mins(5)),
             session_properties: properties.map(str::to_owned).to_vec(),
             max_depth: 200,
+            text_memory: ByteSize(256 << 20),
         }
     }
 }
@@ -46,6 +50,9 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         if self.client_timeout.0 < Duration::from_secs(10) {
             return Err("query.client_timeout is below 10s: drivers may be silent for that long".to_owned());
+        }
+        if self.text_memory.0 < 32 << 20 {
+            return Err("query.text_memory is below 32MiB: the largest statement needs as much".to_owned());
         }
         // Above this a statement could overflow the stack of a worker thread (8 MiB).
         if !(10..=500).contains(&self.max_depth) {

@@ -40,6 +40,9 @@ pub enum StatementError {
     /// A prepared statement that the client does not have.
     #[error("prepared statement '{0}' is not in the request")]
     NotPrepared(String),
+    /// A prepared statement that cannot be unpacked.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// Too many queries or requests.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
@@ -73,6 +76,7 @@ impl StatementError {
             | Self::Upstream(_)
             | Self::Transaction
             | Self::NotPrepared(_)
+            | Self::Malformed(_)
             | Self::Admission(_)
             | Self::Canceled
             | Self::Relay(_) => false,
@@ -90,6 +94,7 @@ impl StatementError {
             Self::Audit(error) => error,
             Self::Upstream(error) => error,
             Self::Admission(error) => error,
+            Self::Malformed(error) => error,
             Self::Transaction | Self::NotPrepared(_) | Self::Canceled | Self::Relay(_) => return None,
         })
     }

@@ -22,6 +22,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 pub use answer::{Answer, Body};
 pub use config::Config;
@@ -40,6 +42,12 @@ use crate::{policy, sql};
 
 /// How often queries that nobody follows are looked for.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// How long the cluster has to take the cancels of queries that are abandoned at the end.
+const CANCELS: Duration = Duration::from_secs(5);
+
+/// The unit in which the memory of queries' texts is counted, in bytes.
+const TEXT_BLOCK: usize = 4096;
 
 /// The parts that the pipeline is made of.
 pub struct Components {
@@ -76,6 +84,10 @@ pub struct Gateway {
     parts: Components,
     registry: registry::Registry,
     draining: AtomicBool,
+    /// Statements that were taken and have not begun.
+    taken: TaskTracker,
+    /// What the texts of queries that wait or run may take, in blocks.
+    texts: Arc<Semaphore>,
 }
 
 impl std::ops::Deref for Gateway {
@@ -88,7 +100,14 @@ impl std::ops::Deref for Gateway {
 impl Gateway {
     /// Puts the parts together.
     pub fn new(parts: Components) -> Self {
-        Self { parts, registry: registry::Registry::new(), draining: AtomicBool::new(false) }
+        let blocks = usize::try_from(parts.config.text_memory.0).unwrap_or(usize::MAX) / TEXT_BLOCK;
+        Self {
+            parts,
+            registry: registry::Registry::new(),
+            draining: AtomicBool::new(false),
+            taken: TaskTracker::new(),
+            texts: Arc::new(Semaphore::new(blocks.min(Semaphore::MAX_PERMITS))),
+        }
     }
 
     /// Serves one request.
@@ -132,27 +151,60 @@ impl Gateway {
         self.submit(caller).await
     }
 
-    async fn probe(&self, call: Call) -> Result<Answer, QueryError> {
+    async fn probe(self: &Arc<Self>, call: Call) -> Result<Answer, QueryError> {
         self.authenticated(call).await?;
         Ok(Answer::empty(http::StatusCode::OK))
     }
 
-    async fn authenticated(&self, call: Call) -> Result<Authenticated, QueryError> {
+    /// Whether a request may be read on, before its body takes up room: who sends it can sign in.
+    pub async fn screen(self: &Arc<Self>, headers: &http::HeaderMap, peer: Peer) -> Result<(), QueryError> {
+        let credentials = wire::read_credentials(headers)?;
+        let gateway = Arc::clone(self);
+        let screened = self.work.spawn(async move {
+            let result = gateway.identity.screen(&credentials, peer.address.ip()).await;
+            if let Err(refused) = &result {
+                gateway.login_failed(&credentials, &peer, refused);
+            }
+            result
+        });
+        Ok(screened
+            .await
+            .unwrap_or_else(|_| Err(Refused::Unavailable("the check was cut off".to_owned())))?)
+    }
+
+    async fn authenticated(self: &Arc<Self>, call: Call) -> Result<Authenticated, QueryError> {
+        if !self.identity.is_slow(call.credentials()) {
+            return self.identified(call).await;
+        }
+        // An attempt counts, and is on record, though its connection is closed while it is looked at.
+        let gateway = Arc::clone(self);
+        let identified = self.work.spawn(async move { gateway.identified(call).await });
+        identified
+            .await
+            .unwrap_or_else(|_| Err(Refused::Unavailable("the check was cut off".to_owned()).into()))
+    }
+
+    async fn identified(&self, call: Call) -> Result<Authenticated, QueryError> {
         let credentials = call.credentials().clone();
         let peer = *call.peer();
         let timer = self.metrics.time(Stage::Authenticate);
         let result = self.identity.authenticate(call).await;
         drop(timer);
         if let Err(refused) = &result {
-            // Failures above the limit are counted, not recorded: nobody may fill the disk by guessing.
-            let event = record::login_failed(&credentials, &peer, refused);
-            if let Some(event) = event
-                && !matches!(refused, Refused::TooManyAttempts { .. })
-            {
-                self.audit.keep(&event);
-            }
+            self.login_failed(&credentials, &peer, refused);
         }
         Ok(result?)
+    }
+
+    /// Records a failed sign-in. Those above the limit are counted, and their number is recorded: nobody may fill the
+    /// disk by guessing.
+    fn login_failed(&self, credentials: &wire::Credentials, peer: &Peer, refused: &Refused) {
+        let Some(event) = record::login_failed(credentials, peer, refused) else { return };
+        if self.identity.is_recorded(refused, peer.address.ip()) {
+            self.audit.keep(&event);
+        } else {
+            self.audit.pass_over();
+        }
     }
 
     /// What `/v1/info` says: that this speaks the protocol of a Trino of this version.
@@ -176,19 +228,32 @@ impl Gateway {
     /// Takes no new queries, and ends when those that run have ended. Their pages are served meanwhile.
     pub async fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.taken.close();
+        self.taken.wait().await;
         self.registry.until_empty().await;
     }
 
     /// Cancels what still runs, for an end that cannot wait. Each gets its outcome: `abandoned`.
     pub async fn abandon(&self) {
+        let mut cancels = tokio::task::JoinSet::new();
         for running in self.registry.all() {
-            running.cancel();
-            if let Some(path) = running.upstream()
-                && let Err(error) = self.cluster.cancel(&path).await
-            {
-                tracing::warn!(query = %running.id, %error, "a query could not be cancelled");
-            }
+            running.abandon();
+            // The outcomes first: the process may be ended before a cluster that does not answer is given up.
             self.registry.end(&running, &crate::audit::Outcome::of(crate::audit::State::Abandoned));
+            if let Some(path) = running.upstream() {
+                let cluster = Arc::clone(&self.cluster);
+                cancels.spawn(async move {
+                    if let Err(error) = cluster.cancel(&path).await {
+                        tracing::warn!(query = %running.id, %error, "a query could not be cancelled");
+                    }
+                });
+            }
+        }
+        if tokio::time::timeout(CANCELS, async { while cancels.join_next().await.is_some() {} })
+            .await
+            .is_err()
+        {
+            tracing::warn!("the cluster did not take all cancels in time");
         }
     }
 
@@ -197,8 +262,8 @@ impl Gateway {
         loop {
             tokio::time::sleep(SWEEP).await;
             for running in self.registry.idle(self.config.client_timeout.0) {
-                tracing::info!(query = %running.id, user = %running.user, "nobody asks for this query any more");
-                running.cancel();
+                tracing::info!(query = %running.id, "nobody asks for this query any more");
+                running.abandon();
                 if let Some(path) = running.upstream() {
                     self.cancel_upstream(path);
                 }

@@ -61,10 +61,10 @@ impl Gateway {
                 let sql = inner.print(&crate::sql::Edits::default()).text;
                 Ok(Plan::Local(Local::Prepare { name: name.value.clone(), sql }))
             }
-            Kind::Deallocate { name } => match session.prepared(&name.value) {
-                Some(_) => Ok(Plan::Local(Local::Deallocate { name: name.value.clone() })),
-                None => Err(StatementError::NotPrepared(name.value.clone())),
-            },
+            Kind::Deallocate { name } if session.has_prepared(&name.value) => {
+                Ok(Plan::Local(Local::Deallocate { name: name.value.clone() }))
+            }
+            Kind::Deallocate { name } => Err(StatementError::NotPrepared(name.value.clone())),
             Kind::Execute { name, arguments } => {
                 let prepared = self.prepared(session, &name.value)?;
                 let (relations, permit) = self.permit(caller, &prepared, seen).await?;
@@ -111,8 +111,10 @@ impl Gateway {
 
     /// A prepared statement of the client: a text like any other, which the policy meets now.
     fn prepared(&self, session: &Session, name: &str) -> Result<Statement, StatementError> {
-        let text = session.prepared(name).ok_or_else(|| StatementError::NotPrepared(name.to_owned()))?;
-        Ok(Statement::parse(text, &self.limits)?)
+        let text = session
+            .prepared(name, self.request.prepared)?
+            .ok_or_else(|| StatementError::NotPrepared(name.to_owned()))?;
+        Ok(Statement::parse(&text, &self.limits)?)
     }
 
     async fn permit(
@@ -124,10 +126,12 @@ impl Gateway {
         let names = names(caller.call().session());
         let mut relations = rewrite::resolve(statement, &names)?;
         seen.relations.clone_from(&relations);
+        let policies = self.policies.load_full();
+        // What a principal may not know of is not looked at: their statement costs the cluster nothing.
+        relations.iter().try_for_each(|name| policies.check_name(caller.principal(), name))?;
         let timer = self.metrics.time(Stage::Describe);
         let described = self.catalog.describe(&relations).await?;
         drop(timer);
-        let policies = self.policies.load_full();
         let mut permit = policies.decide(caller.principal(), &described)?;
         let principal = caller.principal();
         let targets =

@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 
 use super::record::outcome;
 use super::registry::{FirstPage, Running, Served};
-use super::relay::{Relayed, relay};
-use super::{Answer, Gateway, QueryError, RelayError, StatementError, answer};
+use super::relay::{Cut, Relayed, relay};
+use super::{Answer, Gateway, QueryError, StatementError, answer};
 use crate::audit::{Outcome, State};
 use crate::error::Failure;
 use crate::identity::Authenticated;
@@ -133,7 +133,7 @@ impl Gateway {
             let gateway = Arc::clone(self);
             let running = running.cloned();
             let page = page_number(path);
-            Box::new(move |result: Result<PageSummary, RelayError>| {
+            Box::new(move |result: Result<PageSummary, Cut>| {
                 // The mark lives as long as the page is on its way.
                 let _served = served;
                 if let Some(running) = running {
@@ -202,7 +202,7 @@ impl Gateway {
     }
 
     /// What a page said of its query.
-    pub(super) fn told(&self, running: &Running, page: Option<u64>, result: Result<PageSummary, RelayError>) {
+    pub(super) fn told(&self, running: &Running, page: Option<u64>, result: Result<PageSummary, Cut>) {
         match result {
             Ok(summary) => {
                 self.metrics.page(summary.rows, summary.data_bytes);
@@ -226,7 +226,10 @@ impl Gateway {
                 }
             }
             // The client has had half a page. It asks again, or goes away and the query expires.
-            Err(error) => tracing::warn!(query = %running.id, %error, "a page broke off"),
+            Err(Cut { error, rows, bytes }) => {
+                running.count(page, rows, bytes);
+                tracing::warn!(query = %running.id, %error, "a page broke off");
+            }
         }
     }
 
@@ -235,7 +238,9 @@ impl Gateway {
         if let Some(running) = running
             && !partial
         {
-            running.cancel();
+            let origin = Origin { id: &running.id, base: caller.call().base(), elapsed_ms: 0 };
+            let body = wire::failure_page(&origin, &StatementError::Canceled).into();
+            running.cancel(FirstPage { headers: HeaderMap::new(), body });
         }
         let path = match target {
             Target::Upstream { path } => Some(path.clone()),

@@ -6,7 +6,11 @@ use crate::audit::{Asked, Asker, Basis, Event, Intent, Outcome, Reason, State};
 use crate::error::Failure;
 use crate::identity::{Authenticated, Method, Refused};
 use crate::policy::Permit;
+use crate::units::hex;
 use crate::wire::{Credentials, PageSummary, Peer};
+
+/// The text of a statement that is refused because there are too many is on record up to this length, else its hash.
+const LONGEST_REFUSED: usize = 1_000;
 
 pub(super) fn asker(caller: &Authenticated) -> Asker {
     let (principal, session, peer) = (caller.principal(), caller.call().session(), caller.call().peer());
@@ -91,7 +95,12 @@ impl Gateway {
         error: &StatementError,
     ) -> Event {
         let reason = Reason { reason: error.kind().to_owned(), detail: error.to_string() };
-        let (query, asker, asked) = (id.to_owned(), asker(caller), asked(caller, seen));
+        let (query, asker, mut asked) = (id.to_owned(), asker(caller), asked(caller, seen));
+        if matches!(error, StatementError::Admission(_)) && asked.text.len() > LONGEST_REFUSED {
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, asked.text.as_bytes());
+            let digest = hex(digest.as_ref());
+            asked.text = format!("-- {} bytes, SHA-256 {digest}", asked.text.len());
+        }
         if error.is_denial() {
             let basis =
                 Basis { policy_revision: self.policies.load().revision().to_string(), documents: Vec::new() };

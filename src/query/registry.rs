@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
 use crate::admission::Slot;
@@ -39,8 +39,6 @@ pub(super) struct FirstPage {
 /// One query that has an intent in the audit and no outcome yet.
 pub(super) struct Running {
     pub(super) id: String,
-    /// Whom it runs as.
-    pub(super) user: String,
     /// The relations that it reads, to be described afresh when Trino says that one has changed.
     pub(super) relations: Vec<TableName>,
     /// From places in the text that Trino has to places in the text that the user wrote.
@@ -52,6 +50,8 @@ pub(super) struct Running {
     pub(super) writes: bool,
     /// Whether a client was given a link to the first page.
     linked: AtomicBool,
+    /// The memory that its texts take.
+    _texts: OwnedSemaphorePermit,
     canceled: AtomicBool,
     cancel_told: Notify,
     state: Mutex<State>,
@@ -64,8 +64,9 @@ struct State {
     gauge: Option<GaugeGuard>,
     /// Where Trino would take a cancel.
     upstream: Option<String>,
-    /// The number of the last page whose rows were counted, so that a page fetched twice counts once.
-    counted: Option<u64>,
+    /// The last page whose rows were counted, and these and their bytes: a page that is fetched twice, or broke off
+    /// and is fetched again, counts once.
+    counted: Option<(u64, u64, u64)>,
     seen: Instant,
     busy: u32,
 }
@@ -73,13 +74,12 @@ struct State {
 /// What is needed to begin an entry.
 pub(super) struct Beginning {
     pub(super) id: String,
-    pub(super) user: String,
     pub(super) relations: Vec<TableName>,
     /// Whether it changes a table.
     pub(super) writes: bool,
     pub(super) positions: Option<Arc<SourceMap>>,
     pub(super) guard: Guard,
-    pub(super) gauge: GaugeGuard,
+    pub(super) texts: OwnedSemaphorePermit,
 }
 
 impl Running {
@@ -103,6 +103,14 @@ impl Running {
     /// Makes the first page known to everybody who waits for it.
     pub(super) fn answer(&self, page: FirstPage) {
         self.start.send_replace(Start::Answered(page));
+    }
+
+    /// Counts the query as one that runs until it ends.
+    pub(super) fn count_running(&self, gauge: GaugeGuard) {
+        let mut state = self.state();
+        if state.guard.is_some() {
+            state.gauge = Some(gauge);
+        }
     }
 
     /// Keeps the slot until the query ends; a query that has ended frees it at once.
@@ -133,17 +141,37 @@ impl Running {
     /// Counts the rows and bytes of a page, once.
     pub(super) fn count(&self, page: Option<u64>, rows: u64, bytes: u64) {
         let mut state = self.state();
-        let new = page.is_none() || page > state.counted;
-        if new {
-            state.counted = page.or(state.counted);
-            if let Some(guard) = &state.guard {
-                guard.add(rows, bytes);
+        let (rows, bytes) = match (page, state.counted) {
+            (Some(page), Some((last, ..))) if page < last => return,
+            (Some(page), Some((last, had_rows, had_bytes))) if page == last => {
+                state.counted = Some((page, rows.max(had_rows), bytes.max(had_bytes)));
+                (rows.saturating_sub(had_rows), bytes.saturating_sub(had_bytes))
             }
+            (Some(page), _) => {
+                state.counted = Some((page, rows, bytes));
+                (rows, bytes)
+            }
+            (None, _) => (rows, bytes),
+        };
+        if let Some(guard) = &state.guard {
+            guard.add(rows, bytes);
         }
     }
 
-    /// Tells whoever submits the query that it is no longer wanted.
-    pub(super) fn cancel(&self) {
+    /// Tells whoever submits the query that it is no longer wanted; who waits for the first page gets this one.
+    pub(super) fn cancel(&self, page: FirstPage) {
+        self.start.send_if_modified(|start| {
+            let waiting = matches!(start, Start::Waiting);
+            if waiting {
+                *start = Start::Answered(page);
+            }
+            waiting
+        });
+        self.abandon();
+    }
+
+    /// Tells whoever submits the query that nobody wants it any more.
+    pub(super) fn abandon(&self) {
         self.canceled.store(true, Ordering::Release);
         self.cancel_told.notify_waiters();
     }
@@ -241,19 +269,19 @@ impl Registry {
         let (start, _) = watch::channel(Start::Waiting);
         let running = Arc::new(Running {
             id: beginning.id,
-            user: beginning.user,
             relations: beginning.relations,
             writes: beginning.writes,
             positions: beginning.positions,
             began: Instant::now(),
             start,
             linked: AtomicBool::new(false),
+            _texts: beginning.texts,
             canceled: AtomicBool::new(false),
             cancel_told: Notify::new(),
             state: Mutex::new(State {
                 guard: Some(beginning.guard),
                 slot: None,
-                gauge: Some(beginning.gauge),
+                gauge: None,
                 upstream: None,
                 counted: None,
                 seen: Instant::now(),

@@ -24,8 +24,18 @@ pub enum RelayError {
     Garbage(#[from] PageError),
 }
 
-/// What came of a page, told once, when its last byte has been handed on.
-pub(super) type Told = Box<dyn FnOnce(Result<PageSummary, RelayError>) + Send>;
+/// A page that its client did not get to its end.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) error: RelayError,
+    /// Rows that were handed on before.
+    pub(super) rows: u64,
+    /// Their bytes.
+    pub(super) bytes: u64,
+}
+
+/// What came of a page, told once: when its last byte has been handed on, or nobody wants the rest.
+pub(super) type Told = Box<dyn FnOnce(Result<PageSummary, Cut>) + Send>;
 
 /// The beginning of a page, and the rest of it.
 pub(super) enum Relayed<B> {
@@ -81,10 +91,26 @@ fn joined(mut parts: Vec<Bytes>) -> Bytes {
 /// The body of a long page.
 pub(super) struct PageBody<B> {
     upstream: B,
-    /// Taken when the page has ended.
+    /// Taken when the page has ended, or is dropped.
     rebuilder: Option<(PageRebuilder, Told)>,
     ready: VecDeque<Bytes>,
     scratch: Vec<Bytes>,
+}
+
+impl<B> PageBody<B> {
+    /// Tells that the page ends here.
+    fn cut(&mut self, error: RelayError) {
+        if let Some((rebuilder, told)) = self.rebuilder.take() {
+            let (rows, bytes) = rebuilder.passed();
+            told(Err(Cut { error, rows, bytes }));
+        }
+    }
+}
+
+impl<B> Drop for PageBody<B> {
+    fn drop(&mut self) {
+        self.cut(RelayError::Broken("the client went away".to_owned()));
+    }
 }
 
 impl<B> Body for PageBody<B>
@@ -115,18 +141,26 @@ where
                 },
                 Poll::Ready(Some(Err(error))) => Err(RelayError::Broken(error.to_string())),
                 Poll::Ready(None) => match this.rebuilder.take() {
-                    Some((rebuilder, told)) => rebuilder
-                        .finish(&mut this.scratch)
-                        .map(|summary| told(Ok(summary)))
-                        .map_err(RelayError::from),
+                    Some((rebuilder, told)) => {
+                        let (rows, bytes) = rebuilder.passed();
+                        match rebuilder.finish(&mut this.scratch) {
+                            Ok(summary) => {
+                                told(Ok(summary));
+                                Ok(())
+                            }
+                            Err(error) => {
+                                let text = error.to_string();
+                                told(Err(Cut { error: error.into(), rows, bytes }));
+                                Err(RelayError::Broken(text))
+                            }
+                        }
+                    }
                     None => Ok(()),
                 },
             };
             this.ready.extend(this.scratch.drain(..));
             if let Err(error) = step {
-                if let Some((_, told)) = this.rebuilder.take() {
-                    told(Err(RelayError::Broken(error.to_string())));
-                }
+                this.cut(RelayError::Broken(error.to_string()));
                 return Poll::Ready(Some(Err(error)));
             }
         }

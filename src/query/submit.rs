@@ -10,7 +10,7 @@ use super::plan::{Local, Plan, Planned, Seen};
 use super::poll::{first, login, positions, upstream_outcome};
 use super::registry::{Beginning, FirstPage, Running};
 use super::{Answer, Gateway, QueryError, RelayError, StatementError, answer};
-use crate::admission::{Metered, Slot, Ticket};
+use crate::admission::{AdmissionError, Metered, Slot, Ticket};
 use crate::audit::{Outcome, State};
 use crate::error::Failure;
 use crate::identity::Authenticated;
@@ -29,13 +29,17 @@ const PREPARED: HeaderName = HeaderName::from_static("x-trino-prepared-statement
 impl Gateway {
     /// Takes a statement. Whatever is wrong with it is told in a page.
     pub(super) async fn submit(self: &Arc<Self>, caller: Authenticated) -> Result<Answer, QueryError> {
+        let taken = self.taken.token();
         if self.is_draining() {
             return Err(QueryError::ShuttingDown);
         }
         let id = wire::new_query_id(jiff::Timestamp::now().as_second());
         // From here on the work goes on though the client's connection breaks.
         let gateway = Arc::clone(self);
-        let task = self.work.spawn(async move { gateway.take(caller, &id).await });
+        let task = self.work.spawn(async move {
+            let _taken = taken;
+            gateway.take(caller, &id).await
+        });
         Ok(task.await.unwrap_or_else(|_| Answer::empty(http::StatusCode::INTERNAL_SERVER_ERROR)))
     }
 
@@ -65,6 +69,12 @@ impl Gateway {
             // The audit keeps the refusal of what it could not record itself.
             self.metrics.audit_failure();
             tracing::error!(query = id, %error, "a statement could not be recorded");
+            return Answer::page(wire::failure_page(&origin, error));
+        }
+        // Whoever asks too much may not fill the disk with it: what is above the rate is counted in the journal.
+        let flood = matches!(error, StatementError::Admission(_));
+        if flood && !self.rate.is_recorded(caller.principal().name()) {
+            self.audit.pass_over();
             return Answer::page(wire::failure_page(&origin, error));
         }
         let event = self.refusal(caller, id, seen, error);
@@ -106,6 +116,11 @@ impl Gateway {
     ) -> Result<Answer, StatementError> {
         let caller = metered.authenticated();
         let headers = self.submit_headers(caller, &planned.sql)?;
+        // The text as it came and as it is sent, and the way between the two with a copy of both.
+        let bytes = 2 * (planned.sql.text().len() + caller.call().body().len());
+        let blocks = u32::try_from(bytes / super::TEXT_BLOCK + 1).unwrap_or(u32::MAX);
+        let texts = Arc::clone(&self.texts).try_acquire_many_owned(blocks);
+        let texts = texts.map_err(|_| AdmissionError::TextsFull)?;
         let ticket = self.slots.enter(metered)?;
         let timer = self.metrics.time(Stage::Audit);
         let guard = self.audit.intend(self.intent(caller, id, seen, Some(&planned))).await?;
@@ -115,12 +130,11 @@ impl Gateway {
         self.metrics.statement(seen.label.unwrap_or(StatementKind::Other), verdict);
         let running = self.registry.begin(Beginning {
             id: id.to_owned(),
-            user: caller.principal().name().to_owned(),
             relations,
             writes: permit.writes(),
             positions: sql.positions().cloned(),
             guard,
-            gauge: self.metrics.running(),
+            texts,
         });
         let served = running.serve();
         let link = Link {
@@ -180,8 +194,15 @@ impl Gateway {
         let waiting = self.metrics.queued();
         let slot = tokio::select! {
             slot = ticket.slot() => slot,
-            () = running.until_canceled() => return,
+            () = running.until_canceled() => {
+                let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
+                let body = wire::failure_page(&origin, &StatementError::Canceled).into();
+                running.answer(FirstPage { headers: HeaderMap::new(), body });
+                self.registry.end(running, &Outcome::of(State::Canceled));
+                return;
+            }
         };
+        running.count_running(self.metrics.running());
         drop(waiting);
         self.metrics.stage(Stage::Queue, slot.waited());
         let result = self.sent(running, &sql, headers, slot, context).await;

@@ -19,6 +19,7 @@ pub(super) async fn permit(
     let targets = rewrite::targets(statement, names)?;
     let mut existing = Vec::with_capacity(targets.len());
     for target in &targets {
+        policies.check_name(principal, target)?;
         existing.push(match catalog.describe(std::slice::from_ref(target)).await {
             Ok(described) => described.into_iter().next(),
             Err(CatalogError::NotFound(_)) => None,

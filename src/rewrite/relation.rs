@@ -1,12 +1,13 @@
 //! The relations of a statement: full names, derived tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::qualify::{Replaced, shorten};
 use super::{Context, RewriteError, derived, listing, pushdown};
 use crate::policy::Scoped;
 use crate::sql::{
-    Edits, Position, Relation, ScopeId, SqlError, Statement, Symbol, TokenKind, fold_column, quote_identifier,
+    Edits, Position, Relation, ScopeId, SqlError, Statement, Symbol, Token, TokenKind, fold_column,
+    quote_identifier,
 };
 
 /// Replaces every relation of a statement. Says whether any is shown other than it is.
@@ -20,6 +21,8 @@ pub(super) fn replace(
     let homonyms = homonyms(statement);
     let most = context.output_limits().bytes;
     let mut grown = 0_usize;
+    // The words of the statement, looked up once where they are needed.
+    let mut named: Option<BTreeSet<String>> = None;
     let mut targets = super::targets(statement, &context.names)?.into_iter();
     for relation in statement.relations() {
         if relation.position == Position::Target {
@@ -49,7 +52,8 @@ pub(super) fn replace(
                         | Position::ShowTarget
                         | Position::Target => String::new(),
                     };
-                    let hidden = hidden(statement, relation, listing.hidden);
+                    let named = named.get_or_insert_with(|| words(statement));
+                    let hidden = hidden(statement, relation, listing.hidden, named);
                     (Some(listing.query(&name, &conditions, &hidden)), None)
                 }
             },
@@ -97,7 +101,7 @@ fn homonyms(statement: &Statement) -> BTreeMap<(Option<ScopeId>, String), usize>
 
 /// Those of a listing's hidden columns that the statement names. A derived table cannot hide a column: a star over
 /// it shows these too.
-fn hidden(statement: &Statement, relation: &Relation, columns: &[&str]) -> String {
+fn hidden(statement: &Statement, relation: &Relation, columns: &[&str], named: &BTreeSet<String>) -> String {
     let behind = relation.version.as_ref().map_or(relation.tokens.end, |version| version.end);
     let aliased = |at: u32| statement.slice(at..at + 1).eq_ignore_ascii_case("as");
     let list = relation.alias.as_ref().map(|_| if aliased(behind) { behind + 2 } else { behind + 1 });
@@ -107,23 +111,25 @@ fn hidden(statement: &Statement, relation: &Relation, columns: &[&str]) -> Strin
     {
         return String::new();
     }
-    let named = |column: &str| {
-        (0_u32..).zip(statement.tokens()).any(|(at, token)| {
-            let text = statement.slice(at..at + 1);
-            let word = match token.kind {
-                TokenKind::Word | TokenKind::Keyword(_) => text,
-                TokenKind::Quoted => text.trim_matches('"'),
-                _ => return false,
-            };
-            word.eq_ignore_ascii_case(column)
-        })
-    };
     let mut list = String::new();
-    for column in columns.iter().filter(|column| named(column)) {
+    for column in columns.iter().filter(|column| named.contains(**column)) {
         list.push_str(", ");
         list.push_str(&quote_identifier(column));
     }
     list
+}
+
+/// The words of a statement that can be names, in lower case.
+fn words(statement: &Statement) -> BTreeSet<String> {
+    let word = |(at, token): (u32, &Token)| {
+        let text = statement.slice(at..at + 1);
+        match token.kind {
+            TokenKind::Word | TokenKind::Keyword(_) => Some(text.to_ascii_lowercase()),
+            TokenKind::Quoted => Some(text.trim_matches('"').to_ascii_lowercase()),
+            _ => None,
+        }
+    };
+    (0_u32..).zip(statement.tokens()).filter_map(word).collect()
 }
 
 fn restricted(

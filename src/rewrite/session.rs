@@ -56,9 +56,17 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
         }
         _ => statement.print(&Edits::default()).text,
     };
+    // What a listing leaves out is counted in the statistics.
+    let restricted = matches!(
+        statement.kind(),
+        Kind::ShowCatalogs { .. }
+            | Kind::ShowSchemas { .. }
+            | Kind::ShowTables { .. }
+            | Kind::ShowColumns { .. }
+    );
     Ok(ScopedSql {
         text,
-        restricted: false,
+        restricted,
         pins_time_zone: false,
         positions: None,
         kind: statement.kind().name(),

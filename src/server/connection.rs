@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,6 +22,9 @@ use super::head::HeadTimer;
 use super::progress::{InFlight, Progress, Tracked};
 use super::respond;
 use crate::wire::Peer;
+
+/// Bodies up to this size are read before it is known who sends them. Bytes.
+const UNSCREENED: u64 = 16 << 10;
 
 /// The version of HTTP that the TLS handshake settled on. There is no guessing from the first bytes, and no
 /// upgrade from one to the other.
@@ -135,12 +138,18 @@ async fn exchange<H: Handler>(
     // request (smuggling). hyper refuses most such, but not a Content-Length beside it: nothing may follow.
     let last = parts.version == Version::HTTP_11 && parts.headers.contains_key(TRANSFER_ENCODING);
     let wants_gzip = shared.config.compress && accepts_gzip(&parts);
-    let mut response = match shared.memory.collect(body).await {
-        Ok(collected) => {
+    let screened = if is_large(&body) { shared.handler.screen(&parts, peer).await } else { None };
+    let collected = match screened {
+        Some(refused) => Err(refused),
+        None => Ok(shared.memory.collect(body).await),
+    };
+    let mut response = match collected {
+        Err(refused) => refused,
+        Ok(Ok(collected)) => {
             let _memory = collected.memory;
             shared.handler.handle(parts, collected.bytes, peer).await
         }
-        Err(unread) => {
+        Ok(Err(unread)) => {
             tracing::debug!(%unread, peer = %peer.address, "a request was not read");
             respond::failure(unread.http_status(), &unread)
         }
@@ -152,6 +161,11 @@ async fn exchange<H: Handler>(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response.map(|body| begun.track(body))
+}
+
+/// Whether a body may take up so much room that whoever sends it must be known first.
+fn is_large(body: &Incoming) -> bool {
+    !body.is_end_stream() && body.size_hint().upper().is_none_or(|upper| upper > UNSCREENED)
 }
 
 /// Whether `Accept-Encoding` names gzip, and not with a weight of zero (RFC 9110, 12.5.3).

@@ -54,6 +54,12 @@ pub trait Handler: Send + Sync + 'static {
     /// byte after it. The future may be dropped when the client goes away.
     fn handle(&self, parts: Parts, body: Bytes, peer: Peer) -> impl Future<Output = Response<Body>> + Send;
 
+    /// Whether a request whose body is large is to be read: an answer where it is not. Asked before the body takes up
+    /// room, which strangers could otherwise use up.
+    fn screen(&self, _parts: &Parts, _peer: Peer) -> impl Future<Output = Option<Response<Body>>> + Send {
+        std::future::ready(None)
+    }
+
     /// The server is about to end: take nothing new on, and return when nothing is running any more. Requests,
     /// on new connections too, are answered meanwhile, as clients have to fetch the rest of their results.
     fn drain(&self) -> impl Future<Output = ()> + Send {

@@ -13,6 +13,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
+use tokio::sync::watch;
+
 use super::config::Config;
 use super::error::ServerError;
 
@@ -27,6 +29,7 @@ pub struct Certificates {
     chain: PathBuf,
     key: PathBuf,
     current: ArcSwap<CertifiedKey>,
+    reread: watch::Sender<Option<String>>,
 }
 
 impl Certificates {
@@ -37,7 +40,7 @@ impl Certificates {
             _ => development(&config.development_certificates)?,
         };
         let current = ArcSwap::from_pointee(read(&chain, &key)?);
-        Ok(Self { chain, key, current })
+        Ok(Self { chain, key, current, reread: watch::Sender::new(None) })
     }
 
     /// Reads the files again. If they cannot be used, the certificate before stays in force.
@@ -48,6 +51,11 @@ impl Certificates {
             tracing::info!(file = %self.chain.display(), "took a new certificate");
         }
         Ok(())
+    }
+
+    /// Told each time that the files have changed and were read: what is wrong with them, if anything is.
+    pub fn rereads(&self) -> watch::Receiver<Option<String>> {
+        self.reread.subscribe()
     }
 
     /// Reads the files again whenever they change. Files are often swapped one after the other: a pair that
@@ -66,8 +74,12 @@ impl Certificates {
                 continue;
             }
             match self.reload() {
-                Ok(()) => last = now,
+                Ok(()) => {
+                    last = now;
+                    drop(self.reread.send_replace(None));
+                }
                 Err(error) => {
+                    drop(self.reread.send_replace(Some(error.to_string())));
                     tracing::error!(%error, "the new certificate cannot be used; the last one stays");
                 }
             }

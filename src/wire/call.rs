@@ -25,7 +25,7 @@ pub struct Limits {
     pub headers: usize,
     /// Header lines.
     pub header_lines: usize,
-    /// Bytes of the texts of all prepared statements together, after they are decompressed.
+    /// Bytes of the text of a prepared statement, after it is decompressed.
     pub prepared: usize,
 }
 
@@ -126,7 +126,7 @@ impl Call {
         bounded(&headers, limits)?;
         let base = base(&uri, &headers, &peer)?;
         let credentials = credentials::read(&headers)?;
-        let session = Session::read(&headers, limits)?;
+        let session = Session::read(&headers)?;
         let body = match route {
             Route::Submit => statement(&headers, body, limits)?,
             _ if body.is_empty() => String::new(),

@@ -51,7 +51,7 @@ const fn fault(why: HeaderFault) -> Malformed {
 
 /// Reads the header. Several of them, an unknown scheme and a value of another form are [`Malformed`]: which of
 /// two claims is meant is not for us to guess.
-pub(super) fn read(headers: &HeaderMap) -> Result<Credentials, Malformed> {
+pub fn read(headers: &HeaderMap) -> Result<Credentials, Malformed> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(Credentials::None) };
     if values.next().is_some() {

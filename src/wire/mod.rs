@@ -16,7 +16,7 @@ mod seal;
 mod session;
 
 pub use call::{Call, Limits, LinkMethod, Peer, Route, TlsVersion};
-pub use credentials::Credentials;
+pub use credentials::{Credentials, read as read_credentials};
 pub use headers::{
     NotAHeader, SessionChange, response_headers, started_transaction, upstream_headers, upstream_poll_headers,
 };

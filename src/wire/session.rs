@@ -8,7 +8,6 @@ use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderMap;
 
-use super::call::Limits;
 use super::malformed::{HeaderFault, Malformed};
 
 /// The longest value of a header that is no list, in bytes.
@@ -52,8 +51,8 @@ pub struct Session {
     pub client_capabilities: Vec<String>,
     /// Session properties, `name` or `catalog.name`, in the order given, repeats kept. Trino takes the last.
     pub properties: Vec<(String, String)>,
-    /// Prepared statements by name: the SQL. The last of one name is kept.
-    pub prepared: Vec<(String, String)>,
+    /// Prepared statements by name, as they came: [`Session::prepared`] unpacks one. The last of one name is kept.
+    pub(super) prepared: Vec<(String, String)>,
     /// The sealed transaction; `None` where there is none.
     pub transaction: Option<String>,
     /// Whether the client keeps track of transactions: it sent the header, if only to say that there is none.
@@ -79,7 +78,7 @@ impl fmt::Debug for Session {
 
 impl Session {
     /// Reads the headers. Bounds on their number and size were checked before.
-    pub(super) fn read(headers: &HeaderMap, limits: &Limits) -> Result<Self, Malformed> {
+    pub(super) fn read(headers: &HeaderMap) -> Result<Self, Malformed> {
         if headers.keys().any(|name| name.as_str().starts_with("x-presto-")) {
             return Err(fault("x-presto-*", HeaderFault::Presto));
         }
@@ -97,7 +96,7 @@ impl Session {
             client_tags: list(headers, "x-trino-client-tags")?,
             client_capabilities: list(headers, "x-trino-client-capabilities")?,
             properties: properties(headers)?,
-            prepared: prepared(headers, limits.prepared)?,
+            prepared: prepared(headers)?,
             transaction_aware: transaction.is_some(),
             transaction: transaction
                 .map(|id| id.trim().to_owned())
@@ -110,9 +109,24 @@ impl Session {
         Ok(session)
     }
 
-    /// The SQL of a prepared statement.
-    pub fn prepared(&self, name: &str) -> Option<&str> {
-        self.prepared.iter().find(|(known, _)| known == name).map(|(_, sql)| sql.as_str())
+    /// The SQL of a prepared statement, if there is one of that name, of at most `limit` bytes. It is unpacked now: what nobody executes costs
+    /// nothing, and nobody has anything unpacked before they are known.
+    ///
+    /// # Errors
+    /// What came is not a packed text, or is longer than allowed.
+    pub fn prepared(&self, name: &str, limit: usize) -> Result<Option<String>, Malformed> {
+        const NAME: &str = "x-trino-prepared-statement";
+        let Some((_, value)) = self.prepared.iter().find(|(known, _)| known == name) else { return Ok(None) };
+        match value.strip_prefix(ZSTD) {
+            Some(packed) => unpack(packed, limit).map(Some),
+            None if value.len() > limit => Err(fault(NAME, HeaderFault::TooLong)),
+            None => Ok(Some(value.clone())),
+        }
+    }
+
+    /// Whether there is a prepared statement of that name.
+    pub fn has_prepared(&self, name: &str) -> bool {
+        self.prepared.iter().any(|(known, _)| known == name)
     }
 }
 
@@ -184,19 +198,12 @@ fn properties(headers: &HeaderMap) -> Result<Vec<(String, String)>, Malformed> {
     if found.iter().all(|(name, _)| known(name)) { Ok(found) } else { Err(fault(NAME, HeaderFault::Form)) }
 }
 
-fn prepared(headers: &HeaderMap, limit: usize) -> Result<Vec<(String, String)>, Malformed> {
+fn prepared(headers: &HeaderMap) -> Result<Vec<(String, String)>, Malformed> {
     const NAME: &str = "x-trino-prepared-statement";
-    let mut left = limit;
     let mut places = BTreeMap::new();
     let mut found: Vec<(String, String)> = Vec::new();
-    for (name, value) in pairs(headers, NAME)? {
+    for (name, sql) in pairs(headers, NAME)? {
         let name = url_decode(&name).filter(|name| !name.is_empty()).ok_or(fault(NAME, HeaderFault::Form))?;
-        let sql = match value.strip_prefix(ZSTD) {
-            Some(packed) => unpack(packed, left)?,
-            None if value.len() > left => return Err(fault(NAME, HeaderFault::TooLong)),
-            None => value,
-        };
-        left -= sql.len();
         let place = *places.entry(name.clone()).or_insert(found.len());
         if place == found.len() {
             found.push((name, sql));

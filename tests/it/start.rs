@@ -64,7 +64,9 @@ fn explain_says_what_policy_says_of_each_table() {
         assert!(shown.contains(words), "{words}: {shown}");
     }
     let shown = explained("DROP TABLE customers");
-    assert!(shown.contains("DROP TABLE statements are not allowed"), "{shown}");
+    assert!(shown.contains("a row filter, a column mask or a hidden column applies to it"), "{shown}");
+    let shown = explained("CALL lake.system.anything()");
+    assert!(shown.contains("CALL statements are not allowed"), "{shown}");
 }
 
 #[test]

@@ -228,7 +228,9 @@ async fn outcomes_have_their_place_before_the_query_runs() {
     }
     assert!(matches!(audit.intend(intent("q3")).await, Err(AuditError::Full)));
     guards.clear();
-    until("their outcomes are durable", || disk.durable()[0].lines().count() == 6).await;
+    // The refusal found no room: the journal says that one record is missing.
+    until("their outcomes are durable", || disk.durable()[0].lines().count() == 7).await;
+    assert!(disk.durable()[0].contains("\"lost\":1"), "{}", disk.durable()[0]);
     assert!(audit.intend(intent("q4")).await.is_ok());
 }
 

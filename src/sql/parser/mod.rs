@@ -16,6 +16,7 @@ mod relation;
 mod statement;
 mod types;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use super::error::{SqlError, locate};
@@ -34,17 +35,51 @@ pub(super) struct Parser<'a> {
     limits: &'a Limits,
     pub(super) facts: Facts,
     /// The CTE names that are visible here, folded; the innermost last.
-    ctes: Vec<String>,
+    ctes: Names,
     /// The names of the recursive WITH queries around.
     recursive: Vec<String>,
     /// The names of lambda parameters that are visible here, folded.
-    lambdas: Vec<String>,
+    lambdas: Names,
     /// The query specification that names are looked up in.
     scope: Option<ScopeId>,
     /// A primary expression has been read already; the expression goes on behind it.
     pending: bool,
     /// Whether references of one part are noted: in a text that is an expression on its own.
     every_reference: bool,
+}
+
+/// Names that are visible, the innermost last; each is found at once, however many there are.
+#[derive(Default)]
+struct Names {
+    order: Vec<String>,
+    count: HashMap<String, u32>,
+}
+
+impl Names {
+    fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.count.contains_key(name)
+    }
+
+    fn push(&mut self, name: String) {
+        *self.count.entry(name.clone()).or_default() += 1;
+        self.order.push(name);
+    }
+
+    /// Forgets all but the outermost.
+    fn truncate(&mut self, length: usize) {
+        for name in self.order.drain(length.min(self.order.len())..) {
+            if let Some(count) = self.count.get_mut(&name) {
+                *count -= 1;
+                if *count == 0 {
+                    self.count.remove(&name);
+                }
+            }
+        }
+    }
 }
 
 impl<'a> Parser<'a> {
@@ -56,9 +91,9 @@ impl<'a> Parser<'a> {
             depth: 0,
             limits,
             facts: Facts::default(),
-            ctes: Vec::new(),
+            ctes: Names::default(),
             recursive: Vec::new(),
-            lambdas: Vec::new(),
+            lambdas: Names::default(),
             scope: None,
             pending: false,
             every_reference: false,
@@ -256,7 +291,7 @@ impl<'a> Parser<'a> {
         if parts < 2 && !self.every_reference {
             return;
         }
-        if !self.lambdas.is_empty() && self.lambdas.contains(&fold_column(&self.ident_of(start).value)) {
+        if self.lambdas.len() > 0 && self.lambdas.contains(&fold_column(&self.ident_of(start).value)) {
             return;
         }
         let parts = (0..parts).map(|n| (self.ident_of(start + 2 * n), index(start + 2 * n))).collect();

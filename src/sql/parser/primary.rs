@@ -136,7 +136,7 @@ impl Parser<'_> {
 
     fn lambda_body(&mut self, names: Vec<String>) -> Parsed {
         let visible = self.lambdas.len();
-        self.lambdas.extend(names);
+        names.into_iter().for_each(|name| self.lambdas.push(name));
         self.expression()?;
         self.lambdas.truncate(visible);
         Ok(())

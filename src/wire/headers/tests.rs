@@ -1,5 +1,4 @@
 use super::*;
-use crate::wire::call::Limits;
 
 fn lines(headers: &HeaderMap) -> Vec<String> {
     let mut lines: Vec<String> =
@@ -59,7 +58,7 @@ fn only_what_is_listed_goes_to_trino() {
         headers.get_all("x-trino-session").iter().map(|v| v.to_str().expect("text")).collect();
     assert_eq!(order, ["b=1%2C2%3D3+4", "a=%C3%A9", "b=x"]);
     // What went out is read back as it was.
-    let again = Session::read(&headers, &Limits::default()).expect("a session");
+    let again = Session::read(&headers).expect("a session");
     assert_eq!((again.properties, again.catalog), (session.properties, session.catalog));
 }
 
@@ -168,9 +167,9 @@ fn a_prepared_statement_comes_back_as_it_went() {
         let line = headers.remove("x-trino-added-prepare").expect("the header");
         assert_eq!(line.to_str().expect("text").contains("zstd"), packed);
         headers.append("x-trino-prepared-statement", line);
-        let session = Session::read(&headers, &Limits::default()).expect("a session");
-        assert_eq!(session.prepared("n\u{e4}me, ="), Some(sql));
-        assert_eq!(session.prepared("other"), None);
+        let session = Session::read(&headers).expect("a session");
+        assert_eq!(session.prepared("n\u{e4}me, =", 1 << 20).expect("sound").as_deref(), Some(sql));
+        assert_eq!(session.prepared("other", 1 << 20).expect("sound"), None);
     };
     check("select '\u{e9}', ?", false);
     check(&"x".repeat(2_047), false);

@@ -143,6 +143,11 @@ impl Fields {
         self.summary.rows = rows;
     }
 
+    /// The rows and their bytes so far.
+    pub(super) fn passed(&self) -> (u64, u64) {
+        (self.summary.rows, self.summary.data_bytes)
+    }
+
     /// Counts bytes of rows.
     pub(super) fn data_bytes(&mut self, bytes: usize) {
         self.summary.data_bytes += bytes as u64;

@@ -211,6 +211,11 @@ pub struct PageRebuilder {
 }
 
 impl PageRebuilder {
+    /// The rows and their bytes that have passed so far.
+    pub fn passed(&self) -> (u64, u64) {
+        self.fields.passed()
+    }
+
     /// Begins a page.
     pub fn new(context: PageContext) -> Self {
         Self {

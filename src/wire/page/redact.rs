@@ -122,7 +122,12 @@ impl TrinoError<'_> {
 pub(super) fn told(error: &TrinoError<'_>, context: &PageContext) -> (String, Option<Location>) {
     let name = &*error.error_name;
     let location = error.error_location.map(|at| Location { line: at.line_number, column: at.column_number });
-    let place = location.and_then(|at| context.positions.as_ref().map_or(Some(at), |map| map(at)));
+    let place = location.and_then(|at| match &context.positions {
+        Some(map) => map(at),
+        // Which place of the user's text it is cannot be said any more: it may be one in a policy's expression.
+        None if context.restricted => None,
+        None => Some(at),
+    });
     if context.restricted && !(place.is_some() && ANALYSIS.binary_search(&name).is_ok()) {
         let told = match PLAIN.binary_search_by_key(&name, |(name, _)| name) {
             Ok(found) => PLAIN[found].1.to_owned(),

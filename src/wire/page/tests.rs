@@ -20,6 +20,16 @@ fn context(restricted: bool) -> PageContext {
     }
 }
 
+/// A page that is asked for again when its query has ended: the places in the sent text are nobody's any more.
+#[test]
+fn what_a_place_means_is_forgotten_with_the_query() {
+    let page = error_page("TYPE_MISMATCH", Some((1, 40)));
+    let (text, _) = chunked(page.as_bytes(), &[], context(true)).expect("a page");
+    let error = serde_json::from_slice::<Value>(&text).expect("JSON")["error"].take();
+    assert!(error["message"].as_str().is_some_and(|text| text.contains("withheld")), "{error}");
+    assert!(error.get("errorLocation").is_none(), "{error}");
+}
+
 fn chunked(page: &[u8], cuts: &[usize], context: PageContext) -> Result<(Vec<u8>, PageSummary), PageError> {
     let page = Bytes::copy_from_slice(page);
     let (mut out, mut rebuilder, mut from) = (Vec::new(), PageRebuilder::new(context), 0);
