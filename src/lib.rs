@@ -76,8 +76,9 @@
 //!
 //! - No result cache yet, and no `cache` module that would only ever miss.
 //! - No rendering of expressions from an abstract tree: what is not a relation keeps its tokens.
-//! - No queries in policies' expressions, no views but those that a policy trusts: each is refused by name until it
-//!   can be rewritten.
+//! - No queries in policies' expressions: they are refused by name.
+//! - No views that name tables by less than catalog, schema and table: Trino completes those with what was the
+//!   session's when the view was made, and does not say what that was.
 //! - No stored functions, grants, roles, paths and calls of procedures: they are read and denied (`sql::Other`).
 //! - No spooled results: the client's offer of an encoding is dropped, so that all rows pass here.
 //! - No store of sessions: sessions, prepared statements and transactions live in the client, as Trino's

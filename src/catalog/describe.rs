@@ -30,6 +30,19 @@ pub(super) fn query(names: &[TableName]) -> Option<MetadataQuery> {
     )))
 }
 
+/// The statement that gives the definition of a view or a materialized view: one row, one column.
+pub(super) fn definition(view: &TableName) -> MetadataQuery {
+    let (catalog, schema, table) =
+        (quote_string(&view.catalog), quote_string(&view.schema), quote_string(&view.table));
+    MetadataQuery(format!(
+        "SELECT view_definition FROM {}.information_schema.views \
+         WHERE table_schema = {schema} AND table_name = {table} \
+         UNION SELECT definition FROM system.metadata.materialized_views \
+         WHERE catalog_name = {catalog} AND schema_name = {schema} AND name = {table}",
+        quote_identifier(&view.catalog)
+    ))
+}
+
 #[derive(Default)]
 struct Seen {
     kinds: Vec<String>,

@@ -29,6 +29,8 @@ pub use types::{RowField, Type};
 
 use flight::{Answer, Flights};
 
+/// How many bytes of views' definitions are remembered.
+const DEFINITIONS: u64 = 16 << 20;
 /// How many relations one metadata query describes.
 const BATCH: usize = 50;
 
@@ -57,6 +59,7 @@ pub struct Catalog(Arc<Inner>);
 struct Inner {
     engine: Arc<dyn Engine>,
     known: Cache<TableName, Arc<Described>>,
+    definitions: Cache<TableName, Arc<str>>,
     flights: Flights,
     queries: Semaphore,
 }
@@ -65,8 +68,13 @@ impl Catalog {
     /// An empty one.
     pub fn new(engine: Arc<dyn Engine>, config: Config) -> Self {
         let known = Cache::builder().max_capacity(config.relations).time_to_live(config.life.0).build();
+        let definitions = Cache::builder()
+            .weigher(|_: &TableName, text: &Arc<str>| u32::try_from(text.len()).unwrap_or(u32::MAX))
+            .max_capacity(DEFINITIONS)
+            .time_to_live(config.life.0)
+            .build();
         let queries = Semaphore::new(config.queries.clamp(1, Semaphore::MAX_PERMITS));
-        Self(Arc::new(Inner { engine, known, flights: Flights::default(), queries }))
+        Self(Arc::new(Inner { engine, known, definitions, flights: Flights::default(), queries }))
     }
 
     /// Describes relations, in the order of the names. Of several that can't be described the first one's error is
@@ -113,11 +121,29 @@ impl Catalog {
         Ok(all)
     }
 
+    /// The query that a view or a materialized view is made of, as Trino keeps it.
+    pub async fn definition(&self, view: &TableName) -> Result<Arc<str>, CatalogError> {
+        if let Some(known) = self.0.definitions.get(view) {
+            return Ok(known);
+        }
+        let rows = {
+            let _turn = self.0.queries.acquire().await;
+            self.0.engine.metadata(&describe::definition(view)).await.map_err(CatalogError::Engine)?
+        };
+        let [row] = &rows[..] else { return Err(CatalogError::NotFound(view.clone())) };
+        let text = row.first().and_then(serde_json::Value::as_str);
+        let text = text.ok_or_else(|| CatalogError::NotFound(view.clone()))?;
+        let text: Arc<str> = text.into();
+        self.0.definitions.insert(view.clone(), Arc::clone(&text));
+        Ok(text)
+    }
+
     /// Forgets descriptions, since Trino did not agree with them. An answer that is under way is not kept.
     pub fn forget(&self, names: &[TableName]) {
         for name in names {
             self.0.flights.cancel(name);
             self.0.known.invalidate(name);
+            self.0.definitions.invalidate(name);
         }
     }
 }

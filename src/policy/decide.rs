@@ -8,35 +8,87 @@ use super::compile::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::error::{Denial, Source};
 use super::formula::{Bound, bound_column, is_plain, operand};
 use super::pattern::SYSTEM;
-use super::permit::{Permit, Revision, Salt, Scoped};
+use super::permit::{Permit, Revision, Salt, Scoped, View};
 use super::visibility::{INFORMATION_SCHEMA, Visibility};
 use crate::catalog::{Column, Described, RelationKind, TableName};
 use crate::identity::Principal;
 use crate::sql::fold_column;
 
-pub(super) fn decide(
-    set: &Arc<Compiled>,
-    revision: &Revision,
-    principal: &Principal,
-    relations: &[Arc<Described>],
-    salt: &Salt,
-) -> Result<Permit, Denial> {
-    let rules: Vec<&Rule> = set.rules.iter().filter(|rule| rule.who.includes(principal)).collect();
-    let mut permit = Permit {
-        revision: revision.clone(),
-        tables: BTreeMap::new(),
-        sources: BTreeSet::new(),
-        visibility: Visibility::new(set, principal),
-        writable: BTreeSet::new(),
-        writable_schemas: BTreeSet::new(),
-    };
-    for described in relations {
-        let rules: Vec<&Rule> = rules.iter().copied().filter(|rule| rule.covers(&described.name)).collect();
-        permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));
-        let scoped = Case { set, principal, described, rules: &rules, salt }.decide()?;
-        permit.tables.insert(described.name.clone(), scoped);
+/// Somebody who reads.
+pub(super) struct Deciding<'a> {
+    pub(super) set: &'a Arc<Compiled>,
+    pub(super) principal: &'a Principal,
+    /// The views that are read through.
+    pub(super) views: &'a BTreeMap<TableName, Arc<View>>,
+    pub(super) salt: &'a Salt,
+}
+
+impl Deciding<'_> {
+    pub(super) fn decide(
+        &self,
+        revision: &Revision,
+        relations: &[Arc<Described>],
+        below: &[(TableName, Vec<Arc<Described>>)],
+    ) -> Result<Permit, Denial> {
+        let rules: Vec<&Rule> =
+            self.set.rules.iter().filter(|rule| rule.who.includes(self.principal)).collect();
+        let mut permit = Permit {
+            revision: revision.clone(),
+            tables: BTreeMap::new(),
+            sources: BTreeSet::new(),
+            visibility: Visibility::new(self.set, self.principal),
+            writable: BTreeSet::new(),
+            writable_schemas: BTreeSet::new(),
+        };
+        for described in relations {
+            self.add(&mut permit, &rules, described)?;
+        }
+        for (view, reads) in below {
+            for described in reads {
+                if !permit.tables.contains_key(&described.name) {
+                    // What a view reads is not named to those who may not know of it.
+                    let added = self.add(&mut permit, &rules, described);
+                    added.map_err(|_| Denial::ViewNotTrusted(view.clone()))?;
+                }
+            }
+        }
+        restrict_views(&mut permit.tables);
+        Ok(permit)
     }
-    Ok(permit)
+
+    fn add(&self, permit: &mut Permit, rules: &[&Rule], described: &Arc<Described>) -> Result<(), Denial> {
+        let rules: Vec<&Rule> = rules.iter().copied().filter(|rule| rule.covers(&described.name)).collect();
+        let Self { set, principal, views, salt } = *self;
+        let scoped = Case { set, principal, described, rules: &rules, views: Some(views), salt }.decide()?;
+        permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));
+        permit.tables.insert(described.name.clone(), scoped);
+        Ok(())
+    }
+}
+
+/// A view that reads what is restricted is restricted. A materialized view that does not is read as it is.
+fn restrict_views(tables: &mut BTreeMap<TableName, Scoped>) {
+    loop {
+        let reads = |scoped: &Scoped| {
+            let view = scoped.view.as_ref()?;
+            let hit = view.reads.iter().any(|name| tables.get(name).is_none_or(Scoped::is_restricted));
+            (hit && !scoped.below).then(|| scoped.described.name.clone())
+        };
+        let found: Vec<TableName> = tables.values().filter_map(reads).collect();
+        if found.is_empty() {
+            break;
+        }
+        for name in found {
+            if let Some(scoped) = tables.get_mut(&name) {
+                scoped.below = true;
+            }
+        }
+    }
+    for scoped in tables.values_mut() {
+        if scoped.described.kind == RelationKind::MaterializedView && !scoped.below {
+            scoped.view = None;
+        }
+    }
 }
 
 pub(super) fn check_name(set: &Compiled, principal: &Principal, name: &TableName) -> Result<(), Denial> {
@@ -67,6 +119,8 @@ pub(super) struct Case<'a> {
     pub(super) principal: &'a Principal,
     pub(super) described: &'a Arc<Described>,
     pub(super) rules: &'a [&'a Rule],
+    /// The views that are read through; none where it does not matter what a view reads.
+    pub(super) views: Option<&'a BTreeMap<TableName, Arc<View>>>,
     pub(super) salt: &'a Salt,
 }
 
@@ -74,14 +128,17 @@ impl Case<'_> {
     pub(super) fn decide(&self) -> Result<Scoped, Denial> {
         let name = &self.described.name;
         allowed(self.set, name, self.rules)?;
-        match self.described.kind {
-            RelationKind::Table => {}
+        let view = match self.described.kind {
+            RelationKind::Table => None,
             RelationKind::View | RelationKind::MaterializedView => {
-                if !self.rules.iter().any(|rule| rule.allow && rule.trusted_view) {
-                    return Err(Denial::ViewNotTrusted(name.clone()));
+                if self.rules.iter().any(|rule| rule.allow && rule.trusted_view) {
+                    None
+                } else {
+                    let view = self.views.and_then(|views| views.get(name));
+                    Some(Arc::clone(view.ok_or_else(|| Denial::ViewNotTrusted(name.clone()))?))
                 }
             }
-        }
+        };
         self.check_texts()?;
         let visible = self.visible()?;
         if !visible.contains(&true) {
@@ -104,7 +161,7 @@ impl Case<'_> {
                 masks.insert(column.name.clone(), bound);
             }
         }
-        Ok(Scoped { described: Arc::clone(self.described), visible, filters, masks })
+        Ok(Scoped { view, below: false, described: Arc::clone(self.described), visible, filters, masks })
     }
 
     /// Names that cannot be put into an expression.

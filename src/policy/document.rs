@@ -15,7 +15,7 @@ pub(super) struct Document {
     #[schemars(with = "u32", range(min = 1, max = 1))]
     pub(super) version: Spanned<u32>,
     /// What holds for the tables of a catalog that no policy allows: `allow` or `deny`. Without an entry it is
-    /// `deny`. Views always need a policy that trusts them.
+    /// `deny`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Fallback>")]
     pub(super) defaults: BTreeMap<String, Spanned<Fallback>>,
@@ -62,7 +62,8 @@ pub(super) struct Policy {
     /// Whether the tables may be read.
     #[serde(default)]
     pub(super) allow: bool,
-    /// Whether views among the tables may be read, with all that they show. Needs `allow`.
+    /// Whether views among the tables may be read as they are, with all that they show. Others are read as the queries
+    /// that they are made of, under the reader's policies. Needs `allow`.
     #[serde(default)]
     pub(super) trusted_view: bool,
     /// Whether the tables and views may be changed, made and dropped, and schemas all of whose tables are meant. Needs

@@ -84,8 +84,9 @@ pub enum Denial {
     /// Every column is hidden.
     #[error("all columns of {0} are hidden")]
     NoColumns(TableName),
-    /// A view, and no document that allows it to the principal trusts it.
-    #[error("{0} is a view that no policy trusts")]
+    /// A view that no document trusts, and whose query cannot be put in its place: the principal may not see what it
+    /// reads, or it cannot be read.
+    #[error("{0} is a view that no policy trusts, and what it reads is not to be seen or not clear")]
     ViewNotTrusted(TableName),
     /// No document lets the principal write to the table.
     #[error("no policy lets {0} be written")]
@@ -176,7 +177,10 @@ impl Failure for Denial {
             | Self::Metadata(table)
             | Self::NoColumns(table) => format!("Table '{table}' does not exist"),
             Self::ViewNotTrusted(table) => {
-                format!("Access Denied: the view {table} may read restricted tables, and no policy trusts it")
+                format!(
+                    "Access Denied: the view {table} reads what you may not see, or names its tables without their \
+                     catalog and schema; no policy trusts it"
+                )
             }
             Self::NotWritable(table) => {
                 format!("Access Denied: you may not write to the table {table}, nor make it")

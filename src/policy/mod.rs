@@ -11,7 +11,8 @@
 //! or a catalog whose default is `allow`. Filters are joined with AND and see raw rows. Of several masks on a column
 //! the strongest holds; two different ones of the same strength are a mistake, found when the set is loaded where
 //! that is possible, and in any case when the column is read. Masks see raw values, also of columns that are hidden
-//! or masked. A view needs a policy that trusts it: nobody has looked at what it reads.
+//! or masked. A view that no policy trusts is read as the query that it is made of, under
+//! the reader's policies, whatever rights its owner has.
 //!
 //! Tables, views and schemas are changed where a policy says `write`, a table by those who see all of it as it is
 //! ([`Set::permit_write`]). Nothing gets a new name under which a restriction of anybody's would not hold.
@@ -35,13 +36,14 @@ mod visibility;
 mod who;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 pub use document::{Action, schema};
 pub use error::{Denial, LoadError, LoadErrors, Source};
 pub use formula::Bound;
-pub use permit::{Permit, Revision, Salt, Scoped};
+pub use permit::{Permit, Revision, Salt, Scoped, View};
 pub use visibility::Visibility;
 
 use crate::catalog::{Described, RelationKind, TableName};
@@ -161,7 +163,29 @@ impl Set {
         relations: &[Arc<Described>],
         salt: &Salt,
     ) -> Result<Permit, Denial> {
-        decide::decide(&self.compiled, &self.revision, principal, relations, salt)
+        self.decide_through(principal, relations, &BTreeMap::new(), &[], salt)
+    }
+
+    /// The same where some of the relations are views that are read through: as the queries that they are made of, in
+    /// which the principal's policies hold. `below` are the views and what each reads, described.
+    pub fn decide_through(
+        &self,
+        principal: &Principal,
+        relations: &[Arc<Described>],
+        views: &BTreeMap<TableName, Arc<View>>,
+        below: &[(TableName, Vec<Arc<Described>>)],
+        salt: &Salt,
+    ) -> Result<Permit, Denial> {
+        let deciding = decide::Deciding { set: &self.compiled, principal, views, salt };
+        deciding.decide(&self.revision, relations, below)
+    }
+
+    /// Whether a policy lets the principal read a view as what it is.
+    pub fn trusts(&self, principal: &Principal, view: &TableName) -> bool {
+        self.compiled
+            .rules
+            .iter()
+            .any(|rule| rule.allow && rule.trusted_view && rule.covers(view) && rule.who.includes(principal))
     }
 
     /// Adds to a permit that the principal may write to a relation. `existing` is what it is now; none where a

@@ -8,6 +8,7 @@ use super::error::{Denial, Source};
 use super::formula::Bound;
 use super::visibility::Visibility;
 use crate::catalog::{Column, Described, TableName};
+use crate::sql::Statement;
 use crate::units::hex;
 
 /// Which set of documents decided: the first half of the SHA-256 of all of them, in hex.
@@ -115,9 +116,21 @@ impl Permit {
     }
 }
 
+/// A view that is read as the query that it is made of.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The query.
+    pub statement: Statement,
+    /// The relations that it names, listings left out.
+    pub reads: Vec<TableName>,
+}
+
 /// What may be seen of one relation.
 #[derive(Clone, Debug)]
 pub struct Scoped {
+    pub(super) view: Option<Arc<View>>,
+    /// A view that reads restricted relations.
+    pub(super) below: bool,
     pub(super) described: Arc<Described>,
     pub(super) visible: Vec<bool>,
     pub(super) filters: Vec<Bound>,
@@ -150,8 +163,13 @@ impl Scoped {
         self.masks.get(column)
     }
 
-    /// Whether the relation is seen other than it is: rows, values or columns are missing.
+    /// The query that stands in the view's place, if it is a view that is not trusted.
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.view.as_ref()
+    }
+
+    /// Whether the relation is seen other than it is: rows, values or columns are missing, of itself or of what it reads.
     pub fn is_restricted(&self) -> bool {
-        !self.filters.is_empty() || !self.masks.is_empty() || self.visible.contains(&false)
+        self.below || !self.filters.is_empty() || !self.masks.is_empty() || self.visible.contains(&false)
     }
 }

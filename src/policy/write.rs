@@ -46,7 +46,10 @@ impl Writer<'_> {
             // What a view shows is not changed by who changes the view.
             if described.kind == RelationKind::Table {
                 let Self { set, principal, salt } = *self;
-                if (Case { set, principal, described, rules: &rules, salt }).decide()?.is_restricted() {
+                if (Case { set, principal, described, rules: &rules, views: None, salt })
+                    .decide()?
+                    .is_restricted()
+                {
                     return restricted();
                 }
             }

@@ -1,10 +1,10 @@
 //! What would be done with a statement, and why: for an administrator whom a user asks. Nothing is run.
 
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 
+use super::view::Reader;
 use super::{StatementError, target};
-use crate::catalog::{Catalog, Described, TableName};
+use crate::catalog::{Catalog, TableName};
 use crate::error::Failure;
 use crate::identity::Principal;
 use crate::policy::{Denial, Scoped, Set, Source};
@@ -73,17 +73,12 @@ impl Question<'_> {
             return Err(rewrite::RewriteError::Kind(other.name()).into());
         }
         let names = rewrite::resolve(&statement, &self.names)?;
-        let mut described = Vec::new();
-        for name in names {
-            let seen = self.seen(&name, &mut described).await;
-            to.relations.push((name, seen));
+        let reader = self.reader();
+        for name in &names {
+            let seen = self.seen(name).await;
+            to.relations.push((name.clone(), seen));
         }
-        if described.len() < to.relations.len() {
-            // The statement as a whole fails as it would for the user: at the first that cannot be described.
-            let names: Vec<TableName> = to.relations.iter().map(|(name, _)| name.clone()).collect();
-            described = self.catalog.describe(&names).await?;
-        }
-        let mut permit = self.policies.decide(self.principal, &described)?;
+        let mut permit = reader.decide(&names).await?;
         target::permit(&statement, &self.names, self.principal, self.catalog, self.policies, &mut permit)
             .await?;
         let context =
@@ -92,10 +87,13 @@ impl Question<'_> {
         Ok((scoped.text().to_owned(), scoped.restricted()))
     }
 
-    async fn seen(&self, name: &TableName, all: &mut Vec<Arc<Described>>) -> Result<Seen, StatementError> {
-        let described = self.catalog.describe(std::slice::from_ref(name)).await?;
-        all.extend(described.iter().cloned());
-        let permit = self.policies.decide(self.principal, &described)?;
+    fn reader(&self) -> Reader<'_> {
+        let Self { principal, catalog, policies, limits, .. } = *self;
+        Reader { principal, catalog, policies, limits }
+    }
+
+    async fn seen(&self, name: &TableName) -> Result<Seen, StatementError> {
+        let permit = self.reader().decide(std::slice::from_ref(name)).await?;
         let scoped = permit.scoped(name).cloned().ok_or_else(|| Denial::NotAllowed(name.clone()))?;
         Ok(Seen { sources: permit.sources().cloned().collect(), scoped })
     }
@@ -136,6 +134,10 @@ impl fmt::Display for Seen {
         }
         if self.sources.is_empty() {
             writeln!(f, "  by      the default of the catalog")?;
+        }
+        if let Some(view) = self.scoped.view() {
+            let reads: Vec<String> = view.reads.iter().map(ToString::to_string).collect();
+            writeln!(f, "  view    read through: {}", reads.join(", "))?;
         }
         for filter in self.scoped.filters() {
             writeln!(f, "  rows    where {}", filter.render("table"))?;

@@ -14,6 +14,7 @@ mod registry;
 mod relay;
 mod submit;
 mod target;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

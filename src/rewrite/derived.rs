@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::policy::Scoped;
+use crate::policy::{Permit, Scoped};
 use crate::sql::{Statement, quote_identifier};
 
 /// What the relation is called inside of its derived table, when no name of the statement has it.
@@ -14,9 +14,16 @@ const INNER: &str = "northgate_t";
 /// that the user can give to a relation of their own, then a column that the table has no more would not be an
 /// error: it would be found there, and the filter or the mask would compute with the user's value. The letters are
 /// such that no other character is equal to one of them when case is ignored.
-pub(super) fn inner_name(statement: &Statement) -> String {
-    let count = u32::try_from(statement.tokens().len()).unwrap_or(u32::MAX);
-    let text = statement.slice(0..count).to_ascii_lowercase();
+pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> String {
+    let whole = |statement: &Statement| {
+        let count = u32::try_from(statement.tokens().len()).unwrap_or(u32::MAX);
+        statement.slice(0..count).to_ascii_lowercase()
+    };
+    let mut text = whole(statement);
+    for view in permit.tables().filter_map(Scoped::view) {
+        text.push(' ');
+        text.push_str(&whole(&view.statement));
+    }
     let mut name = INNER.to_owned();
     let mut number = 0_u32;
     while text.contains(&name) {
@@ -30,9 +37,9 @@ pub(super) fn inner_name(statement: &Statement) -> String {
 ///
 /// Where rows are filtered, the columns hang on a guard that is true on every row, and that the optimiser
 /// cannot know to be: no predicate of the user is then evaluated on a row that the filter hides. `version`
-/// is the text of `FOR VERSION AS OF ...`, or empty. `name` is that of [`inner_name`].
-pub(super) fn query(scoped: &Scoped, version: &str, name: &str) -> String {
-    let table = scoped.described().name.quoted();
+/// is the text of `FOR VERSION AS OF ...`, or empty. `name` is that of [`inner_name`]. `table` is what stands for the
+/// relation: its name, or the query of a view.
+pub(super) fn query(scoped: &Scoped, table: &str, version: &str, name: &str) -> String {
     let inner = quote_identifier(name);
     let value = |column: &str| match scoped.mask(column) {
         Some(mask) => mask.render(name),

@@ -15,12 +15,14 @@ mod relation;
 mod session;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::sync::Arc;
 
 pub use change::{ChangeDenied, permit_change};
 pub use error::RewriteError;
 pub use names::{Names, resolve, targets};
+pub use view::open as open_view;
 
 use crate::catalog::TableName;
 use crate::policy::Permit;
@@ -204,11 +206,11 @@ pub fn check_prepared(statement: &Statement) -> Result<(), RewriteError> {
 fn query(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, RewriteError> {
     check_functions(statement)?;
     let mut edits = Edits::default();
-    let inner = derived::inner_name(statement);
+    let inner = derived::inner_name(statement, context.permit);
     for name in statement.session_properties() {
         session::check_property(name, context)?;
     }
-    let restricted = relation::replace(statement, context, &inner, &mut edits)?;
+    let restricted = relation::replace(statement, context, &inner, 0, &mut edits)?;
     if restricted && statement.has_inline_functions() {
         return Err(RewriteError::NotAllowed(
             "functions of the statement's own cannot stand with tables that a row filter or a column mask applies to"
@@ -325,6 +327,7 @@ fn verify(text: &str, inner: &str, context: &Context<'_>) -> Result<(), RewriteE
         }
         other => RewriteError::Unsound(other.to_string()),
     })?;
+    let by_name = view::is_stored(&statement);
     for relation in names::subject(&statement).relations() {
         let [catalog, schema, table] = &relation.name[..] else {
             return Err(RewriteError::Unsound(format!(
@@ -340,6 +343,10 @@ fn verify(text: &str, inner: &str, context: &Context<'_>) -> Result<(), RewriteE
                 match context.permit.scoped(&name) {
                     Some(scoped) if scoped.is_restricted() => {
                         relation.alias.as_ref().is_some_and(|alias| alias.value == inner)
+                    }
+                    // A view in whose place its query should stand, where it may be stored or shown.
+                    Some(scoped) if scoped.view().is_some() => {
+                        by_name || relation.position == Position::ShowTarget
                     }
                     Some(_) => true,
                     None => listing::is_listing(&name),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::qualify::{Replaced, shorten};
-use super::{Context, RewriteError, derived, listing, pushdown};
+use super::{Context, RewriteError, derived, listing, pushdown, view};
 use crate::policy::Scoped;
 use crate::sql::{
     Edits, Position, Relation, ScopeId, SqlError, Statement, Symbol, Token, TokenKind, fold_column,
@@ -15,9 +15,12 @@ pub(super) fn replace(
     statement: &Statement,
     context: &Context<'_>,
     inner: &str,
+    depth: usize,
     edits: &mut Edits,
 ) -> Result<bool, RewriteError> {
     let mut replaced = Vec::new();
+    let mut any_restricted = false;
+    let by_name = view::is_stored(statement);
     let homonyms = homonyms(statement);
     let most = context.output_limits().bytes;
     let mut grown = 0_usize;
@@ -36,7 +39,16 @@ pub(super) fn replace(
         let name = context.names.resolve(relation)?;
         let (query, columns) = match context.permit.scoped(&name) {
             Some(scoped) if scoped.is_restricted() => {
-                (Some(restricted(statement, relation, scoped, inner)?), Some(columns(scoped)))
+                any_restricted = true;
+                let table = view::table(scoped, context, inner, depth)?;
+                (Some(restricted(statement, relation, scoped, &table, inner)?), Some(columns(scoped)))
+            }
+            // Nothing that it reads is hidden; but what it reads may be another thing by the time that it is read.
+            Some(scoped)
+                if scoped.view().is_some() && !by_name && relation.position != Position::ShowTarget =>
+            {
+                let table = view::table(scoped, context, inner, depth)?;
+                (Some(restricted(statement, relation, scoped, &table, inner)?), Some(columns(scoped)))
             }
             Some(_) => (None, None),
             None => match listing::shown(&name, context.permit.visibility())? {
@@ -45,6 +57,7 @@ pub(super) fn replace(
                     return Err(RewriteError::Restricted { what: "a version or a sample", name });
                 }
                 listing::Shown::Filtered(listing) => {
+                    any_restricted = true;
                     let conditions = match relation.position {
                         Position::From => pushdown::conditions(statement, relation, &listing.columns),
                         Position::TableBody
@@ -81,7 +94,7 @@ pub(super) fn replace(
         }
     }
     shorten(statement, &replaced, edits);
-    Ok(!replaced.is_empty())
+    Ok(any_restricted)
 }
 
 /// How many relations without an alias there are of one last part of the name, by the FROM that they stand in. Where
@@ -136,6 +149,7 @@ fn restricted(
     statement: &Statement,
     relation: &Relation,
     scoped: &Scoped,
+    table: &str,
     inner: &str,
 ) -> Result<String, RewriteError> {
     let name = || scoped.described().name.clone();
@@ -144,12 +158,15 @@ fn restricted(
     }
     let version = match &relation.version {
         None => String::new(),
+        Some(_) if scoped.view().is_some() => {
+            return Err(RewriteError::Restricted { what: "a version", name: name() });
+        }
         Some(_) if !relation.version_is_literal => {
             return Err(RewriteError::Restricted { what: "a version that is not a literal", name: name() });
         }
         Some(tokens) => statement.print_range(tokens.clone(), &Edits::default()).text,
     };
-    Ok(derived::query(scoped, &version, inner))
+    Ok(derived::query(scoped, table, &version, inner))
 }
 
 fn columns(scoped: &Scoped) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Nothing of what a user may not see comes out: not in rows, errors, plans, statistics or lists.
 
-use crate::harness::{Answer, gateway};
+use crate::harness::{Answer, gateway, trino};
 
 fn eva(sql: &str) -> Answer {
     gateway().signed_in("eva").with("X-Trino-Catalog", "lake").with("X-Trino-Schema", "silver").query(sql)
@@ -249,4 +249,68 @@ fn counters_of_a_restricted_query_are_withheld() {
     let unrestricted = gateway().signed_in("admin").query("SELECT count(*) FROM lake.silver.customers");
     let rows = |page: &serde_json::Value| page["stats"]["processedRows"].as_u64().unwrap_or(0);
     assert!(unrestricted.pages.iter().any(|page| rows(page) == 240), "without restrictions they are told");
+}
+
+/// Views are made by somebody who sees everything, and read by somebody who does not.
+#[test]
+fn views_are_read_through() {
+    for sql in [
+        "CREATE OR REPLACE VIEW memory.scratch.people SECURITY DEFINER AS SELECT id, ssn AS number, region FROM \
+         lake.silver.customers WHERE id < 100",
+        "CREATE OR REPLACE VIEW memory.scratch.people2 SECURITY INVOKER AS SELECT number, count(*) AS n FROM \
+         memory.scratch.people GROUP BY number",
+        "CREATE OR REPLACE VIEW memory.scratch.raw AS SELECT * FROM lake.bronze.customers",
+        "CREATE OR REPLACE VIEW memory.scratch.nations AS SELECT name FROM tpch.tiny.nation",
+        "CREATE OR REPLACE MATERIALIZED VIEW lake.silver.people_m AS SELECT id, ssn, region FROM lake.silver.customers",
+        "REFRESH MATERIALIZED VIEW lake.silver.people_m",
+    ] {
+        let answer = trino().query(sql);
+        assert!(answer.error.is_none(), "{sql}: {:?}", answer.error);
+    }
+    let expect = eva("SELECT id, ssn, region FROM customers WHERE id < 100 ORDER BY id").lines();
+    assert!(!expect.is_empty());
+    for sql in [
+        "SELECT id, number, region FROM memory.scratch.people ORDER BY id",
+        "SELECT * FROM memory.scratch.people ORDER BY 1",
+        "SELECT people.id, memory.scratch.people.number, region FROM memory.scratch.people ORDER BY 1",
+        "SELECT * FROM lake.silver.people_m WHERE id < 100 ORDER BY id",
+        "SELECT id, number, region FROM memory.scratch.people WHERE number IN (SELECT number FROM \
+         memory.scratch.people2) ORDER BY 1",
+        "TABLE memory.scratch.people ORDER BY 1",
+    ] {
+        let answer = eva(sql);
+        holds_nothing_hidden(sql, &answer);
+        assert_eq!(answer.lines(), expect, "{sql}");
+    }
+    assert_eq!(eva("SELECT count(*) FROM memory.scratch.nations").value(), 25);
+    for sql in [
+        "SELECT * FROM memory.scratch.raw",
+        "SELECT 1 / (CASE WHEN region = 'US' THEN 0 ELSE 1 END) FROM memory.scratch.raw",
+        "SHOW STATS FOR memory.scratch.people",
+        "SHOW CREATE TABLE memory.scratch.people",
+        "EXPLAIN SELECT * FROM memory.scratch.people2",
+        "SELECT * FROM lake.silver.\"people_m$materialized_view_storage\"",
+        "SHOW CREATE VIEW memory.scratch.people",
+        "SHOW CREATE MATERIALIZED VIEW lake.silver.people_m",
+        "CREATE OR REPLACE VIEW memory.scratch.eva_v AS SELECT * FROM memory.scratch.people",
+        "WITH FUNCTION f(x varchar) RETURNS varchar RETURN x SELECT f(number) FROM memory.scratch.people",
+    ] {
+        let answer = eva(sql);
+        holds_nothing_hidden(sql, &answer);
+        assert!(answer.error.is_some(), "{sql} was answered: {:?}", answer.rows);
+    }
+    // A predicate does not meet rows that a filter below a view hides.
+    let answer = eva(
+        "SELECT count(*) FROM memory.scratch.people WHERE 1 / (CASE WHEN region = 'US' THEN 0 ELSE 1 END) = 1",
+    );
+    assert!(answer.error.is_none(), "{:?}", answer.error);
+    for sql in [
+        "DROP VIEW memory.scratch.people",
+        "DROP VIEW memory.scratch.people2",
+        "DROP VIEW memory.scratch.raw",
+        "DROP VIEW memory.scratch.nations",
+        "DROP MATERIALIZED VIEW lake.silver.people_m",
+    ] {
+        trino().query(sql);
+    }
 }

@@ -61,13 +61,32 @@ fn described() -> Vec<Described> {
             RelationKind::Table,
             &[("id", "bigint"), ("customers", "row(id bigint)")],
         ),
-        table(["lake", "gold", "view"], RelationKind::View, &[("id", "bigint")]),
+        table(["lake", "gold", "view"], RelationKind::View, &[("id", "bigint"), ("Ssn", "varchar(11)")]),
+        table(["lake", "gold", "outermost"], RelationKind::View, &[("ssn", "varchar(11)"), ("n", "bigint")]),
+        table(["lake", "gold", "harmless"], RelationKind::View, &[("name", "varchar(25)")]),
+        table(["lake", "gold", "cubed"], RelationKind::MaterializedView, &[("name", "varchar(25)")]),
+        table(["lake", "gold", "cube_of_people"], RelationKind::MaterializedView, &[("n", "bigint")]),
+        table(["lake", "gold", "short"], RelationKind::View, &[("id", "bigint")]),
+        table(["lake", "gold", "hidden"], RelationKind::View, &[("id", "bigint")]),
+        table(["lake", "gold", "round"], RelationKind::View, &[("id", "bigint")]),
         table(["lake", "bronze", "customers"], RelationKind::Table, &customers),
         table(["tpch", "tiny", "nation"], RelationKind::Table, &[("name", "varchar(25)")]),
         table(["tpch", "tiny", "customers"], RelationKind::Table, &[("id", "bigint"), ("ssn", "varchar")]),
         table(["system", "runtime", "queries"], RelationKind::Table, &[("query", "varchar")]),
     ]
 }
+
+/// What the views are made of.
+const VIEWS: [(&str, &str); 8] = [
+    ("view", "SELECT customers.id, ssn FROM lake.gold.customers WHERE lake.gold.customers.name LIKE 'A%'\n"),
+    ("outermost", "WITH x AS (TABLE lake.gold.view) SELECT ssn, count(*) FROM x GROUP BY 1"),
+    ("harmless", "SELECT name FROM tpch.tiny.nation"),
+    ("cubed", "SELECT name FROM tpch.tiny.nation"),
+    ("cube_of_people", "SELECT count(*) FROM lake.gold.customers"),
+    ("short", "SELECT id FROM customers"),
+    ("hidden", "SELECT id FROM lake.bronze.customers"),
+    ("round", "SELECT id FROM lake.gold.round"),
+];
 
 struct Session {
     user: &'static str,
@@ -106,8 +125,26 @@ impl Session {
             .collect::<Result<Vec<_>, _>>()?;
         let set = Set::parse(&[("p.yaml", POLICIES)]).expect("policies");
         let principal = Principal::new(self.user, Method::Password);
-        let mut permit =
-            set.decide_with(&principal, &found, &Salt::from_bytes([1; 16])).map_err(|error| fail(&error))?;
+        let (mut views, mut below) = (std::collections::BTreeMap::new(), Vec::new());
+        let opaque = |found: &[Arc<Described>]| -> Vec<TableName> {
+            let views = found.iter().filter(|one| one.kind != RelationKind::Table);
+            views.filter(|view| !set.trusts(&principal, &view.name)).map(|view| view.name.clone()).collect()
+        };
+        let mut level = opaque(&found);
+        while let Some(name) = level.pop() {
+            let (_, definition) = VIEWS.iter().find(|(view, _)| *view == name.table).expect("a definition");
+            let view =
+                open_view(definition, &limits).map_err(|error| format!("CLOSED VIEW {name}: {error}"))?;
+            let reads: Vec<Arc<Described>> =
+                known.iter().filter(|one| view.reads.contains(&one.name)).cloned().map(Arc::new).collect();
+            level
+                .extend(opaque(&reads).into_iter().filter(|read| *read != name && !views.contains_key(read)));
+            below.push((name.clone(), reads));
+            views.insert(name, Arc::new(view));
+        }
+        let mut permit = set
+            .decide_through(&principal, &found, &views, &below, &Salt::from_bytes([1; 16]))
+            .map_err(|error| fail(&error))?;
         let written = inner.as_ref().unwrap_or(&statement);
         let existing: Vec<Option<Arc<Described>>> = targets(written, &names)
             .map_err(|error| fail(&error))?
