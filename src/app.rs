@@ -437,6 +437,16 @@ impl Operated for App {
         ]
     }
 
+    async fn explain(&self, asked: crate::admin::Explain) -> String {
+        let known = self.identity.known(&asked.user);
+        let mut principal = known.unwrap_or_else(|| Principal::new(&asked.user, Method::Password));
+        if !asked.groups.is_empty() {
+            principal = principal.with_groups(asked.groups.clone());
+        }
+        let names = Names { catalog: asked.catalog.as_deref(), schema: asked.schema.as_deref() };
+        self.gateway.explain(&principal, names, &asked.sql).await.to_string()
+    }
+
     fn keys(&self) -> String {
         self.cluster.jwks().unwrap_or_else(|| "{\"keys\":[]}".to_owned())
     }

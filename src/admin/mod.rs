@@ -1,6 +1,6 @@
 //! The listener for operators: metrics, health, readiness, the gateway's public keys, and reload.
 //!
-//! Plain HTTP without a login, and so on the loopback interface unless it is told otherwise. What is here tells
+//! Plain HTTP without a login, and so on the loopback interface unless it is told otherwise. What is here otherwise tells
 //! nothing of users or data; the worst that a stranger can do is to have the files read again.
 //!
 //! | request | answer |
@@ -9,6 +9,7 @@
 //! | `GET /health` | 200 while the process lives |
 //! | `GET /ready` | 200 when it can do its work, else 503; each check by name (JSON) |
 //! | `GET /jwks` | the keys by which Trino checks the gateway's tokens (JWK Set, RFC 7517) |
+//! | `POST /explain?user=u&group=g&catalog=c&schema=s` | what would be done with the statement in the body, and why; on the loopback interface only, as it tells of policies |
 //! | `POST /reload` | reads policies, users and certificates again; 422 and what is wrong, if something is |
 
 mod error;
@@ -22,8 +23,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -34,6 +37,8 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use self::error::AdminError;
 
+/// The longest statement that is explained, in bytes.
+const LONGEST_STATEMENT: usize = 1 << 20;
 /// Most connections; more wait.
 const MAX_CONNECTIONS: usize = 64;
 /// The longest time for one connection, whatever it does.
@@ -66,6 +71,21 @@ pub struct Check {
     pub problem: Option<String>,
 }
 
+/// A statement to be explained, and who would ask it in which session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explain {
+    /// The user.
+    pub user: String,
+    /// Groups; none: those that the users file knows.
+    pub groups: Vec<String>,
+    /// The session's catalog.
+    pub catalog: Option<String>,
+    /// The session's schema.
+    pub schema: Option<String>,
+    /// The statement.
+    pub sql: String,
+}
+
 /// What the listener shows, and can set off.
 pub trait Operated: Send + Sync + 'static {
     /// All metrics, as `application/openmetrics-text; version=1.0.0; charset=utf-8`.
@@ -76,6 +96,9 @@ pub trait Operated: Send + Sync + 'static {
 
     /// The gateway's public keys, a JWK Set.
     fn keys(&self) -> String;
+
+    /// What would be done with a statement, and why.
+    fn explain(&self, asked: Explain) -> impl Future<Output = String> + Send;
 
     /// Reads again what can be read again; what was wrong, a line each. What is wrong stays as it was before.
     fn reload(&self) -> impl Future<Output = Result<(), Vec<String>>> + Send;
@@ -106,6 +129,7 @@ impl Admin {
     /// Serves until it is dropped. It is meant to outlive the server, so that a drain can be watched.
     pub async fn serve<O: Operated>(self, operated: Arc<O>) {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let local = self.address().is_ok_and(|address| address.ip().is_loopback());
         let connections = TaskTracker::new();
         // Connections end with the listener: the tasks are aborted when this future is dropped.
         let mut tasks: Vec<AbortOnDropHandle<()>> = Vec::new();
@@ -117,7 +141,7 @@ impl Admin {
                     let operated = Arc::clone(&operated);
                     tasks.push(AbortOnDropHandle::new(connections.spawn(async move {
                         let _room = room;
-                        let _ = tokio::time::timeout(LIFETIME, connection(stream, operated)).await;
+                        let _ = tokio::time::timeout(LIFETIME, connection(stream, operated, local)).await;
                     })));
                 }
                 Err(error) => {
@@ -129,12 +153,16 @@ impl Admin {
     }
 }
 
-async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>) {
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>, local: bool) {
+    let service = service_fn(move |request: Request<Incoming>| {
         let operated = Arc::clone(&operated);
         async move {
-            let (parts, _) = request.into_parts();
-            let mut response = answer(&parts.method, parts.uri.path(), &parts.headers, &*operated).await;
+            let (parts, body) = request.into_parts();
+            let mut response = if local && parts.uri.path() == "/explain" {
+                explain(&parts, body, &*operated).await
+            } else {
+                answer(&parts.method, parts.uri.path(), &parts.headers, &*operated).await
+            };
             let headers = response.headers_mut();
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -152,13 +180,47 @@ async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>) {
     }
 }
 
+/// A page in the operator's browser can send requests to the loopback interface too, and by a name that it points there
+/// (DNS rebinding) read the answers. Browsers say so in these headers, and no tool does.
+fn is_from_page(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site != "none") || headers.contains_key(header::ORIGIN)
+}
+
+/// Explains the statement in a body. Other than the rest, the answer tells of policies.
+async fn explain<O: Operated>(parts: &Parts, body: Incoming, operated: &O) -> Answer {
+    if is_from_page(&parts.headers) {
+        return text(StatusCode::FORBIDDEN, "not from a web page\n");
+    }
+    if parts.method != Method::POST {
+        return not_allowed("POST");
+    }
+    let mut asked = Explain::default();
+    for pair in parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_encoding::percent_decode_str(value).decode_utf8_lossy().into_owned();
+        match name {
+            "user" => asked.user = value,
+            "group" => asked.groups.push(value),
+            "catalog" => asked.catalog = Some(value),
+            "schema" => asked.schema = Some(value),
+            _ => return text(StatusCode::BAD_REQUEST, "known are user, group, catalog and schema\n"),
+        }
+    }
+    if asked.user.is_empty() {
+        return text(StatusCode::BAD_REQUEST, "who would ask? say ?user=\n");
+    }
+    let body = Limited::new(body, LONGEST_STATEMENT).collect().await;
+    let Ok(Ok(sql)) = body.map(|body| String::from_utf8(body.to_bytes().into())) else {
+        return text(StatusCode::BAD_REQUEST, "the statement cannot be read\n");
+    };
+    asked.sql = sql;
+    text(StatusCode::OK, &operated.explain(asked).await)
+}
+
 type Answer = Response<Full<Bytes>>;
 
 async fn answer<O: Operated>(method: &Method, path: &str, headers: &HeaderMap, operated: &O) -> Answer {
-    // A page in the operator's browser can send requests to the loopback interface too, and by a name that it
-    // points there (DNS rebinding) read the answers. Browsers say so in these headers, and no tool does.
-    let from_page = headers.get("sec-fetch-site").is_some_and(|site| site != "none");
-    if from_page || headers.contains_key(header::ORIGIN) {
+    if is_from_page(headers) {
         return text(StatusCode::FORBIDDEN, "not from a web page\n");
     }
     let read = matches!(*method, Method::GET | Method::HEAD);

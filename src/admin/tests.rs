@@ -6,6 +6,10 @@ use super::*;
 struct Shown(Option<&'static str>);
 
 impl Operated for Shown {
+    async fn explain(&self, asked: Explain) -> String {
+        format!("{asked:?}")
+    }
+
     fn metrics(&self) -> String {
         "# EOF\n".to_owned()
     }

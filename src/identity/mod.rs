@@ -190,6 +190,11 @@ impl Identity {
         self.users.reload()
     }
 
+    /// A user of the file in force, as they are after signing in by password.
+    pub fn known(&self, name: &str) -> Option<Principal> {
+        self.users.users.load().find(name).map(|user| (*user.principal).clone())
+    }
+
     /// Told each time that the users file has changed and was read: what is wrong with it, if anything is.
     pub fn rereads(&self) -> watch::Receiver<Option<String>> {
         self.users.reread.subscribe()

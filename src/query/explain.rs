@@ -99,6 +99,22 @@ impl Question<'_> {
     }
 }
 
+impl super::Gateway {
+    /// Explains a statement of somebody's, with what is in force now.
+    pub async fn explain(&self, principal: &Principal, names: Names<'_>, sql: &str) -> Explanation {
+        let policies = self.policies.load_full();
+        let question = Question {
+            principal,
+            names,
+            catalog: &self.catalog,
+            policies: &policies,
+            properties: &self.config.session_properties,
+            limits: &self.limits,
+        };
+        question.explain(sql).await
+    }
+}
+
 impl Explanation {
     /// Whether the statement would be run.
     pub fn is_allowed(&self) -> bool {

@@ -59,6 +59,21 @@ fn explain_says_what_policy_says_of_each_table() {
     ] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
+    // The same of a gateway that runs.
+    let asked = gateway().admin().send(
+        "POST",
+        "/explain?user=eva&catalog=lake&schema=silver",
+        b"SELECT c.name FROM customers c",
+    );
+    assert_eq!(asked.status, 200, "{}", asked.text());
+    assert!(
+        asked.text().contains("masked  ssn:") && asked.text().contains("Trino would be sent"),
+        "{}",
+        asked.text()
+    );
+    let foreign = gateway().admin().with("Origin", "https://evil.example");
+    assert_eq!(foreign.send("POST", "/explain?user=eva", b"SELECT 1").status, 403);
+    assert_eq!(gateway().admin().send("POST", "/explain", b"SELECT 1").status, 400);
     let shown = explained("SELECT * FROM bronze.customers");
     for words in ["no policy allows lake.bronze.customers", "Table 'lake.bronze.customers' does not exist"] {
         assert!(shown.contains(words), "{words}: {shown}");

@@ -14,8 +14,10 @@ use self::generate::Generator;
 use crate::harness::{Answer, Client, gateway, trino};
 
 /// How many statements are run, and from which seed; `NATIVE_QUERIES` and `NATIVE_SEED` say otherwise.
-const QUERIES: u64 = 400;
+const QUERIES: u64 = 500;
 const SEED: u64 = 476;
+/// How many statements are looked at as plans.
+const PLANS: u64 = 100;
 /// At once.
 const THREADS: usize = 4;
 
@@ -55,6 +57,46 @@ fn masks_and_filters_are_those_that_trino_would_apply() {
     // Were most of them to fail, nothing would be compared.
     let rows = tally.rows.load(Ordering::Relaxed);
     assert!(rows * 2 >= count, "only {rows} of {count} statements gave rows");
+}
+
+/// What Trino's planner says that the sent texts read is what the permit covers.
+#[test]
+fn plans_read_what_is_permitted() {
+    let through = session(gateway().signed_in("eva"));
+    let ids: Vec<String> = (0..PLANS)
+        .map(|number| Generator::new(7_000_000 + number).statement())
+        .map(|sql| through.query(&sql).id)
+        .collect();
+    let sent: Vec<String> = gateway()
+        .audit()
+        .iter()
+        .filter(|record| record["type"] == "intent" && ids.iter().any(|id| record["query"] == id.as_str()))
+        .map(|record| record["rewritten"].as_str().expect("text").to_owned())
+        .collect();
+    assert!(sent.len() as u64 > PLANS * 9 / 10, "only {} of {PLANS} statements were sent", sent.len());
+    let mut read = std::collections::BTreeSet::new();
+    for text in sent {
+        let answer = trino().query(&format!("EXPLAIN (TYPE IO, FORMAT JSON) {text}"));
+        // What cannot be planned reads nothing.
+        if answer.error.is_some() {
+            continue;
+        }
+        let plan = answer.value();
+        let plan: serde_json::Value = serde_json::from_str(plan.as_str().expect("text")).expect("JSON");
+        for input in plan["inputTableColumnInfos"].as_array().expect("tables") {
+            let table = &input["table"];
+            let name = format!(
+                "{}.{}.{}",
+                table["catalog"].as_str().unwrap_or_default(),
+                table["schemaTable"]["schema"].as_str().unwrap_or_default(),
+                table["schemaTable"]["table"].as_str().unwrap_or_default()
+            );
+            assert!(!input.to_string().contains("card_number"), "{text}\n{input}");
+            read.insert(name);
+        }
+    }
+    let expect = ["lake.silver.card_payments", "lake.silver.customers", "lake.silver.orders"];
+    assert_eq!(read.iter().map(String::as_str).collect::<Vec<_>>(), expect);
 }
 
 impl std::fmt::Debug for Tally {
