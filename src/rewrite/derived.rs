@@ -38,8 +38,9 @@ pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> String {
 /// Where rows are filtered, the columns hang on a guard that is true on every row, and that the optimiser
 /// cannot know to be: no predicate of the user is then evaluated on a row that the filter hides. `version`
 /// is the text of `FOR VERSION AS OF ...`, or empty. `name` is that of [`inner_name`]. `table` is what stands for the
-/// relation: its name, or the query of a view.
-pub(super) fn query(scoped: &Scoped, table: &str, version: &str, name: &str) -> String {
+/// relation: its name, or the query of a view. `conditions` are the user's that may stand before the barrier, each behind
+/// ` AND `.
+pub(super) fn query(scoped: &Scoped, table: &str, version: &str, conditions: &str, name: &str) -> String {
     let inner = quote_identifier(name);
     let value = |column: &str| match scoped.mask(column) {
         Some(mask) => mask.render(name),
@@ -72,7 +73,7 @@ pub(super) fn query(scoped: &Scoped, table: &str, version: &str, name: &str) -> 
         let and = if number == 0 { "" } else { " AND " };
         let _ = write!(sql, "{and}({})", filter.render(name));
     }
-    let _ = write!(sql, ") AS {inner}");
+    let _ = write!(sql, "{conditions}) AS {inner}");
     sql
 }
 

@@ -1,22 +1,112 @@
-//! Conditions of the user's that may be copied into the derived table of a listing.
+//! Conditions of the user's that may be copied into the derived table of a relation.
 //!
-//! Nothing of the user's is evaluated behind the barrier of a listing, so that Trino would ask each connector for
-//! all of its tables and columns to answer for one of them. What a condition needs to be copied: it compares a
-//! name in the listing with strings, which cannot fail on any row; it is one of the conditions that WHERE joins
-//! with AND; and the listing is all that its FROM has. It stays where it was, too.
+//! Nothing of the user's is evaluated behind the barrier of a derived table, so that Trino would read all files of a
+//! table to answer for one partition of it, or ask each connector for all of its tables to list one. What a condition
+//! needs to be copied: it compares a column that is shown as it is with literals, which cannot fail on any row and is
+//! not true where the column is NULL; it is one of the conditions that WHERE joins with AND; and the column is surely
+//! the relation's. It stays where it was, too, so that it is right to copy it below any kind of join.
 
 use std::ops::Range;
 
-use crate::sql::{Edits, Keyword, Relation, Statement, Symbol, TokenKind, fold_column, quote_identifier};
+use crate::catalog::Type;
+use crate::sql::{Edits, Keyword, Relation, Statement, Symbol, TokenKind, fold_column};
 
 /// The most conditions that are copied.
 const MOST: usize = 16;
+/// The most relations of a statement whose conditions are looked at, the most tokens between FROM and a relation, and
+/// the most tokens of a condition: the look is linear in each for every relation.
+const MOST_RELATIONS: usize = 100;
+const MOST_TOKENS: u32 = 5_000;
 
-/// The conditions of the query specification in whose FROM a listing stands, as SQL over the listing's columns:
-/// each begins with ` AND `. `columns` are the names, in lower case, that conditions may be about.
-pub(super) fn conditions(statement: &Statement, relation: &Relation, columns: &[&str]) -> String {
-    let reader = Reader { statement, at: relation.tokens.end };
-    reader.conditions(relation, columns).unwrap_or_default()
+/// What a column can be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comparable {
+    /// Strings.
+    Text,
+    /// Numbers.
+    Number,
+    /// `DATE '...'`
+    Date,
+    /// `TIMESTAMP '...'` and `DATE '...'`
+    Timestamp,
+}
+
+impl Comparable {
+    /// What values of the type can be compared with, so that the comparison cannot fail on any of them.
+    pub(super) fn of(ty: &Type) -> Option<Self> {
+        match ty {
+            Type::Varchar(_) | Type::Char(_) => Some(Self::Text),
+            Type::Tinyint
+            | Type::Smallint
+            | Type::Integer
+            | Type::Bigint
+            | Type::Real
+            | Type::Double
+            | Type::Decimal { .. } => Some(Self::Number),
+            Type::Date => Some(Self::Date),
+            Type::Timestamp { zoned: false, .. } => Some(Self::Timestamp),
+            _ => None,
+        }
+    }
+}
+
+/// A column, by its name in lower case: how it is written in the derived table, and what it can be compared with.
+pub(super) type Column<'a> = &'a dyn Fn(&str) -> Option<(String, Comparable)>;
+
+/// The conditions of the query specification in whose FROM a relation stands, as SQL over the relation's columns: each
+/// begins with ` AND `.
+pub(super) fn conditions(statement: &Statement, relation: &Relation, column: Column<'_>) -> String {
+    conditions_of(statement, relation, column).unwrap_or_default()
+}
+
+fn conditions_of(statement: &Statement, relation: &Relation, column: Column<'_>) -> Option<String> {
+    let scope = statement.scopes().get(relation.scope? as usize)?;
+    let (from, condition) = (scope.from?, scope.condition.clone()?);
+    let far =
+        relation.tokens.start.checked_sub(from)? > MOST_TOKENS || condition.len() > MOST_TOKENS as usize;
+    if far || statement.relations().len() > MOST_RELATIONS || relation.sampled {
+        return None;
+    }
+    // In parentheses another name may be given to it, and what WHERE sees is no longer the relation's alone.
+    let mut depth = 0_u32;
+    for at in from..relation.tokens.start {
+        match statement.tokens()[at as usize].kind {
+            TokenKind::Symbol(Symbol::Open) => depth += 1,
+            TokenKind::Symbol(Symbol::Close) => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+    }
+    if depth > 0 {
+        return None;
+    }
+    let behind = relation.version.as_ref().map_or(relation.tokens.end, |version| version.end);
+    let mut reader = Reader { statement, at: behind };
+    if let Some(alias) = &relation.alias {
+        reader.word(Keyword::As);
+        if reader.name()? != alias.value {
+            return None;
+        }
+        reader.at += 1;
+    }
+    // Other names for the columns, or rows that are matched.
+    let renamed = matches!(
+        reader.kind(),
+        Some(TokenKind::Symbol(Symbol::Open) | TokenKind::Keyword(Keyword::MatchRecognize))
+    );
+    if renamed {
+        return None;
+    }
+    let alone = from + 1 == relation.tokens.start && reader.at + 1 == condition.start;
+    let mut copied = String::new();
+    let mut reader = Reader { statement, at: condition.start };
+    for range in reader.conjuncts(condition.end)?.into_iter().take(MOST) {
+        let mut inner = Reader { statement, at: range.start };
+        if let Some(text) = inner.condition(range.end, relation, alone, column) {
+            copied.push_str(" AND ");
+            copied.push_str(&text);
+        }
+    }
+    Some(copied)
 }
 
 struct Reader<'a> {
@@ -24,7 +114,7 @@ struct Reader<'a> {
     at: u32,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn kind(&self) -> Option<TokenKind> {
         self.statement.tokens().get(self.at as usize).map(|token| token.kind)
     }
@@ -48,93 +138,49 @@ impl<'a> Reader<'a> {
         match self.kind()? {
             TokenKind::Word => Some(text.to_owned()),
             TokenKind::Quoted => Some(text[1..text.len() - 1].replace("\"\"", "\"")),
+            // Words with a meaning of their own elsewhere are names of columns all the same.
+            TokenKind::Keyword(keyword) if !keyword.is_reserved() => Some(text.to_owned()),
             _ => None,
         }
     }
 
-    fn conditions(mut self, relation: &Relation, columns: &[&str]) -> Option<String> {
-        // The listing is alone: WHERE follows its alias.
-        let before = self.statement.tokens().get(relation.tokens.start.checked_sub(1)? as usize)?;
-        if before.kind != TokenKind::Keyword(Keyword::From) || relation.version.is_some() {
-            return None;
-        }
-        if let Some(alias) = &relation.alias {
-            self.word(Keyword::As);
-            if self.name()? != alias.value {
-                return None;
-            }
-            self.at += 1;
-        }
-        if !self.word(Keyword::Where) {
-            return None;
-        }
-        let mut copied = String::new();
-        for range in self.conjuncts()?.into_iter().take(MOST) {
-            let mut inner = Reader { statement: self.statement, at: range.start };
-            if let Some(text) = inner.condition(range.end, relation, columns) {
-                copied.push_str(" AND ");
-                copied.push_str(&text);
-            }
-        }
-        Some(copied)
-    }
-
-    /// The conditions that AND joins, up to the end of WHERE. None where there is an OR among them, or something
-    /// that AND may be part of.
-    fn conjuncts(&mut self) -> Option<Vec<Range<u32>>> {
+    /// The conditions that AND joins. None where there is an OR among them, or something that AND may be part of.
+    fn conjuncts(&mut self, end: u32) -> Option<Vec<Range<u32>>> {
         let mut found = Vec::new();
-        let (mut start, mut depth) = (self.at, 0_u32);
-        loop {
-            match self.kind() {
-                Some(TokenKind::Symbol(Symbol::Open | Symbol::BracketOpen)) => depth += 1,
-                Some(TokenKind::Symbol(Symbol::Close | Symbol::BracketClose)) if depth > 0 => depth -= 1,
-                Some(TokenKind::Keyword(Keyword::Or | Keyword::Case | Keyword::Between)) if depth == 0 => {
+        let (mut start, mut depth, mut between) = (self.at, 0_u32, false);
+        while self.at < end {
+            match self.kind()? {
+                TokenKind::Symbol(Symbol::Open | Symbol::BracketOpen) | TokenKind::Keyword(Keyword::Case) => {
+                    depth += 1;
+                }
+                TokenKind::Symbol(Symbol::Close | Symbol::BracketClose)
+                | TokenKind::Keyword(Keyword::End) => depth = depth.checked_sub(1)?,
+                TokenKind::Keyword(Keyword::Or) | TokenKind::Symbol(Symbol::Arrow) if depth == 0 => {
                     return None;
                 }
-                Some(TokenKind::Symbol(Symbol::Arrow)) if depth == 0 => return None,
-                Some(TokenKind::Keyword(Keyword::And)) if depth == 0 => {
+                TokenKind::Keyword(Keyword::Between) if depth == 0 => between = true,
+                TokenKind::Keyword(Keyword::And) if depth == 0 && between => between = false,
+                TokenKind::Keyword(Keyword::And) if depth == 0 => {
                     found.push(start..self.at);
                     start = self.at + 1;
                 }
-                kind if depth == 0 && self.ends(kind) => {
-                    found.push(start..self.at);
-                    return Some(found);
-                }
-                None => return None,
-                Some(_) => {}
+                _ => {}
             }
             self.at += 1;
         }
+        found.push(start..end);
+        (depth == 0).then_some(found)
     }
 
-    /// Whether WHERE ends here. Words that are also names count only with what must follow them.
-    fn ends(&self, kind: Option<TokenKind>) -> bool {
-        let Some(kind) = kind else { return true };
-        let next = self.statement.tokens().get(self.at as usize + 1).map(|token| token.kind);
-        match kind {
-            TokenKind::Symbol(Symbol::Close)
-            | TokenKind::Keyword(
-                Keyword::Group
-                | Keyword::Having
-                | Keyword::Order
-                | Keyword::Union
-                | Keyword::Except
-                | Keyword::Intersect,
-            ) => true,
-            TokenKind::Keyword(Keyword::Limit | Keyword::Offset) => matches!(
-                next,
-                Some(
-                    TokenKind::Integer
-                        | TokenKind::Symbol(Symbol::Question)
-                        | TokenKind::Keyword(Keyword::All)
-                )
-            ),
-            _ => false,
-        }
-    }
-
-    /// `name = 'a'`, `name LIKE 'a' [ESCAPE '\']` or `name IN ('a', 'b')`, and nothing behind it.
-    fn condition(&mut self, end: u32, relation: &Relation, columns: &[&str]) -> Option<String> {
+    /// `name = 1`, `name BETWEEN 1 AND 2`, `name IN ('a', 'b')`, `name LIKE 'a' [ESCAPE '\']`, and nothing behind it.
+    /// Where the relation is not alone in its FROM, the name has the relation's in front.
+    fn condition(
+        &mut self,
+        end: u32,
+        relation: &Relation,
+        alone: bool,
+        column: Column<'_>,
+    ) -> Option<String> {
         let mut name = self.name()?;
         self.at += 1;
         if self.symbol(Symbol::Dot) {
@@ -144,41 +190,75 @@ impl<'a> Reader<'a> {
             }
             name = self.name()?;
             self.at += 1;
-        }
-        let folded = fold_column(&name);
-        if !columns.contains(&folded.as_str()) {
+        } else if !alone {
             return None;
         }
+        let (operand, comparable) = column(&fold_column(&name))?;
         let operator = self.at;
-        if self.symbol(Symbol::Equal) {
-            self.string()?;
-        } else if self.word(Keyword::Like) {
-            let pattern = self.string()?;
-            if self.word(Keyword::Escape) && (self.string()? != "'\\'" || !is_escaped(pattern)) {
-                return None;
-            }
+        let comparison = [
+            Symbol::Equal,
+            Symbol::NotEqual,
+            Symbol::NotEqualC,
+            Symbol::Less,
+            Symbol::LessEqual,
+            Symbol::Greater,
+            Symbol::GreaterEqual,
+        ]
+        .into_iter()
+        .any(|symbol| self.symbol(symbol));
+        if comparison {
+            self.literal(comparable)?;
+        } else if self.word(Keyword::Between) {
+            self.literal(comparable)?;
+            self.word(Keyword::And).then_some(())?;
+            self.literal(comparable)?;
         } else if self.word(Keyword::In) {
-            if !self.symbol(Symbol::Open) {
-                return None;
-            }
-            self.string()?;
+            self.symbol(Symbol::Open).then_some(())?;
+            self.literal(comparable)?;
             while self.symbol(Symbol::Comma) {
-                self.string()?;
+                self.literal(comparable)?;
             }
-            if !self.symbol(Symbol::Close) {
-                return None;
+            self.symbol(Symbol::Close).then_some(())?;
+        } else if comparable == Comparable::Text && self.word(Keyword::Like) {
+            let pattern = self.at;
+            self.literal(comparable)?;
+            let pattern = self.statement.slice(pattern..pattern + 1);
+            if self.word(Keyword::Escape) {
+                let escape = self.at;
+                self.literal(comparable)?;
+                if self.statement.slice(escape..escape + 1) != "'\\'" || !is_escaped(pattern) {
+                    return None;
+                }
             }
         } else {
             return None;
         }
         let rest = self.statement.print_range(operator..end, &Edits::default()).text;
-        (self.at == end).then(|| format!("{} {rest}", quote_identifier(&folded)))
+        (self.at == end).then(|| format!("{operand} {rest}"))
     }
 
-    /// A string literal, quotes included.
-    fn string(&mut self) -> Option<&'a str> {
-        let at = self.at;
-        self.take(TokenKind::String).then(|| self.statement.slice(at..at + 1))
+    /// A literal that the column can be compared with.
+    fn literal(&mut self, comparable: Comparable) -> Option<()> {
+        let taken = match comparable {
+            Comparable::Text => self.take(TokenKind::String),
+            Comparable::Number => {
+                self.symbol(Symbol::Minus);
+                [TokenKind::Integer, TokenKind::Decimal, TokenKind::Double]
+                    .into_iter()
+                    .any(|kind| self.take(kind))
+            }
+            Comparable::Date => self.word(Keyword::Date) && self.take(TokenKind::String),
+            Comparable::Timestamp => {
+                let text = self.statement.slice(self.at + 1..self.at + 2);
+                // With a zone in it the column would be converted, by the session's zone.
+                let plain =
+                    text.chars().all(|c| c.is_ascii_digit() || matches!(c, '\'' | '-' | ':' | '.' | ' '));
+                plain
+                    && (self.word(Keyword::Timestamp) || self.word(Keyword::Date))
+                    && self.take(TokenKind::String)
+            }
+        };
+        taken.then_some(())
     }
 }
 

@@ -59,7 +59,13 @@ pub(super) fn replace(
                 listing::Shown::Filtered(listing) => {
                     any_restricted = true;
                     let conditions = match relation.position {
-                        Position::From => pushdown::conditions(statement, relation, &listing.columns),
+                        Position::From => {
+                            let column = |name: &str| {
+                                let known = listing.columns.contains(&name);
+                                known.then(|| (quote_identifier(name), pushdown::Comparable::Text))
+                            };
+                            pushdown::conditions(statement, relation, &column)
+                        }
                         Position::TableBody
                         | Position::TableArgument
                         | Position::ShowTarget
@@ -166,7 +172,20 @@ fn restricted(
         }
         Some(tokens) => statement.print_range(tokens.clone(), &Edits::default()).text,
     };
-    Ok(derived::query(scoped, table, &version, inner))
+    // Without a filter there is no barrier.
+    let conditions = if relation.position == Position::From && !scoped.filters().is_empty() {
+        let alias = quote_identifier(inner);
+        let column = |name: &str| {
+            let column = scoped.columns().find(|column| fold_column(&column.name) == name)?;
+            let comparable = pushdown::Comparable::of(&column.ty)?;
+            let shown_as_it_is = scoped.mask(&column.name).is_none();
+            shown_as_it_is.then(|| (format!("{alias}.{}", quote_identifier(&column.name)), comparable))
+        };
+        pushdown::conditions(statement, relation, &column)
+    } else {
+        String::new()
+    };
+    Ok(derived::query(scoped, table, &version, &conditions, inner))
 }
 
 fn columns(scoped: &Scoped) -> Vec<String> {

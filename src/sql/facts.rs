@@ -9,6 +9,10 @@ use super::Ident;
 pub struct Scope {
     /// The scope around it that it can see.
     pub parent: Option<ScopeId>,
+    /// The token FROM.
+    pub from: Option<u32>,
+    /// The tokens of the condition behind WHERE.
+    pub condition: Option<Range<u32>>,
 }
 
 /// The index of a [`Scope`] of the same statement.

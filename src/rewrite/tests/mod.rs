@@ -488,6 +488,63 @@ fn t11_inline_functions_and_captured_names() {
     assert!(sent.contains("WHERE (\"northgate_t2\".\"region\" = 'EU')"), "{sent}");
 }
 
+/// T13: what of a user's conditions stands before the barrier: comparisons with literals of columns that are shown as
+/// they are, which cannot fail.
+#[test]
+fn t13_conditions_that_prune_files() {
+    let check = |from_where: &str, expect: &str| {
+        let sent = ANN.shown(&format!("SELECT 1 FROM {from_where}"));
+        let rest = sent.split("\"region\" = 'EU')").nth(1).unwrap_or(&sent);
+        let copied = rest.split(") AS \"northgate_t\"").next().unwrap_or_default();
+        assert_eq!(copied.replace("\"northgate_t\".", ""), expect, "{from_where}: {sent}");
+    };
+    check("customers WHERE id = 1", " AND \"id\" = 1");
+    check(
+        "customers WHERE ID >= -1.5 AND name IN ('a', 'b')",
+        " AND \"id\" >= -1.5 AND \"name\" IN ('a', 'b')",
+    );
+    check(
+        "customers WHERE id BETWEEN 1 AND 2 AND Region <> 'x'",
+        " AND \"id\" BETWEEN 1 AND 2 AND \"region\" <> 'x'",
+    );
+    check("customers c WHERE c.id < 1e3 AND x.id = 1", " AND \"id\" < 1e3");
+    check("customers WHERE gold.customers.id = 1", "");
+    check("customers c JOIN open o ON o.id = c.id WHERE c.id = 1 AND o.id = 2 AND id = 3", " AND \"id\" = 1");
+    check("open o LEFT JOIN customers c ON o.id = c.id WHERE c.name LIKE 'a%'", " AND \"name\" LIKE 'a%'");
+    check(
+        "open o, customers AS c WHERE c.name LIKE 'a\\%' ESCAPE '\\'",
+        " AND \"name\" LIKE 'a\\%' ESCAPE '\\'",
+    );
+    // What is masked, may fail, may be true of NULL, or may be of another relation stays behind it.
+    for other in [
+        "customers WHERE ssn = '1'",
+        "customers WHERE secret = '1'",
+        "customers WHERE id = 1 OR id = 2",
+        "customers WHERE id IS NULL",
+        "customers WHERE NOT id = 1",
+        "customers WHERE id = CAST(name AS bigint)",
+        "customers WHERE id = 1 / 0",
+        "customers WHERE id + 1 = 1",
+        "customers WHERE id = ?",
+        "customers WHERE id = name",
+        "customers WHERE id IN (1, name)",
+        "customers WHERE id IN (SELECT 1)",
+        "customers WHERE id = '1'",
+        "customers WHERE name = 1",
+        "customers WHERE name LIKE 'a\\x' ESCAPE '\\'",
+        "customers WHERE name LIKE 'a' ESCAPE 'xy'",
+        "customers WHERE 1 = id",
+        "customers WHERE CASE WHEN id = 1 AND name = 'a' THEN true END",
+        "customers c (id, name, ssn, region) WHERE c.id = 1",
+        "customers MATCH_RECOGNIZE (MEASURES 1 AS id PATTERN (a) DEFINE a AS true) WHERE id = 1",
+        "(customers c CROSS JOIN open) AS c WHERE c.id = 1",
+        "customers c CROSS JOIN open WHERE id = 1",
+        "(SELECT * FROM customers) c WHERE c.id = 1",
+    ] {
+        check(other, "");
+    }
+}
+
 /// T13: the shape that was measured to be a barrier.
 #[test]
 fn t13_filters_are_guarded() {

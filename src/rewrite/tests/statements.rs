@@ -131,7 +131,6 @@ fn t13_conditions_on_listings() {
         "WHERE NOT table_schema = 'a'",
         "WHERE table_schema = 'a' || 'b'",
         "WHERE table_schema = 'a' IS NULL",
-        "WHERE table_schema <> 'a'",
         "WHERE table_schema = ?",
         "WHERE table_schema LIKE 'a' ESCAPE 'bb'",
         "WHERE table_schema LIKE 'a\\' ESCAPE '\\'",

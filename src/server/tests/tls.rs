@@ -120,7 +120,13 @@ async fn old_versions_of_tls_and_plain_text_are_refused() {
     }
     let answer = refused(b"GET /v1/info HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
-    assert!(running.metrics.render().contains("northgate_connections_failed_total 4"));
+    // The client knows of it before it is counted.
+    let counted = async {
+        while !running.metrics.render().contains("northgate_connections_failed_total 4") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(10), counted).await.is_ok(), "4 are counted");
     let mut stream = TcpStream::connect(running.address).await.expect("connected");
     stream.write_all(&client_hello(3)).await.expect("sent");
     assert_eq!(stream.read_u8().await.expect("an answer"), 22, "1.2: a handshake");

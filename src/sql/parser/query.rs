@@ -255,7 +255,7 @@ impl Parser<'_> {
     }
 
     pub(super) fn new_scope(&mut self, parent: Option<ScopeId>) -> ScopeId {
-        self.facts.scopes.push(Scope { parent });
+        self.facts.scopes.push(Scope { parent, from: None, condition: None });
         super::index(self.facts.scopes.len() - 1)
     }
 
@@ -277,10 +277,13 @@ impl Parser<'_> {
         }
         self.list(Self::select_item)?;
         if self.take(Keyword::From) {
+            self.facts.scopes[scope as usize].from = Some(super::index(self.at - 1));
             self.list(Self::relation)?;
         }
         if self.take(Keyword::Where) {
+            let start = self.at;
             self.expression()?;
+            self.facts.scopes[scope as usize].condition = Some(self.range(start));
         }
         if self.take(Keyword::Group) {
             self.expect(Keyword::By)?;

@@ -387,6 +387,14 @@ fn shifted(mut facts: Facts, by: u32) -> Facts {
             range(version);
         }
     }
+    for scope in &mut facts.scopes {
+        if let Some(from) = &mut scope.from {
+            *from -= by;
+        }
+        if let Some(condition) = &mut scope.condition {
+            range(condition);
+        }
+    }
     for (_, token) in facts.references.iter_mut().flat_map(|reference| &mut reference.parts) {
         *token -= by;
     }

@@ -99,6 +99,35 @@ fn plans_read_what_is_permitted() {
     assert_eq!(read.iter().map(String::as_str).collect::<Vec<_>>(), expect);
 }
 
+/// A condition on a column that is shown as it is reaches the table, so that files are left out as they are natively.
+#[test]
+fn conditions_prune_files() {
+    let through = session(gateway().signed_in("eva"));
+    let natively = session(trino().client().user("native"));
+    let ranges = |answer: Answer| -> serde_json::Value {
+        let plan: serde_json::Value =
+            serde_json::from_str(answer.value().as_str().expect("text")).expect("JSON");
+        let constraint = &plan["inputTableColumnInfos"][0]["constraint"]["columnConstraints"];
+        let of = constraint.as_array().expect("constraints").iter();
+        of.filter(|column| column["columnName"] == "ordered_at")
+            .map(|column| column["domain"].clone())
+            .collect()
+    };
+    for condition in [
+        "ordered_at >= TIMESTAMP '2025-06-01 00:00:00.000000' AND length(status) > 2",
+        "ordered_at BETWEEN TIMESTAMP '2025-02-01 00:00:00' AND TIMESTAMP '2025-03-01 00:00:00'",
+    ] {
+        let sql = format!("SELECT count(*) FROM orders WHERE {condition}");
+        let id = through.query(&sql).id;
+        let records = gateway().audit_of(&id, |records| !records.is_empty());
+        let sent = records[0]["rewritten"].as_str().expect("text");
+        let ours = ranges(trino().query(&format!("EXPLAIN (TYPE IO, FORMAT JSON) {sent}")));
+        let theirs = ranges(natively.query(&format!("EXPLAIN (TYPE IO, FORMAT JSON) {sql}")));
+        assert!(ours.as_array().is_some_and(|found| found.len() == 1), "{sent}: {ours}");
+        assert_eq!(ours, theirs, "{sent}");
+    }
+}
+
 impl std::fmt::Debug for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
