@@ -140,7 +140,10 @@ async fn exchange<H: Handler>(
     let wants_gzip = shared.config.compress && accepts_gzip(&parts);
     let screened = if is_large(&body) { shared.handler.screen(&parts, peer).await } else { None };
     let collected = match screened {
-        Some(refused) => Err(refused),
+        Some(refused) => {
+            shared.memory.discard(body).await;
+            Err(refused)
+        }
         None => Ok(shared.memory.collect(body).await),
     };
     let mut response = match collected {

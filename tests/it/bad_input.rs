@@ -95,6 +95,17 @@ fn hundreds_of_prepared_statements_are_fine() {
     assert_eq!(rows[0][0], 299);
 }
 
+/// A large statement of somebody who cannot sign in is not kept, and its sender is told.
+#[test]
+fn strangers_take_up_no_memory() {
+    let sql = format!("SELECT '{}'", "x".repeat(500_000));
+    let response = gateway().client().basic("eva", "wrong").submit(&sql);
+    assert_eq!(response.status, 401, "{}", response.text());
+    let response = gateway().client().submit(&sql);
+    assert_eq!(response.status, 401, "{}", response.text());
+    assert_eq!(gateway().signed_in("eva").query(&sql).lines().len(), 1);
+}
+
 #[test]
 fn a_prepared_statement_is_unpacked_when_it_is_executed() {
     let packed = || gateway().signed_in("admin").with("X-Trino-Prepared-Statement", "p=$zstd:AAAA");
