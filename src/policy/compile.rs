@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_saphyr::Spanned;
 
-use super::document::{Action, Document, Fallback, Mask, Policy, Who as WhoDocument};
+use super::document::{Action, Document, Fallback, Isolation, Mask, Policy, Who as WhoDocument};
 use super::error::{LoadError, Source};
 use super::formula::Formula;
 use super::pattern::{ColumnPattern, Glob, SYSTEM, TablePattern};
@@ -29,6 +29,7 @@ pub(super) struct Rule {
     pub(super) write: bool,
     pub(super) deny: bool,
     pub(super) filter: Option<Formula>,
+    pub(super) isolation: Isolation,
     pub(super) masks: Vec<MaskRule>,
     pub(super) hidden: Vec<Columns>,
 }
@@ -254,6 +255,11 @@ fn rule(
             None
         }
     });
+    if let Some(isolation) = &policy.isolation
+        && policy.row_filter.is_none()
+    {
+        reader.fail(isolation, key("isolation"), "isolation goes with row_filter");
+    }
     let mut hidden: Vec<Columns> = reader
         .each(&policy.deny_columns, &key("deny_columns"), Glob::column)
         .into_iter()
@@ -279,6 +285,7 @@ fn rule(
         write: policy.write,
         deny: policy.deny,
         filter,
+        isolation: policy.isolation.as_ref().map_or_else(Isolation::default, |isolation| isolation.value),
         masks,
         hidden,
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Isolation;
 use super::action;
 use super::compile::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::error::{Denial, Source};
@@ -145,11 +146,13 @@ impl Case<'_> {
             return Err(Denial::NoColumns(name.clone()));
         }
         let mut filters: Vec<Bound> = Vec::new();
+        let mut isolation = Isolation::Standard;
         for rule in self.rules {
             if let Some(formula) = &rule.filter {
                 let bound = formula
                     .bind(self.described, self.principal)
                     .map_err(|why| self.broken(rule, &format!("row_filter: {why}")))?;
+                isolation = isolation.max(rule.isolation);
                 if !filters.contains(&bound) {
                     filters.push(bound);
                 }
@@ -161,7 +164,8 @@ impl Case<'_> {
                 masks.insert(column.name.clone(), bound);
             }
         }
-        Ok(Scoped { view, below: false, described: Arc::clone(self.described), visible, filters, masks })
+        let described = Arc::clone(self.described);
+        Ok(Scoped { view, below: false, described, visible, filters, isolation, masks })
     }
 
     /// Names that cannot be put into an expression.

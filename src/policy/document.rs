@@ -29,6 +29,18 @@ pub(super) struct Document {
     pub(super) policies: Vec<Policy>,
 }
 
+/// How rows that a filter hides are kept from what a user's query evaluates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// As Trino's own row filters do it: Trino may evaluate the user's conditions before the filter, so that one that
+    /// fails on some value tells that a hidden row may have it. Fast: Trino optimises through it.
+    Standard,
+    /// Nothing of the user's is evaluated on a hidden row, but for comparisons with literals, which cannot fail.
+    #[default]
+    Strict,
+}
+
 /// What holds where no policy says anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -77,6 +89,11 @@ pub(super) struct Policy {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) row_filter: Option<Spanned<String>>,
+    /// How the rows that the filter hides are kept from what the user's query evaluates. Where several filters apply to
+    /// a table it is `strict` unless all say `standard`. Goes with `row_filter`.
+    #[serde(default)]
+    #[schemars(with = "Option<Isolation>")]
+    pub(super) isolation: Option<Spanned<Isolation>>,
     /// What is shown in place of columns' values.
     #[serde(default)]
     pub(super) column_masks: Vec<Mask>,

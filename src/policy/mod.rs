@@ -40,7 +40,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use document::{Action, schema};
+pub use document::{Action, Isolation, schema};
 pub use error::{Denial, LoadError, LoadErrors, Source};
 pub use formula::Bound;
 pub use permit::{Permit, Revision, Salt, Scoped, View};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::Isolation;
 use super::error::{Denial, Source};
 use super::formula::Bound;
 use super::visibility::Visibility;
@@ -134,6 +135,7 @@ pub struct Scoped {
     pub(super) described: Arc<Described>,
     pub(super) visible: Vec<bool>,
     pub(super) filters: Vec<Bound>,
+    pub(super) isolation: Isolation,
     pub(super) masks: BTreeMap<String, Bound>,
 }
 
@@ -156,6 +158,11 @@ impl Scoped {
     /// The conditions that a row must meet, all of them, before it is seen.
     pub fn filters(&self) -> &[Bound] {
         &self.filters
+    }
+
+    /// How the rows that the filters hide are kept from the rest of the query.
+    pub fn isolation(&self) -> Isolation {
+        self.isolation
     }
 
     /// What is shown in place of a column; none where its value is. The name is the table's own.

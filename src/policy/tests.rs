@@ -390,6 +390,10 @@ fn mistakes_name_file_line_and_key() {
         "policies: [{name: p, who: {users: [a]}, tables: [c.s.t], allow: true}, {name: p, who: {users: [b]}, tables: [c.s.t], allow: true}]",
         "another policy, too: p (a.yaml:2)",
     );
+    check(
+        &policy("    tables: [c.s.t]\n    allow: true\n    isolation: standard"),
+        "policies[0].isolation: isolation goes with row_filter",
+    );
     check("defaults: {system: allow}", "a.yaml:2: defaults.system: ");
     check("defaults: {lake: maybe}", "a.yaml:2: ");
     check("tags: {x: [a.b.c]}", "a.yaml:2: tags.x[0]: ");
@@ -397,6 +401,23 @@ fn mistakes_name_file_line_and_key() {
     assert_eq!(version, "a.yaml:1: version: the version of the format is 1");
     assert!(Set::parse(&[("a.yaml", "")]).is_err());
     assert!(Set::parse(&[("a.yaml", "version: 1\nversion: 1")]).is_err());
+}
+
+/// Of several filters on a table, one that is strict makes it strict.
+#[test]
+fn isolation_is_strict_unless_all_say_standard() {
+    let isolation = |text: &str| {
+        let decision = set(text).decide(&user("ann", &[]), &[table("c.s.t", "a bigint")]);
+        decision.expect("a permit").tables().next().expect("a table").isolation()
+    };
+    let allow = "{name: a, who: {users: ['*']}, tables: [c.s.t], allow: true, row_filter: a > 0";
+    let second = "{name: b, who: {users: ['*']}, tables: [c.s.t], row_filter: a < 9";
+    assert_eq!(isolation(&format!("policies: [{allow}}}]")), Isolation::Strict);
+    assert_eq!(isolation(&format!("policies: [{allow}, isolation: standard}}]")), Isolation::Standard);
+    let mixed = format!("policies: [{allow}, isolation: standard}}, {second}}}]");
+    assert_eq!(isolation(&mixed), Isolation::Strict);
+    let both = format!("policies: [{allow}, isolation: standard}}, {second}, isolation: standard}}]");
+    assert_eq!(isolation(&both), Isolation::Standard);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::policy::{Permit, Scoped};
+use crate::policy::{Isolation, Permit, Scoped};
 use crate::sql::{Statement, quote_identifier};
 
 /// What the relation is called inside of its derived table, when no name of the statement has it.
@@ -35,7 +35,7 @@ pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> String {
 
 /// A query that gives the rows and columns that may be seen of a relation, filter first, then masks.
 ///
-/// Where rows are filtered, the columns hang on a guard that is true on every row, and that the optimiser
+/// Where rows are filtered in strict isolation, the columns hang on a guard that is true on every row, and that the optimiser
 /// cannot know to be: no predicate of the user is then evaluated on a row that the filter hides. `version`
 /// is the text of `FOR VERSION AS OF ...`, or empty. `name` is that of [`inner_name`]. `table` is what stands for the
 /// relation: its name, or the query of a view. `conditions` are the user's that may stand before the barrier, each behind
@@ -48,12 +48,16 @@ pub(super) fn query(scoped: &Scoped, table: &str, version: &str, conditions: &st
     };
     let space = if version.is_empty() { "" } else { " " };
     let mut sql = String::from("SELECT ");
-    if scoped.filters().is_empty() {
+    if scoped.filters().is_empty() || scoped.isolation() == Isolation::Standard {
         for (number, column) in scoped.columns().enumerate() {
             let comma = if number == 0 { "" } else { ", " };
             let _ = write!(sql, "{comma}{} AS {}", value(&column.name), quote_identifier(&column.name));
         }
         let _ = write!(sql, " FROM {table}{space}{version} AS {inner}");
+        if !scoped.filters().is_empty() {
+            sql.push_str(" WHERE ");
+            push_filters(&mut sql, scoped, name);
+        }
         return sql;
     }
     let guard = quote_identifier(&guard_name(scoped));
@@ -69,12 +73,16 @@ pub(super) fn query(scoped: &Scoped, table: &str, version: &str, conditions: &st
     }
     let _ =
         write!(sql, "system.builtin.random() < 2 AS {guard} FROM {table}{space}{version} AS {inner} WHERE ");
+    push_filters(&mut sql, scoped, name);
+    let _ = write!(sql, "{conditions}) AS {inner}");
+    sql
+}
+
+fn push_filters(sql: &mut String, scoped: &Scoped, name: &str) {
     for (number, filter) in scoped.filters().iter().enumerate() {
         let and = if number == 0 { "" } else { " AND " };
         let _ = write!(sql, "{and}({})", filter.render(name));
     }
-    let _ = write!(sql, "{conditions}) AS {inner}");
-    sql
 }
 
 /// The columns that the outer query reads: what is shown as it is, and what the masks read, which may be hidden.
