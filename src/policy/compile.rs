@@ -11,6 +11,7 @@ use super::formula::Formula;
 use super::pattern::{ColumnPattern, Glob, SYSTEM, TablePattern};
 use super::who::Who;
 use crate::catalog::TableName;
+use crate::identity::{Method, Principal};
 use crate::sql::fold_name;
 
 /// The most policies in a set, and masks in all: contradictions are looked for between all pairs.
@@ -30,6 +31,8 @@ pub(super) struct Rule {
     pub(super) deny: bool,
     pub(super) filter: Option<Formula>,
     pub(super) isolation: Isolation,
+    /// Who reads what the sub-queries of its expressions read, if not the reader.
+    pub(super) run_as: Option<Principal>,
     pub(super) masks: Vec<MaskRule>,
     pub(super) hidden: Vec<Columns>,
 }
@@ -37,6 +40,15 @@ pub(super) struct Rule {
 impl Rule {
     pub(super) fn covers(&self, table: &TableName) -> bool {
         self.tables.iter().any(|pattern| pattern.matches(table))
+    }
+
+    /// The tables that the sub-queries of its expressions read.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &TableName> {
+        let masks = self.masks.iter().filter_map(|mask| match &mask.with {
+            MaskWith::Formula(formula) => Some(&**formula),
+            MaskWith::Action(_) => None,
+        });
+        self.filter.iter().chain(masks).flat_map(Formula::reads)
     }
 }
 
@@ -272,7 +284,7 @@ fn rule(
         .enumerate()
         .filter_map(|(i, one)| mask(reader, policy, one, &key(&format!("column_masks[{i}]")), tags))
         .collect();
-    Rule {
+    let rule = Rule {
         source: Source {
             policy: policy.name.value.clone(),
             file: reader.file.to_owned(),
@@ -286,9 +298,30 @@ fn rule(
         deny: policy.deny,
         filter,
         isolation: policy.isolation.as_ref().map_or_else(Isolation::default, |isolation| isolation.value),
+        run_as: policy.run_as.as_ref().map(|run_as| {
+            Principal::new(run_as.user.value.as_str(), Method::Password)
+                .with_groups(run_as.groups.iter().map(String::as_str))
+        }),
         masks,
         hidden,
+    };
+    if let Some(run_as) = &policy.run_as {
+        if run_as.user.value.trim().is_empty() {
+            reader.fail(&run_as.user, key("run_as.user"), "the name is empty");
+        }
+        if rule.reads().next().is_none() {
+            reader.fail(&run_as.user, key("run_as"), "run_as goes with a sub-query, and there is none");
+        }
     }
+    // Others are found when the table is read: it depends on the reader.
+    let again = |name: &TableName| {
+        rule.covers(name) && rule.run_as.as_ref().is_none_or(|principal| rule.who.includes(principal))
+    };
+    if let Some(name) = rule.reads().find(|name| again(name)) {
+        let why = format!("the policy reads {name}, which it is itself about; read it with run_as");
+        reader.fail(&policy.name, key("tables"), why);
+    }
+    rule
 }
 
 fn who(reader: &mut Reader<'_>, policy: &Policy, who: &WhoDocument, key: &str) -> Who {

@@ -21,8 +21,13 @@ pub(super) struct Deciding<'a> {
     pub(super) principal: &'a Principal,
     /// The views that are read through.
     pub(super) views: &'a BTreeMap<TableName, Arc<View>>,
+    /// What the sub-queries of policies read.
+    pub(super) known: &'a BTreeMap<TableName, Arc<Described>>,
     pub(super) salt: &'a Salt,
 }
+
+/// How many policies may read through each other's sub-queries.
+const DEPTH: usize = 4;
 
 impl Deciding<'_> {
     pub(super) fn decide(
@@ -37,6 +42,7 @@ impl Deciding<'_> {
             revision: revision.clone(),
             tables: BTreeMap::new(),
             sources: BTreeSet::new(),
+            read_by_policies: BTreeSet::new(),
             visibility: Visibility::new(self.set, self.principal),
             writable: BTreeSet::new(),
             writable_schemas: BTreeSet::new(),
@@ -59,8 +65,11 @@ impl Deciding<'_> {
 
     fn add(&self, permit: &mut Permit, rules: &[&Rule], described: &Arc<Described>) -> Result<(), Denial> {
         let rules: Vec<&Rule> = rules.iter().copied().filter(|rule| rule.covers(&described.name)).collect();
-        let Self { set, principal, views, salt } = *self;
-        let scoped = Case { set, principal, described, rules: &rules, views: Some(views), salt }.decide()?;
+        let Self { set, principal, views, known, salt } = *self;
+        let case =
+            Case { set, principal, described, rules: &rules, views: Some(views), known, path: &[], salt };
+        let scoped = case.decide()?;
+        scoped.collect_reads(&mut permit.read_by_policies);
         permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));
         permit.tables.insert(described.name.clone(), scoped);
         Ok(())
@@ -90,6 +99,30 @@ fn restrict_views(tables: &mut BTreeMap<TableName, Scoped>) {
             scoped.view = None;
         }
     }
+}
+
+/// All that the sub-queries of the policies read which apply when a principal reads relations.
+pub(super) fn read_by_policies<'a>(
+    set: &'a Compiled,
+    principal: &'a Principal,
+    names: impl Iterator<Item = &'a TableName>,
+) -> BTreeSet<TableName> {
+    let mut found = BTreeSet::new();
+    let mut seen: Vec<(&TableName, &Principal)> = names.map(|name| (name, principal)).collect();
+    let mut next = 0;
+    while let Some((name, reader)) = seen.get(next).copied() {
+        next += 1;
+        for rule in set.rules.iter().filter(|rule| rule.covers(name) && rule.who.includes(reader)) {
+            for read in rule.reads() {
+                let step = (read, rule.run_as.as_ref().unwrap_or(reader));
+                found.insert(read.clone());
+                if !seen.contains(&step) {
+                    seen.push(step);
+                }
+            }
+        }
+    }
+    found
 }
 
 pub(super) fn check_name(set: &Compiled, principal: &Principal, name: &TableName) -> Result<(), Denial> {
@@ -122,6 +155,10 @@ pub(super) struct Case<'a> {
     pub(super) rules: &'a [&'a Rule],
     /// The views that are read through; none where it does not matter what a view reads.
     pub(super) views: Option<&'a BTreeMap<TableName, Arc<View>>>,
+    /// What the sub-queries of policies read.
+    pub(super) known: &'a BTreeMap<TableName, Arc<Described>>,
+    /// The tables whose policies read it, outermost first, and for whom.
+    pub(super) path: &'a [(&'a TableName, &'a Principal)],
     pub(super) salt: &'a Salt,
 }
 
@@ -150,10 +187,10 @@ impl Case<'_> {
         for rule in self.rules {
             if let Some(formula) = &rule.filter {
                 let bound = formula
-                    .bind(self.described, self.principal)
+                    .bind(self.described, self.principal, |name| self.read(rule, name))
                     .map_err(|why| self.broken(rule, &format!("row_filter: {why}")))?;
                 isolation = isolation.max(rule.isolation);
-                if !filters.contains(&bound) {
+                if !filters.iter().any(|filter| filter.is(&bound)) {
                     filters.push(bound);
                 }
             }
@@ -179,6 +216,23 @@ impl Case<'_> {
             return Ok(());
         }
         Err(Denial::Unprintable(self.described.name.clone()))
+    }
+
+    /// What may be seen of a table that a policy's sub-query reads.
+    fn read(&self, rule: &Rule, name: &TableName) -> Result<Arc<Scoped>, String> {
+        let principal = rule.run_as.as_ref().unwrap_or(self.principal);
+        let mut path = self.path.to_vec();
+        path.push((&self.described.name, self.principal));
+        if path.len() > DEPTH || path.iter().any(|(before, who)| *before == name && *who == principal) {
+            return Err(format!("to read {name} its policies would have to be applied within themselves"));
+        }
+        let described = self.known.get(name).ok_or_else(|| format!("it reads {name}, which is not there"))?;
+        let covers = |rule: &&Rule| rule.covers(name) && rule.who.includes(principal);
+        let rules: Vec<&Rule> = self.set.rules.iter().filter(covers).collect();
+        let case = Case { principal, described, rules: &rules, views: None, path: &path, ..*self };
+        case.decide()
+            .map(Arc::new)
+            .map_err(|denial| format!("{} cannot read {name}: {denial}", principal.name()))
     }
 
     fn broken(&self, rule: &Rule, why: &str) -> Denial {
@@ -264,7 +318,8 @@ impl Case<'_> {
                 Err(format!("the type {} is not one that a mask can be made for", column.ty))
             }
             MaskWith::Formula(formula) => {
-                formula.bind(self.described, self.principal).map(|bound| bound.cast(&column.ty))
+                let bound = formula.bind(self.described, self.principal, |name| self.read(rule, name));
+                bound.map(|bound| bound.cast(&column.ty))
             }
         };
         bound.map(Some).map_err(|why| self.broken(rule, &format!("column {}: {why}", column.name)))

@@ -85,7 +85,8 @@ pub(super) struct Policy {
     /// Whether the tables do not exist for whom the policy is for. Stands alone, and wins over all else.
     #[serde(default)]
     pub(super) deny: bool,
-    /// A SQL expression over the table's columns. Rows for which it is not true are not seen.
+    /// A SQL expression over the table's columns. Rows for which it is not true are not seen. Its sub-queries name
+    /// tables in full: `EXISTS (SELECT 1 FROM lake.admin.regions r WHERE r.name = region AND r.reader = current_user)`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) row_filter: Option<Spanned<String>>,
@@ -94,6 +95,10 @@ pub(super) struct Policy {
     #[serde(default)]
     #[schemars(with = "Option<Isolation>")]
     pub(super) isolation: Option<Spanned<Isolation>>,
+    /// Under whose policies the sub-queries of the filter and the masks read. Without it under the reader's own, who must
+    /// be allowed to read these tables then.
+    #[serde(default)]
+    pub(super) run_as: Option<RunAs>,
     /// What is shown in place of columns' values.
     #[serde(default)]
     pub(super) column_masks: Vec<Mask>,
@@ -127,6 +132,18 @@ pub(super) struct Who {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) except_groups: Vec<Spanned<String>>,
+}
+
+/// A name and groups under whose policies sub-queries read. Nobody needs to be able to sign in by that name.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RunAs {
+    /// The name.
+    #[schemars(with = "String", length(min = 1))]
+    pub(super) user: Spanned<String>,
+    /// The groups.
+    #[serde(default)]
+    pub(super) groups: Vec<String>,
 }
 
 /// A mask: columns by name or by tag, and an action or an expression.

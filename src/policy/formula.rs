@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::catalog::{Column, Described, Type};
+use super::permit::Scoped;
+use super::subquery;
+use crate::catalog::{Column, Described, TableName, Type};
 use crate::identity::Principal;
 use crate::sql::{Call, Edits, Expression, Limits, Special, SpecialKind, quote_identifier, quote_string};
 
@@ -12,8 +15,12 @@ use crate::sql::{Call, Edits, Expression, Limits, Special, SpecialKind, quote_id
 const LIMITS: Limits = Limits { bytes: 65_536, tokens: 20_000, depth: 100 };
 
 /// Stands for the inner alias in a bound expression until it is rendered. Neither the text of a policy nor a name
-/// of a column or of the principal may hold it; see [`is_plain`].
+/// of a column or of the principal may hold it, nor the others; see [`is_plain`].
 const ALIAS: char = '\u{1}';
+/// The table of a sub-query and its alias: its number, and [`END`].
+const READ: char = '\u{2}';
+const READ_ALIAS: char = '\u{3}';
+const END: char = '\u{4}';
 
 /// Written as functions, but part of the language: they cannot be qualified, and nothing of the user's can
 /// stand in their place.
@@ -110,6 +117,8 @@ pub(super) struct Formula {
     expression: Expression,
     /// The function calls that are not what they seem: their tokens and what they become.
     functions: Vec<Function>,
+    /// The tables that its sub-queries read.
+    sources: Vec<subquery::Source>,
     reads_clock: bool,
 }
 
@@ -134,10 +143,9 @@ impl Formula {
             return Err("the expression has a control character".to_owned());
         }
         let expression = Expression::parse(text, &LIMITS).map_err(|error| error.to_string())?;
-        if expression.has_subquery() {
-            return Err("sub-queries are not supported in policies yet".to_owned());
-        }
         check_words(&expression)?;
+        let sources = subquery::sources(&expression)?;
+        let queries = subquery::extents(&expression);
         let mut reads_clock = false;
         let mut functions = Vec::new();
         for call in expression.calls() {
@@ -145,7 +153,8 @@ impl Formula {
                 return Err("functions are named by one part: they are always Trino's own".to_owned());
             };
             let folded = name.folded().unwrap_or_default();
-            if AGGREGATES.contains(&folded.as_str()) {
+            let in_query = queries.iter().any(|query| query.contains(&call.tokens.start));
+            if AGGREGATES.contains(&folded.as_str()) && !in_query {
                 return Err(format!("{folded} looks at many rows; a policy sees one"));
             }
             if call.table {
@@ -162,7 +171,7 @@ impl Formula {
                 functions.push(Function { tokens: special.tokens.clone(), becomes: Becomes::User });
             }
         }
-        Ok(Self { text: text.to_owned(), expression, functions, reads_clock })
+        Ok(Self { text: text.to_owned(), expression, functions, sources, reads_clock })
     }
 
     /// The text as it was written.
@@ -170,19 +179,26 @@ impl Formula {
         &self.text
     }
 
+    /// The tables that its sub-queries read.
+    pub(super) fn reads(&self) -> impl Iterator<Item = &TableName> {
+        self.sources.iter().map(|source| &source.name)
+    }
+
     /// Whether two expressions are printed alike.
     pub(super) fn same(&self, other: &Self) -> bool {
-        let print = |formula: &Self| formula.print(str::to_lowercase, &|function| format!("{function:?}"));
+        let print = |formula: &Self| {
+            let mut edits = Edits::default();
+            for reference in formula.expression.columns() {
+                if let Some((ident, token)) = reference.parts.first() {
+                    edits.replace(*token..*token + 1, ident.value.to_lowercase());
+                }
+            }
+            formula.print(edits, &|function| format!("{function:?}"))
+        };
         self.text == other.text || print(self) == print(other)
     }
 
-    fn print(&self, column: impl Fn(&str) -> String, literal: &dyn Fn(&Becomes) -> String) -> String {
-        let mut edits = Edits::default();
-        for reference in self.expression.columns() {
-            if let Some((ident, token)) = reference.parts.first() {
-                edits.replace(*token..*token + 1, column(&ident.value));
-            }
-        }
+    fn print(&self, mut edits: Edits, literal: &dyn Fn(&Becomes) -> String) -> String {
         for function in &self.functions {
             let text = match &function.becomes {
                 Becomes::Text(text) => text.clone(),
@@ -193,31 +209,45 @@ impl Formula {
         self.expression.print(&edits).text
     }
 
-    /// Binds the expression to the columns of a table as it is now, and to a principal.
-    pub(super) fn bind(&self, table: &Described, principal: &Principal) -> Result<Bound, String> {
-        let mut columns = BTreeSet::new();
-        let mut temporal = self.reads_clock;
-        for reference in self.expression.columns() {
-            let Some((ident, _)) = reference.parts.first() else { continue };
-            let column = table
-                .column(&ident.value)
-                .ok_or_else(|| format!("there is no column {}", quote_identifier(&ident.value)))?;
-            temporal |= reads_zone(&column.ty);
-            columns.insert(column.name.clone());
+    /// Binds the expression to the columns of a table as it is now, and to a principal. `read` says what may be seen of
+    /// a table that a sub-query reads.
+    pub(super) fn bind(
+        &self,
+        table: &Described,
+        principal: &Principal,
+        read: impl Fn(&TableName) -> Result<Arc<Scoped>, String>,
+    ) -> Result<Bound, String> {
+        let reads = self.reads().map(read).collect::<Result<Vec<_>, _>>()?;
+        let mut edits = Edits::default();
+        for (number, source) in self.sources.iter().enumerate() {
+            edits.replace(
+                source.tokens.clone(),
+                format!("({READ}{number}{END}) AS {READ_ALIAS}{number}{END}"),
+            );
         }
-        let text = self.print(
-            |name| table.column(name).map_or_else(|| "NULL".to_owned(), |column| operand(&column.name)),
-            &|function| match function {
-                Becomes::Text(text) => text.clone(),
-                Becomes::User => quote_string(principal.name()),
-                Becomes::Groups => groups(principal),
-                Becomes::Attribute(name) => principal
-                    .attributes()
-                    .get(name)
-                    .map_or_else(|| "CAST(NULL AS varchar)".to_owned(), |value| quote_string(value)),
-            },
-        );
-        Ok(Bound::new(&text, columns, temporal))
+        let mut columns = BTreeSet::new();
+        let mut temporal = self.reads_clock || reads.iter().any(|scoped| scoped.is_temporal());
+        for reference in self.expression.columns() {
+            let found = subquery::resolve(&self.expression, reference, table, &self.sources, &reads)?;
+            temporal |= reads_zone(found.ty);
+            let text = if let Some(number) = found.source {
+                format!("{READ_ALIAS}{number}{END}.{}", quote_identifier(found.column))
+            } else {
+                columns.insert(found.column.to_owned());
+                operand(found.column)
+            };
+            edits.replace(found.tokens, text);
+        }
+        let text = self.print(edits, &|function| match function {
+            Becomes::Text(text) => text.clone(),
+            Becomes::User => quote_string(principal.name()),
+            Becomes::Groups => groups(principal),
+            Becomes::Attribute(name) => principal
+                .attributes()
+                .get(name)
+                .map_or_else(|| "CAST(NULL AS varchar)".to_owned(), |value| quote_string(value)),
+        });
+        Ok(Bound { reads, ..Bound::new(&text, columns, temporal) })
     }
 }
 
@@ -250,7 +280,7 @@ fn check_words(expression: &Expression) -> Result<(), String> {
 
 fn special_reads_clock(expression: &Expression, special: &Special) -> Result<bool, String> {
     match special.kind {
-        SpecialKind::CurrentUser => Ok(false),
+        SpecialKind::CurrentUser | SpecialKind::Subquery => Ok(false),
         SpecialKind::CurrentDate
         | SpecialKind::CurrentTime
         | SpecialKind::CurrentTimestamp
@@ -268,7 +298,6 @@ fn special_reads_clock(expression: &Expression, special: &Special) -> Result<boo
         }
         SpecialKind::AtTimeZone => Err("write at_timezone(x, zone) in place of AT TIME ZONE".to_owned()),
         SpecialKind::Parameter => Err("a policy has no parameters".to_owned()),
-        SpecialKind::Subquery => Err("sub-queries are not supported in policies yet".to_owned()),
     }
 }
 
@@ -303,7 +332,7 @@ fn function(expression: &Expression, folded: &str, call: &Call) -> Result<Functi
 
 /// Whether a text from outside can go into an expression.
 pub(super) fn is_plain(text: &str) -> bool {
-    !text.contains(ALIAS)
+    !text.contains([ALIAS, READ, READ_ALIAS, END])
 }
 
 /// A column under the inner alias.
@@ -312,34 +341,82 @@ pub(super) fn operand(column: &str) -> String {
 }
 
 /// An expression in which all is settled but the alias of the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Bound {
-    /// What stands between the places of the alias.
-    pieces: Vec<String>,
+    pieces: Vec<Piece>,
+    /// The tables that its sub-queries read.
+    reads: Vec<Arc<Scoped>>,
     columns: BTreeSet<String>,
     temporal: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    /// The alias of the table.
+    Alias,
+    /// The query that stands for a table of a sub-query.
+    Read(usize),
+    /// The alias of such a table.
+    ReadAlias(usize),
 }
 
 impl Bound {
     /// From text in which [`ALIAS`] stands for the alias, and for nothing else.
     pub(super) fn new(text: &str, columns: BTreeSet<String>, temporal: bool) -> Self {
-        Self { pieces: text.split(ALIAS).map(str::to_owned).collect(), columns, temporal }
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find([ALIAS, READ, READ_ALIAS]) {
+            pieces.push(Piece::Text(rest[..at].to_owned()));
+            let mark = rest[at..].chars().next();
+            rest = &rest[at + 1..];
+            if mark == Some(ALIAS) {
+                pieces.push(Piece::Alias);
+                continue;
+            }
+            let (number, behind) = rest.split_once(END).unwrap_or_default();
+            // What is not there cannot be rendered: see `render`.
+            let number = number.parse().unwrap_or(usize::MAX);
+            pieces.push(if mark == Some(READ) { Piece::Read(number) } else { Piece::ReadAlias(number) });
+            rest = behind;
+        }
+        pieces.push(Piece::Text(rest.to_owned()));
+        Self { pieces, reads: Vec::new(), columns, temporal }
     }
 
     /// The same as a value of a column's type.
     pub(super) fn cast(mut self, ty: &Type) -> Self {
-        if let Some(first) = self.pieces.first_mut() {
-            first.insert_str(0, "CAST(");
-        }
-        if let Some(last) = self.pieces.last_mut() {
-            let _ = write!(last, " AS {ty})");
-        }
+        self.pieces.insert(0, Piece::Text("CAST(".to_owned()));
+        self.pieces.push(Piece::Text(format!(" AS {ty})")));
         self
     }
 
-    /// The SQL, each column qualified with the alias. The alias is quoted here.
-    pub fn render(&self, alias: &str) -> String {
-        self.pieces.join(&quote_identifier(alias))
+    /// The SQL, each column qualified with the alias. The alias is quoted here. A table that a sub-query reads is called
+    /// the alias and a number; `read` makes a query of it, in which it has that name.
+    pub fn render(&self, alias: &str, read: impl Fn(&Scoped, &str) -> String) -> String {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(piece) => text.push_str(piece),
+                Piece::Alias => text.push_str(&quote_identifier(alias)),
+                Piece::ReadAlias(number) => text.push_str(&quote_identifier(&format!("{alias}_{number}"))),
+                Piece::Read(number) => match self.reads.get(*number) {
+                    Some(scoped) => text.push_str(&read(scoped, &format!("{alias}_{number}"))),
+                    None => text.push_str("unknown"),
+                },
+            }
+        }
+        text
+    }
+
+    /// The tables that its sub-queries read.
+    pub fn reads(&self) -> &[Arc<Scoped>] {
+        &self.reads
+    }
+
+    /// Whether two expressions are surely the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.reads.is_empty() && other.reads.is_empty() && self.pieces == other.pieces
     }
 
     /// The columns that it reads, unmasked, by their names in the table.

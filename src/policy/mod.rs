@@ -19,6 +19,9 @@
 //!
 //! What cannot be applied fails the query: a column that is gone, an action that does not fit the type.
 //!
+//! The sub-queries of expressions read under the reader's own policies, or under those of whom the document names
+//! (`run_as`). Policies that would have to be applied within themselves are refused.
+//!
 //! Expressions are bound, not pasted: columns get the alias of the inner table, functions their full name, so that
 //! nothing of the user's statement can stand in their place.
 
@@ -30,13 +33,14 @@ mod error;
 mod formula;
 mod pattern;
 mod permit;
+mod subquery;
 #[cfg(test)]
 mod tests;
 mod visibility;
 mod who;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,6 +56,17 @@ use crate::identity::Principal;
 /// The largest file of policies, in bytes, and the most files of a folder.
 const MAX_FILE: u64 = 4 << 20;
 const MAX_FILES: usize = 1_000;
+
+/// What stands behind the relations of a statement.
+#[derive(Debug, Default)]
+pub struct Behind {
+    /// The views that are read through: as the queries that they are made of, in which the principal's policies hold.
+    pub views: BTreeMap<TableName, Arc<View>>,
+    /// These views, and what each reads.
+    pub below: Vec<(TableName, Vec<Arc<Described>>)>,
+    /// What the sub-queries of policies read, as far as it is there; see [`Set::read_by_policies`].
+    pub read_by_policies: BTreeMap<TableName, Arc<Described>>,
+}
 
 /// All documents of a folder, checked. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -163,21 +178,29 @@ impl Set {
         relations: &[Arc<Described>],
         salt: &Salt,
     ) -> Result<Permit, Denial> {
-        self.decide_through(principal, relations, &BTreeMap::new(), &[], salt)
+        self.decide_through(principal, relations, &Behind::default(), salt)
     }
 
-    /// The same where some of the relations are views that are read through: as the queries that they are made of, in
-    /// which the principal's policies hold. `below` are the views and what each reads, described.
+    /// The same where more than the relations themselves is read.
     pub fn decide_through(
         &self,
         principal: &Principal,
         relations: &[Arc<Described>],
-        views: &BTreeMap<TableName, Arc<View>>,
-        below: &[(TableName, Vec<Arc<Described>>)],
+        behind: &Behind,
         salt: &Salt,
     ) -> Result<Permit, Denial> {
-        let deciding = decide::Deciding { set: &self.compiled, principal, views, salt };
+        let Behind { views, below, read_by_policies: known } = behind;
+        let deciding = decide::Deciding { set: &self.compiled, principal, views, known, salt };
         deciding.decide(&self.revision, relations, below)
+    }
+
+    /// What the sub-queries of the policies read which apply when the principal reads relations.
+    pub fn read_by_policies<'a>(
+        &'a self,
+        principal: &'a Principal,
+        names: impl Iterator<Item = &'a TableName>,
+    ) -> BTreeSet<TableName> {
+        decide::read_by_policies(&self.compiled, principal, names)
     }
 
     /// Whether a policy lets the principal read a view as what it is.

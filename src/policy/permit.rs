@@ -56,6 +56,8 @@ pub struct Permit {
     pub(super) revision: Revision,
     pub(super) tables: BTreeMap<TableName, Scoped>,
     pub(super) sources: BTreeSet<Source>,
+    /// What the sub-queries of policies read.
+    pub(super) read_by_policies: BTreeSet<TableName>,
     pub(super) visibility: Visibility,
     pub(super) writable: BTreeSet<TableName>,
     /// Catalogs and schemas.
@@ -78,17 +80,15 @@ impl Permit {
         self.tables.values()
     }
 
-    /// Whether any relation is seen other than it is.
-    pub fn is_restricted(&self) -> bool {
-        self.tables.values().any(Scoped::is_restricted)
+    /// The tables that the sub-queries of policies read.
+    pub fn read_by_policies(&self) -> &BTreeSet<TableName> {
+        &self.read_by_policies
     }
 
     /// Whether an expression of a policy depends on the clock or on the session's time zone, so that the query
     /// must run in UTC whatever zone the user asks for.
     pub fn pins_time_zone(&self) -> bool {
-        self.tables
-            .values()
-            .any(|scoped| scoped.filters.iter().chain(scoped.masks.values()).any(Bound::is_temporal))
+        self.tables.values().any(Scoped::is_temporal)
     }
 
     /// The policies that had a say, for the audit.
@@ -173,6 +173,23 @@ impl Scoped {
     /// The query that stands in the view's place, if it is a view that is not trusted.
     pub fn view(&self) -> Option<&Arc<View>> {
         self.view.as_ref()
+    }
+
+    /// The expressions that make of it what is seen.
+    fn expressions(&self) -> impl Iterator<Item = &Bound> {
+        self.filters.iter().chain(self.masks.values())
+    }
+
+    pub(super) fn is_temporal(&self) -> bool {
+        self.expressions().any(Bound::is_temporal)
+    }
+
+    /// Adds what the sub-queries of its policies read, and of the policies of those tables.
+    pub(super) fn collect_reads(&self, into: &mut BTreeSet<TableName>) {
+        for read in self.expressions().flat_map(Bound::reads) {
+            into.insert(read.described.name.clone());
+            read.collect_reads(into);
+        }
     }
 
     /// Whether the relation is seen other than it is: rows, values or columns are missing, of itself or of what it reads.

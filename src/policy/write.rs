@@ -9,6 +9,7 @@ use super::visibility::INFORMATION_SCHEMA;
 use crate::catalog::{Described, RelationKind, TableName};
 use crate::identity::Principal;
 use crate::sql::fold_column;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Somebody who writes.
@@ -40,16 +41,18 @@ impl Writer<'_> {
         }
         if let Some(described) = existing {
             let restricted = || Err(Denial::RestrictedTarget(name.clone()));
-            if described.kind != expected {
+            let filtered = rules.iter().any(|rule| rule.filter.is_some());
+            if described.kind != expected || filtered && described.kind == RelationKind::Table {
                 return restricted();
             }
             // What a view shows is not changed by who changes the view.
             if described.kind == RelationKind::Table {
                 let Self { set, principal, salt } = *self;
-                if (Case { set, principal, described, rules: &rules, views: None, salt })
-                    .decide()?
-                    .is_restricted()
-                {
+                // A mask whose sub-query would have to be looked up restricts the table, too.
+                let known = BTreeMap::new();
+                let (rules, known) = (&rules[..], &known);
+                let case = Case { set, principal, described, rules, views: None, known, path: &[], salt };
+                if case.decide()?.is_restricted() {
                     return restricted();
                 }
             }

@@ -143,6 +143,10 @@ impl fmt::Display for Explanation {
     }
 }
 
+fn shown_by_name(scoped: &Scoped, _: &str) -> String {
+    format!("TABLE {}", scoped.described().name)
+}
+
 impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for source in &self.sources {
@@ -156,7 +160,7 @@ impl fmt::Display for Seen {
             writeln!(f, "  view    read through: {}", reads.join(", "))?;
         }
         for filter in self.scoped.filters() {
-            writeln!(f, "  rows    where {}", filter.render("table"))?;
+            writeln!(f, "  rows    where {}", filter.render("table", shown_by_name))?;
         }
         let shown: Vec<&str> = self.scoped.columns().map(|column| column.name.as_str()).collect();
         let mut line = String::new();
@@ -165,7 +169,7 @@ impl fmt::Display for Seen {
             if !shown.contains(&name) {
                 writeln!(f, "  hidden  {name}")?;
             } else if let Some(mask) = self.scoped.mask(name) {
-                writeln!(f, "  masked  {name}: {}", mask.render("table"))?;
+                writeln!(f, "  masked  {name}: {}", mask.render("table", shown_by_name))?;
             } else {
                 let comma = if line.is_empty() { "" } else { ", " };
                 let _ = write!(line, "{comma}{name}");

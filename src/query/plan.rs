@@ -135,6 +135,8 @@ impl Gateway {
         drop(timer);
         // What views read is read, too.
         relations = permit.tables().map(|scoped| scoped.described().name.clone()).collect();
+        let of_policies = permit.read_by_policies().iter().filter(|name| permit.scoped(name).is_none());
+        relations.extend(of_policies.cloned());
         seen.relations.clone_from(&relations);
         let targets =
             target::permit(statement, &names, principal, &self.catalog, &policies, &mut permit).await?;

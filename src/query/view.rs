@@ -1,12 +1,12 @@
 //! What a principal may see of relations, and of what views among them read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::StatementError;
 use crate::catalog::{Catalog, CatalogError, Described, RelationKind, TableName};
 use crate::identity::Principal;
-use crate::policy::{Denial, Permit, Salt, Set, View};
+use crate::policy::{Behind, Denial, Permit, Salt, Set};
 use crate::rewrite;
 use crate::sql::Limits;
 
@@ -27,8 +27,7 @@ impl Reader<'_> {
         // What a principal may not know of is not looked at: their statement costs the cluster nothing.
         names.iter().try_for_each(|name| self.policies.check_name(self.principal, name))?;
         let described = self.catalog.describe(names).await?;
-        let mut views: BTreeMap<TableName, Arc<View>> = BTreeMap::new();
-        let mut below = Vec::new();
+        let Behind { mut views, mut below, mut read_by_policies } = Behind::default();
         let mut open = self.opaque(&described);
         while let Some(name) = open.pop_first() {
             let denied = || Denial::ViewNotTrusted(name.clone());
@@ -57,8 +56,17 @@ impl Reader<'_> {
             below.push((name.clone(), reads));
             views.insert(name, Arc::new(view));
         }
-        let salt = Salt::generate()?;
-        Ok(self.policies.decide_through(self.principal, &described, &views, &below, &salt)?)
+        let all = described.iter().chain(below.iter().flat_map(|(_, reads)| reads)).map(|one| &one.name);
+        for name in self.policies.read_by_policies(self.principal, all) {
+            match self.catalog.describe(std::slice::from_ref(&name)).await {
+                Ok(found) => read_by_policies.extend(found.into_iter().map(|one| (name.clone(), one))),
+                // The policy cannot be applied then; a reader is not told of its tables.
+                Err(CatalogError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let behind = Behind { views, below, read_by_policies };
+        Ok(self.policies.decide_through(self.principal, &described, &behind, &Salt::generate()?)?)
     }
 
     /// The views that no policy trusts.

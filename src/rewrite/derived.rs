@@ -43,7 +43,7 @@ pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> String {
 pub(super) fn query(scoped: &Scoped, table: &str, version: &str, conditions: &str, name: &str) -> String {
     let inner = quote_identifier(name);
     let value = |column: &str| match scoped.mask(column) {
-        Some(mask) => mask.render(name),
+        Some(mask) => mask.render(name, read),
         None => format!("{inner}.{}", quote_identifier(column)),
     };
     let space = if version.is_empty() { "" } else { " " };
@@ -81,8 +81,14 @@ pub(super) fn query(scoped: &Scoped, table: &str, version: &str, conditions: &st
 fn push_filters(sql: &mut String, scoped: &Scoped, name: &str) {
     for (number, filter) in scoped.filters().iter().enumerate() {
         let and = if number == 0 { "" } else { " AND " };
-        let _ = write!(sql, "{and}({})", filter.render(name));
+        let _ = write!(sql, "{and}({})", filter.render(name, read));
     }
+}
+
+/// The query that stands for a table that a policy's sub-query reads. Its inner name is the one that the sub-query has for
+/// it, and that of no other table around: a column that is gone is an error, and not found elsewhere.
+fn read(scoped: &Scoped, name: &str) -> String {
+    query(scoped, &scoped.described().name.quoted(), "", "", name)
 }
 
 /// The columns that the outer query reads: what is shown as it is, and what the masks read, which may be hidden.

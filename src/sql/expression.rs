@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::facts::{Call, Facts, Reference, Special, SpecialKind};
+use super::facts::{Call, Facts, Reference, Scope, Special, SpecialKind};
 use super::lexer::{self, Token};
 use super::parser::Parser;
 use super::{Edits, Limits, Printed, Relation, SqlError, print};
@@ -43,7 +43,17 @@ impl Expression {
 
     /// Whether it holds a query.
     pub fn has_subquery(&self) -> bool {
-        self.facts.specials.iter().any(|special| special.kind == SpecialKind::Subquery)
+        self.subqueries() > 0
+    }
+
+    /// How many queries are operands in it.
+    pub fn subqueries(&self) -> usize {
+        self.facts.specials.iter().filter(|special| special.kind == SpecialKind::Subquery).count()
+    }
+
+    /// The scopes that its columns are looked up in. The first is that outside of all queries.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.facts.scopes
     }
 
     /// The relations that its queries read.

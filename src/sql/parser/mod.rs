@@ -104,6 +104,7 @@ impl<'a> Parser<'a> {
     pub(super) fn for_expression(text: &'a str, tokens: &'a [Token], limits: &'a Limits) -> Self {
         let mut parser = Self::new(text, tokens, limits);
         parser.every_reference = true;
+        parser.scope = Some(parser.new_scope(None));
         parser
     }
 
