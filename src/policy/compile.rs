@@ -8,6 +8,7 @@ use serde_saphyr::Spanned;
 use super::document::{Action, Document, Fallback, Isolation, Mask, Policy, Who as WhoDocument};
 use super::error::{LoadError, Source};
 use super::formula::Formula;
+use super::nested::Fields;
 use super::pattern::{ColumnPattern, Glob, SYSTEM, TablePattern};
 use super::who::Who;
 use crate::catalog::TableName;
@@ -56,6 +57,8 @@ impl Rule {
 #[derive(Debug)]
 pub(super) struct MaskRule {
     pub(super) columns: Vec<Columns>,
+    /// Fields within columns.
+    pub(super) fields: Vec<Fields>,
     pub(super) with: MaskWith,
     pub(super) strength: i32,
 }
@@ -277,7 +280,17 @@ fn rule(
         .into_iter()
         .map(Columns::Named)
         .collect();
-    hidden.extend(tagged(reader, &policy.deny_tags, &key("deny_tags"), tags));
+    for pattern in tagged(reader, &policy.deny_tags, &key("deny_tags"), tags) {
+        if pattern.path.is_empty() {
+            hidden.push(Columns::Tagged(pattern));
+        } else {
+            reader.fail(
+                &policy.name,
+                key("deny_tags"),
+                "a tag of fields: columns can be hidden, fields be masked",
+            );
+        }
+    }
     let masks = policy
         .column_masks
         .iter()
@@ -351,10 +364,10 @@ fn tagged(
     names: &[Spanned<String>],
     key: &str,
     tags: &BTreeMap<String, Vec<ColumnPattern>>,
-) -> Vec<Columns> {
+) -> Vec<ColumnPattern> {
     let found = reader
         .each(names, key, |name| tags.get(name).cloned().ok_or_else(|| format!("there is no tag '{name}'")));
-    found.into_iter().flatten().map(Columns::Tagged).collect()
+    found.into_iter().flatten().collect()
 }
 
 fn mask(
@@ -364,12 +377,23 @@ fn mask(
     key: &str,
     tags: &BTreeMap<String, Vec<ColumnPattern>>,
 ) -> Option<MaskRule> {
-    let mut columns: Vec<Columns> = reader
-        .each(&mask.columns, &format!("{key}.columns"), Glob::column)
-        .into_iter()
-        .map(Columns::Named)
-        .collect();
-    columns.extend(tagged(reader, &mask.tags, &format!("{key}.tags"), tags));
+    let (mut columns, mut fields) = (Vec::new(), Vec::new());
+    for mut path in reader.each(&mask.columns, &format!("{key}.columns"), Glob::path) {
+        let named = Columns::Named(path.remove(0));
+        if path.is_empty() {
+            columns.push(named);
+        } else {
+            fields.push(Fields { columns: named, path });
+        }
+    }
+    for pattern in tagged(reader, &mask.tags, &format!("{key}.tags"), tags) {
+        if pattern.path.is_empty() {
+            columns.push(Columns::Tagged(pattern));
+        } else {
+            let path = pattern.path.clone();
+            fields.push(Fields { columns: Columns::Tagged(pattern), path });
+        }
+    }
     let at = mask.columns.first().or(mask.tags.first()).unwrap_or(&policy.name);
     if mask.columns.is_empty() && mask.tags.is_empty() {
         reader.fail(at, format!("{key}.columns"), "the mask names no columns and no tags");
@@ -388,7 +412,7 @@ fn mask(
             return None;
         }
     };
-    Some(MaskRule { columns, with, strength: mask.strength })
+    Some(MaskRule { columns, fields, with, strength: mask.strength })
 }
 
 fn check_names(rules: &[Rule], errors: &mut Vec<LoadError>) {
@@ -415,7 +439,8 @@ fn check_masks(rules: &[Rule], errors: &mut Vec<LoadError>) {
             let meet = a.strength == b.strength
                 && !a.with.same(&b.with)
                 && (std::ptr::eq(*rule, *other) || rule.who.overlaps(&other.who))
-                && a.columns.iter().any(|x| b.columns.iter().any(|y| may_meet(rule, x, other, y)));
+                && (a.columns.iter().any(|x| b.columns.iter().any(|y| may_meet(rule, x, other, y)))
+                    || a.fields.iter().any(|x| b.fields.iter().any(|y| fields_may_meet(rule, x, other, y))));
             if meet {
                 errors.push(LoadError {
                     file: other.source.file.clone(),
@@ -433,6 +458,12 @@ fn check_masks(rules: &[Rule], errors: &mut Vec<LoadError>) {
             }
         }
     }
+}
+
+fn fields_may_meet(rule: &Rule, x: &Fields, other: &Rule, y: &Fields) -> bool {
+    x.path.len() == y.path.len()
+        && x.path.iter().zip(&y.path).all(|(a, b)| a.overlaps(b))
+        && may_meet(rule, &x.columns, other, &y.columns)
 }
 
 /// Whether a column of some table can be meant by both. Tags narrow the tables of their policy down.

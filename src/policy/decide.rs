@@ -8,10 +8,11 @@ use super::action;
 use super::compile::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::error::{Denial, Source};
 use super::formula::{Bound, bound_column, is_plain, operand};
+use super::nested::{Fault, Masked, Nested};
 use super::pattern::SYSTEM;
 use super::permit::{Permit, Revision, Salt, Scoped, View};
 use super::visibility::{INFORMATION_SCHEMA, Visibility};
-use crate::catalog::{Column, Described, RelationKind, TableName};
+use crate::catalog::{Column, Described, RelationKind, TableName, Type};
 use crate::identity::Principal;
 use crate::sql::fold_column;
 
@@ -284,6 +285,9 @@ impl Case<'_> {
         for rule in self.rules {
             for mask in &rule.masks {
                 self.check_required(rule, &mask.columns)?;
+                for fields in &mask.fields {
+                    self.check_required(rule, std::slice::from_ref(&fields.columns))?;
+                }
                 if !mask.columns.iter().any(|columns| columns.matches(&self.described.name, &folded)) {
                     continue;
                 }
@@ -301,13 +305,12 @@ impl Case<'_> {
                 }
             }
         }
-        let Some((rule, mask)) = strongest else { return Ok(None) };
-        if let Some(rival) = rival {
-            return Err(Denial::MaskConflict {
-                table: self.described.name.clone(),
-                column: column.name.clone(),
-                by: Box::new((rule.source.clone(), rival.clone())),
-            });
+        let nested = Nested { table: &self.described.name, column: &folded, rules: self.rules };
+        let Some((rule, mask)) = strongest else { return self.masked_fields(column, &nested) };
+        let below = nested.strongest_below(&column.ty, &mut Vec::new());
+        let below = below.filter(|(_, below)| below.strength > mask.strength).map(|(rule, _)| &rule.source);
+        if let Some(rival) = rival.or(below) {
+            return Err(self.conflict(column, &rule.source, rival));
         }
         let bound = match &mask.with {
             MaskWith::Action(action) => {
@@ -323,5 +326,53 @@ impl Case<'_> {
             }
         };
         bound.map(Some).map_err(|why| self.broken(rule, &format!("column {}: {why}", column.name)))
+    }
+
+    fn conflict(&self, column: &Column, one: &Source, other: &Source) -> Denial {
+        Denial::MaskConflict {
+            table: self.described.name.clone(),
+            column: column.name.clone(),
+            by: Box::new((one.clone(), other.clone())),
+        }
+    }
+
+    /// A column that is not masked as a whole: with those of its fields replaced that are.
+    fn masked_fields(&self, column: &Column, nested: &Nested<'_>) -> Result<Option<Bound>, Denial> {
+        for rule in self.rules {
+            for fields in rule.masks.iter().flat_map(|mask| &mask.fields) {
+                let required = fields.columns.required(rule, &self.described.name);
+                let of_this = required.is_some_and(|name| name == nested.column);
+                let missing = of_this && fields.is_literal() && !fields.are_in(&column.ty);
+                if missing || nested.is_unclear(&column.ty, fields) {
+                    return Err(self.broken(rule, &format!("column {} has no such field", column.name)));
+                }
+            }
+        }
+        let Some((rule, _)) = nested.strongest_below(&column.ty, &mut Vec::new()) else { return Ok(None) };
+        if !column.ty.is_castable() {
+            let why = format!("column {}: the type {} cannot be built anew", column.name, column.ty);
+            return Err(self.broken(rule, &why));
+        }
+        let bound = std::cell::RefCell::new(bound_column(column, &operand(&column.name)));
+        let value = |(rule, mask): Masked<'_>, ty: &Type, field: &str| match &mask.with {
+            MaskWith::Action(action) => action::value(*action, ty, field, self.salt.hex()),
+            MaskWith::Formula(_) if !ty.is_castable() => {
+                Err(format!("the type {ty} is not one that a mask can be made for"))
+            }
+            MaskWith::Formula(formula) => {
+                let one = formula.bind(self.described, self.principal, |name| self.read(rule, name))?;
+                bound.borrow_mut().within(one.cast(ty))
+            }
+        };
+        let path = &mut Vec::new();
+        let rebuilt = nested.rebuilt(&operand(&column.name), &column.ty, path, &value);
+        let rebuilt = rebuilt.map_err(|fault| match fault {
+            Fault::Conflict(one, other) => self.conflict(column, &one.source, &other.source),
+            Fault::Broken(rule, why) => self.broken(rule, &format!("column {}: {why}", column.name)),
+        })?;
+        match rebuilt {
+            Some(text) => Ok(Some(bound.into_inner().with_text(&text))),
+            None => Ok(None),
+        }
     }
 }

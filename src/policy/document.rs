@@ -19,7 +19,8 @@ pub(super) struct Document {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Fallback>")]
     pub(super) defaults: BTreeMap<String, Spanned<Fallback>>,
-    /// Tags: the columns that each stands for, as patterns `catalog.schema.table.column` with `*` within a part.
+    /// Tags: the columns that each stands for, as patterns `catalog.schema.table.column` with `*` within a part. Fields
+    /// within a column, which can be masked, have their path behind it.
     /// A tag given in several files stands for the columns of all of them.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Vec<String>>")]
@@ -150,7 +151,9 @@ pub(super) struct RunAs {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mask {
-    /// Names of columns, with `*`. A name without `*` must exist where the table is named without `*`, too.
+    /// Names of columns, with `*`. A name without `*` must exist where the table is named without `*`, too. Fields within
+    /// a column have their path behind it: `profile.ssn`, `phones.element.number` (of an array), `notes.value` (of a map).
+    /// A name that holds a dot of its own stands in double quotes.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) columns: Vec<Spanned<String>>,

@@ -391,6 +391,26 @@ impl Bound {
         self
     }
 
+    /// The text of another expression as part of this one, which reads what that reads from now on.
+    pub(super) fn within(&mut self, other: Self) -> Result<String, String> {
+        if !other.reads.is_empty() {
+            return Err("the mask of a field has no sub-queries".to_owned());
+        }
+        let text = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            _ => ALIAS.to_string(),
+        };
+        let whole = other.pieces.iter().map(text).collect();
+        self.columns.extend(other.columns);
+        self.temporal |= other.temporal;
+        Ok(whole)
+    }
+
+    /// The same columns with another text.
+    pub(super) fn with_text(self, text: &str) -> Self {
+        Self::new(text, self.columns, self.temporal)
+    }
+
     /// The SQL, each column qualified with the alias. The alias is quoted here. A table that a sub-query reads is called
     /// the alias and a number; `read` makes a query of it, in which it has that name.
     pub fn render(&self, alias: &str, read: impl Fn(&Scoped, &str) -> String) -> String {

@@ -31,6 +31,7 @@ mod decide;
 mod document;
 mod error;
 mod formula;
+mod nested;
 mod pattern;
 mod permit;
 mod subquery;
@@ -252,11 +253,11 @@ impl Set {
         write::check_rename(&self.compiled, from, to)
     }
 
-    /// The same for a column of a table.
+    /// The same for a column of a table, or for a field: `from` is its path.
     ///
     /// # Errors
     /// It may not.
-    pub fn check_rename_column(&self, table: &TableName, from: &str, to: &str) -> Result<(), Denial> {
+    pub fn check_rename_column(&self, table: &TableName, from: &[&str], to: &str) -> Result<(), Denial> {
         write::check_rename_column(&self.compiled, table, from, to)
     }
 

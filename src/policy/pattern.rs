@@ -43,6 +43,16 @@ impl Glob {
         Self::read(text, false, |text| Some(fold_column(text)))
     }
 
+    /// A pattern of a column, or the path to a field of one: `profile.address.street`, `phones.element.number`. A part that
+    /// holds a dot of its own stands in double quotes.
+    pub(super) fn path(text: &str) -> Result<Vec<Self>, String> {
+        if text.contains(['.', '"']) {
+            parts(text)?.iter().map(Part::column).collect()
+        } else {
+            Ok(vec![Self::column(text)?])
+        }
+    }
+
     /// A pattern of a user's name: case matters.
     pub(super) fn user(text: &str) -> Result<Self, String> {
         if text.is_empty() || text.chars().count() > MAX_LENGTH || text.chars().any(char::is_control) {
@@ -224,20 +234,25 @@ fn named(glob: &Glob, operand: &str) -> Option<String> {
 /// Trino's own catalog, and the schema in which connectors show things of their own.
 pub(super) const SYSTEM: &str = "system";
 
-/// A pattern of columns: `catalog.schema.table.column`.
+/// A pattern of columns: `catalog.schema.table.column`, or of fields within them, with their path behind that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ColumnPattern {
     pub(super) table: TablePattern,
     pub(super) column: Glob,
+    pub(super) path: Vec<Glob>,
 }
 
 impl ColumnPattern {
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let parts = parts(text)?;
-        let [catalog, schema, table, column] = parts.as_slice() else {
+        let [catalog, schema, table, column, path @ ..] = parts.as_slice() else {
             return Err(format!("'{text}' is not of the form catalog.schema.table.column"));
         };
-        Ok(Self { table: TablePattern::of(catalog, schema, table)?, column: column.column()? })
+        Ok(Self {
+            table: TablePattern::of(catalog, schema, table)?,
+            column: column.column()?,
+            path: path.iter().map(Part::column).collect::<Result<_, _>>()?,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a principal may change, and under which names restrictions hold.
 
-use super::compile::{Columns, Compiled, Rule};
+use super::compile::{Columns, Compiled, MaskRule, Rule};
 use super::decide::Case;
 use super::error::Denial;
 use super::pattern::SYSTEM;
@@ -90,9 +90,11 @@ pub(super) fn permit_schema(
     Ok(())
 }
 
-/// The columns that a rule masks or hides.
-fn columns(rule: &Rule) -> impl Iterator<Item = &Columns> {
-    rule.hidden.iter().chain(rule.masks.iter().flat_map(|mask| &mask.columns))
+/// The columns that a rule masks or hides, and those in which it masks fields.
+fn columns<'a>(rule: &'a Rule) -> impl Iterator<Item = &'a Columns> {
+    let of_mask =
+        |mask: &'a MaskRule| mask.columns.iter().chain(mask.fields.iter().map(|fields| &fields.columns));
+    rule.hidden.iter().chain(rule.masks.iter().flat_map(of_mask))
 }
 
 pub(super) fn check_rename(set: &Compiled, from: &TableName, to: &TableName) -> Result<(), Denial> {
@@ -116,12 +118,24 @@ pub(super) fn check_rename(set: &Compiled, from: &TableName, to: &TableName) -> 
 pub(super) fn check_rename_column(
     set: &Compiled,
     table: &TableName,
-    from: &str,
+    from: &[&str],
     to: &str,
 ) -> Result<(), Denial> {
-    let (from, to) = (fold_column(from), fold_column(to));
+    let folded: Vec<String> = from.iter().map(|part| fold_column(part)).collect();
+    let Some(((column, from), last)) = folded.split_first().zip(folded.len().checked_sub(1)) else {
+        return Ok(());
+    };
+    let mut to_path = folded.clone();
+    to_path[last] = fold_column(to);
+    let to = &to_path[1..];
     for rule in set.rules.iter().filter(|rule| rule.covers(table)) {
-        if columns(rule).any(|columns| columns.matches(table, &from) != columns.matches(table, &to)) {
+        let mut fields = rule.masks.iter().flat_map(|mask| &mask.fields);
+        let protected = if last == 0 {
+            columns(rule).any(|columns| columns.matches(table, column) != columns.matches(table, &to_path[0]))
+        } else {
+            fields.any(|fields| fields.leads(table, column, from) != fields.leads(table, column, to))
+        };
+        if protected {
             return Err(Denial::Protected { table: table.clone(), by: Box::new(rule.source.clone()) });
         }
     }

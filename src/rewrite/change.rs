@@ -55,9 +55,9 @@ pub fn permit_change(
     }
     match (&targets[..], change) {
         ([from, to], _) => policies.check_rename(from, to)?,
-        // A field within a column is protected with the column.
-        ([table], Change::RenameColumn { from, to }) if from.len() == 1 => {
-            policies.check_rename_column(table, &from[0].value, &to.value)?;
+        ([table], Change::RenameColumn { from, to }) => {
+            let from: Vec<&str> = from.iter().map(|part| part.value.as_str()).collect();
+            policies.check_rename_column(table, &from, &to.value)?;
         }
         ([] | [_, ..], _) => {}
     }
