@@ -199,7 +199,7 @@ fn mistakes_are_told_with_their_place() {
 fn lists_show_what_may_be_seen() {
     for (sql, expected) in [
         ("SHOW CATALOGS", &["lake", "memory", "tpch"][..]),
-        ("SHOW SCHEMAS FROM lake", &["information_schema", "silver"]),
+        ("SHOW SCHEMAS FROM lake", &["information_schema", "regional", "silver"]),
         ("SHOW TABLES FROM lake.silver", &["card_payments", "customers", "orders"]),
         ("SHOW TABLES FROM lake.silver LIKE 'c%'", &["card_payments", "customers"]),
         (
@@ -212,7 +212,7 @@ fn lists_show_what_may_be_seen() {
         ),
         (
             "SELECT table_name FROM system.jdbc.tables WHERE table_cat = 'lake' AND table_schem <> 'information_schema'",
-            &["card_payments", "customers", "orders"],
+            &["branches", "card_payments", "customers", "orders"],
         ),
         (
             "SELECT column_name FROM system.jdbc.columns WHERE table_cat = 'lake' AND table_name = 'card_payments'",
@@ -220,7 +220,7 @@ fn lists_show_what_may_be_seen() {
         ),
         (
             "SELECT table_schem FROM system.jdbc.schemas WHERE table_catalog = 'lake'",
-            &["information_schema", "silver"],
+            &["information_schema", "regional", "silver"],
         ),
     ] {
         let answer = eva(sql);

@@ -73,6 +73,20 @@ FROM lake.silver.customers c LEFT JOIN lake.silver.orders o ON o.customer_id = c
 -- A view of its definer reads all of the table, whoever asks.
 CREATE VIEW lake.gold.customer_directory AS SELECT id, name, email, region FROM lake.silver.customers;
 
+-- Rows within rows, and who may see which of them in a table of its own.
+CREATE SCHEMA IF NOT EXISTS lake.regional;
+CREATE TABLE lake.regional.readers AS
+SELECT * FROM (VALUES ('eva', 'EU'), ('eva', 'APAC'), ('somebody', 'US')) AS t (name, region);
+CREATE TABLE lake.regional.branches AS
+SELECT CAST(n AS bigint) AS id,
+       element_at(ARRAY['EU', 'US', 'APAC', 'LATAM'], CAST(n % 4 + 1 AS integer)) AS region,
+       IF(n % 7 <> 0, CAST(ROW('Manager ' || CAST(n AS varchar), '+49 30 ' || CAST(n * 7919 AS varchar),
+           ROW('City ' || CAST(n % 5 AS varchar), lpad(CAST(n * 31 AS varchar), 5, '0')))
+           AS row(name varchar, phone varchar, address row(city varchar, zip varchar)))) AS contact,
+       CAST(ARRAY[ROW('desk', '+49 40 ' || CAST(n * 104729 AS varchar)), ROW('fax', NULL)]
+           AS array(row(kind varchar, number varchar))) AS phones
+FROM UNNEST(sequence(1, 40)) AS t (n);
+
 -- Names that a careless rewriter trips over.
 CREATE TABLE memory.scratch."Odd Name" AS SELECT 1 AS "select", 'x' AS "Two Words", 'EU' AS region;
 CREATE TABLE memory.scratch.customers AS SELECT CAST(1 AS bigint) AS id, 'Nobody' AS name;

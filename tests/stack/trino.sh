@@ -67,6 +67,11 @@ EOF
     {"user": "native", "catalog": "lake", "schema": "silver", "table": "card_payments", "privileges": ["SELECT"],
      "filter": "region = 'EU'", "columns": [{"name": "card_number", "allow": false}]},
     {"user": "native", "catalog": "lake", "schema": "silver", "privileges": ["SELECT"], "filter": "region = 'EU'"},
+    {"user": "native", "catalog": "lake", "schema": "regional", "table": "branches", "privileges": ["SELECT"],
+     "filter": "region IN (SELECT r.region FROM lake.regional.readers r WHERE r.name = 'eva')",
+     "columns": [
+       {"name": "contact", "mask": "IF(contact IS NOT NULL, CAST(ROW(contact.name, NULL, ROW(contact.address.city, substr(contact.address.zip, 1, 2))) AS row(name varchar, phone varchar, address row(city varchar, zip varchar))))"},
+       {"name": "phones", "mask": "transform(phones, p -> CAST(ROW(p.kind, lower(to_hex(sha256(to_utf8(p.number))))) AS row(kind varchar, number varchar)))"}]},
     {"privileges": ["SELECT", "INSERT", "UPDATE", "DELETE", "OWNERSHIP", "GRANT_SELECT"]}
   ]
 }

@@ -99,6 +99,48 @@ fn plans_read_what_is_permitted() {
     assert_eq!(read.iter().map(String::as_str).collect::<Vec<_>>(), expect);
 }
 
+/// A filter that looks into another table, and masks of fields.
+#[test]
+fn sub_queries_and_fields_are_as_trino_has_them() {
+    let (through, natively) = (session(gateway().signed_in("eva")), session(trino().client().user("native")));
+    let tally = Tally::default();
+    for sql in [
+        "SELECT * FROM lake.regional.branches",
+        "SELECT id, contact.name, contact.phone, contact.address.zip, contact.address.city FROM lake.regional.branches",
+        "SELECT b.contact.address FROM lake.regional.branches b WHERE b.contact.address.zip LIKE '0%'",
+        "SELECT region, count(*), count(contact), count(contact.phone) FROM lake.regional.branches GROUP BY 1",
+        "SELECT id, kind, number FROM lake.regional.branches CROSS JOIN UNNEST(phones) AS t (kind, number)",
+        "SELECT p.kind, p.number FROM lake.regional.branches CROSS JOIN UNNEST(transform(phones, p -> p)) AS t (kind, number) \
+         CROSS JOIN UNNEST(phones) AS p (kind, number)",
+        "SELECT c.id, b.id FROM customers c JOIN lake.regional.branches b ON b.region = c.region AND b.id = c.id",
+        "SELECT id FROM customers c WHERE EXISTS (SELECT 1 FROM lake.regional.branches b WHERE b.id = c.id AND b.region \
+         = c.region AND b.contact.name IS NOT NULL)",
+        "SELECT id FROM lake.regional.branches b WHERE id = (SELECT max(id) FROM lake.regional.branches o WHERE o.region = \
+         b.region)",
+        "SELECT (SELECT count(*) FROM lake.regional.branches b WHERE b.region = c.region AND b.id > c.id), c.id FROM \
+         customers c",
+        "SELECT map_agg(id, contact), array_agg(phones ORDER BY id) FROM lake.regional.branches",
+        "SELECT branches.contact.* FROM lake.regional.branches",
+        "SELECT contact.* FROM lake.regional.branches",
+        "SELECT (contact).* FROM lake.regional.branches",
+        "SELECT (b.contact).address.* FROM lake.regional.branches b",
+        "SELECT typeof(contact), typeof(phones) FROM lake.regional.branches LIMIT 1",
+        "SELECT a.id FROM lake.regional.branches a LEFT JOIN lake.regional.branches b ON a.id = b.id + 2 WHERE b.id IS NULL",
+    ] {
+        if let Some(difference) = compare(sql, &through, &natively, &tally) {
+            panic!("{difference}");
+        }
+    }
+    // Trino takes what stands before the star for a table.
+    assert_eq!(tally.failed.load(Ordering::Relaxed), 2, "{tally:?}");
+    let closed = through.query("SELECT * FROM lake.regional.readers").failure();
+    assert!(closed.starts_with("TABLE_NOT_FOUND"), "{closed}");
+    // What the policy read is in the audit, and its rows are nowhere.
+    let id = through.query("SELECT DISTINCT region FROM lake.regional.branches").id;
+    let records = gateway().audit_of(&id, |records| !records.is_empty());
+    assert!(records[0].to_string().contains("lake.regional.readers"), "{}", records[0]);
+}
+
 /// A condition on a column that is shown as it is reaches the table, so that files are left out as they are natively.
 #[test]
 fn conditions_prune_files() {
