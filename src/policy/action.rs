@@ -1,5 +1,6 @@
 //! The nine actions as SQL of Trino, per type.
 
+use super::Salt;
 use super::document::Action;
 use crate::catalog::Type;
 
@@ -12,9 +13,9 @@ macro_rules! f {
 
 /// SQL for what the action shows in place of `operand`, a column's qualified name, as a value of `ty`.
 ///
-/// `salt` is in hex, for the salted hash. An action that does not apply to the type, or whose result does not
+/// `salt` is for the salted hash. An action that does not apply to the type, or whose result does not
 /// fit in it, is an error with the reason.
-pub(super) fn value(action: Action, ty: &Type, operand: &str, salt: &str) -> Result<String, String> {
+pub(super) fn value(action: Action, ty: &Type, operand: &str, salt: &Salt) -> Result<String, String> {
     if !ty.is_castable() {
         return Err(format!("the type {ty} is not one that a mask can be made for"));
     }
@@ -38,7 +39,10 @@ pub(super) fn value(action: Action, ty: &Type, operand: &str, salt: &str) -> Res
         Action::TruncateToYear => truncate(action, ty, operand, "year")?,
         Action::TruncateToMonth => truncate(action, ty, operand, "month")?,
         Action::Sha256Global => hash(action, ty, operand, None)?,
-        Action::Sha256QueryLocal => hash(action, ty, operand, Some(salt))?,
+        Action::Sha256QueryLocal => {
+            let salt = salt.hex().map_err(|error| error.to_string())?;
+            hash(action, ty, operand, Some(salt))?
+        }
     };
     Ok(format!("CAST({expression} AS {ty})"))
 }
@@ -176,8 +180,10 @@ mod tests {
         let constants = [Action::ReplaceWithNull, Action::MaskToFixedValue];
         let check = |ty: &str, expect: &[Action]| {
             let ty = Type::parse(ty);
-            let got: Vec<Action> =
-                Action::ALL.into_iter().filter(|action| value(*action, &ty, "x", "00").is_ok()).collect();
+            let got: Vec<Action> = Action::ALL
+                .into_iter()
+                .filter(|action| value(*action, &ty, "x", &Salt::random()).is_ok())
+                .collect();
             assert_eq!(got, expect, "{ty}");
         };
         check("varchar", &strings);
@@ -222,7 +228,7 @@ mod tests {
         let mut lines = String::new();
         for (ty, actions) in types {
             for action in actions {
-                if let Ok(sql) = value(*action, &Type::parse(ty), "t.c", "0011") {
+                if let Ok(sql) = value(*action, &Type::parse(ty), "t.c", &Salt::from_bytes([17; 16])) {
                     let _ = writeln!(lines, "{ty} {}: {sql}", action.as_str());
                 }
             }

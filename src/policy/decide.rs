@@ -313,10 +313,8 @@ impl Case<'_> {
             return Err(self.conflict(column, &rule.source, rival));
         }
         let bound = match &mask.with {
-            MaskWith::Action(action) => {
-                action::value(*action, &column.ty, &operand(&column.name), self.salt.hex())
-                    .map(|text| bound_column(column, &text))
-            }
+            MaskWith::Action(action) => action::value(*action, &column.ty, &operand(&column.name), self.salt)
+                .map(|text| bound_column(column, &text)),
             MaskWith::Formula(_) if !column.ty.is_castable() => {
                 Err(format!("the type {} is not one that a mask can be made for", column.ty))
             }
@@ -355,7 +353,7 @@ impl Case<'_> {
         }
         let bound = std::cell::RefCell::new(bound_column(column, &operand(&column.name)));
         let value = |(rule, mask): Masked<'_>, ty: &Type, field: &str| match &mask.with {
-            MaskWith::Action(action) => action::value(*action, ty, field, self.salt.hex()),
+            MaskWith::Action(action) => action::value(*action, ty, field, self.salt),
             MaskWith::Formula(_) if !ty.is_castable() => {
                 Err(format!("the type {ty} is not one that a mask can be made for"))
             }

@@ -184,7 +184,7 @@ fn parts(ty: &Type) -> impl Iterator<Item = (String, &Type)> {
     let parts: Vec<(String, &Type)> = match ty {
         Type::Row(fields) => fields
             .iter()
-            .map(|field| (field.name.as_deref().map(fold_column).unwrap_or_default(), &field.ty))
+            .map(|field| (field.name.as_deref().map(fold_column).unwrap_or_default().into_owned(), &field.ty))
             .collect(),
         Type::Array(of) => vec![("element".to_owned(), of)],
         Type::Map(key, value) => vec![("key".to_owned(), key), ("value".to_owned(), value)],

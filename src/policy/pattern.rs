@@ -40,7 +40,7 @@ impl Glob {
 
     /// A pattern of a column's name.
     pub(super) fn column(text: &str) -> Result<Self, String> {
-        Self::read(text, false, |text| Some(fold_column(text)))
+        Self::read(text, false, |text| Some(fold_column(text).into_owned()))
     }
 
     /// A pattern of a column, or the path to a field of one: `profile.address.street`, `phones.element.number`. A part that
@@ -268,7 +268,7 @@ impl Part {
     }
 
     fn column(&self) -> Result<Glob, String> {
-        Glob::read(&self.text, self.quoted, |text| Some(fold_column(text)))
+        Glob::read(&self.text, self.quoted, |text| Some(fold_column(text).into_owned()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Isolation;
 use super::error::{Denial, Source};
@@ -23,24 +23,31 @@ impl fmt::Display for Revision {
 }
 
 /// The salt of one query's salted hashes.
-#[derive(Clone)]
-pub struct Salt(String);
+#[derive(Clone, Default)]
+pub struct Salt(OnceLock<String>);
 
 impl Salt {
-    /// Sixteen random bytes.
-    pub fn generate() -> Result<Self, Denial> {
-        let mut bytes = [0_u8; 16];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Denial::NoRandom)?;
-        Ok(Self::from_bytes(bytes))
+    /// Sixteen random bytes, drawn when they are needed.
+    pub fn random() -> Self {
+        Self::default()
     }
 
     /// A salt that is known, for tests and explanations.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(hex(&bytes))
+        Self(OnceLock::from(hex(&bytes)))
     }
 
-    pub(super) fn hex(&self) -> &str {
-        &self.0
+    /// In hex.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub(super) fn hex(&self) -> Result<&str, Denial> {
+        if self.0.get().is_none() {
+            let mut bytes = [0_u8; 16];
+            aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Denial::NoRandom)?;
+            return Ok(self.0.get_or_init(|| hex(&bytes)));
+        }
+        self.0.get().map(String::as_str).ok_or(Denial::NoRandom)
     }
 }
 

@@ -92,7 +92,7 @@ fn source(expression: &Expression, relation: &crate::sql::Relation) -> Result<So
             return Err(format!("a sub-query of a policy does not rename the columns of {name}"));
         }
     }
-    let known_as = fold_column(&relation.alias.as_ref().unwrap_or(table).value);
+    let known_as = fold_column(&relation.alias.as_ref().unwrap_or(table).value).into_owned();
     Ok(Source { name, known_as, tokens: relation.tokens.start..end, scope })
 }
 

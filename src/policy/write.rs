@@ -121,12 +121,12 @@ pub(super) fn check_rename_column(
     from: &[&str],
     to: &str,
 ) -> Result<(), Denial> {
-    let folded: Vec<String> = from.iter().map(|part| fold_column(part)).collect();
+    let folded: Vec<String> = from.iter().map(|part| fold_column(part).into_owned()).collect();
     let Some(((column, from), last)) = folded.split_first().zip(folded.len().checked_sub(1)) else {
         return Ok(());
     };
     let mut to_path = folded.clone();
-    to_path[last] = fold_column(to);
+    to_path[last] = fold_column(to).into_owned();
     let to = &to_path[1..];
     for rule in set.rules.iter().filter(|rule| rule.covers(table)) {
         let mut fields = rule.masks.iter().flat_map(|mask| &mask.fields);

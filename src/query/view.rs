@@ -66,7 +66,7 @@ impl Reader<'_> {
             }
         }
         let behind = Behind { views, below, read_by_policies };
-        Ok(self.policies.decide_through(self.principal, &described, &behind, &Salt::generate()?)?)
+        Ok(self.policies.decide_through(self.principal, &described, &behind, &Salt::random())?)
     }
 
     /// The views that no policy trusts.

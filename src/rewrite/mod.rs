@@ -321,12 +321,13 @@ fn check_functions(statement: &Statement) -> Result<(), RewriteError> {
 /// of the permit and listings, by their full names, and restricted ones only inside of their derived tables,
 /// which give them the name `inner`.
 fn verify(text: &str, inner: &str, context: &Context<'_>) -> Result<(), RewriteError> {
-    let statement = Statement::parse(text, &context.output_limits()).map_err(|error| match error {
-        crate::sql::SqlError::TooDeep { .. } | crate::sql::SqlError::TooLong { .. } => {
-            RewriteError::TooLarge(error)
-        }
-        other => RewriteError::Unsound(other.to_string()),
-    })?;
+    let statement =
+        Statement::parse_relations(text, &context.output_limits()).map_err(|error| match error {
+            crate::sql::SqlError::TooDeep { .. } | crate::sql::SqlError::TooLong { .. } => {
+                RewriteError::TooLarge(error)
+            }
+            other => RewriteError::Unsound(other.to_string()),
+        })?;
     let by_name = view::is_stored(&statement);
     for relation in names::subject(&statement).relations() {
         let [catalog, schema, table] = &relation.name[..] else {

@@ -190,7 +190,7 @@ fn restricted(
 }
 
 fn columns(scoped: &Scoped) -> Vec<String> {
-    scoped.columns().map(|column| fold_column(&column.name)).collect()
+    scoped.columns().map(|column| fold_column(&column.name).into_owned()).collect()
 }
 
 fn folded(relation: &Relation) -> Vec<String> {

@@ -272,6 +272,18 @@ impl Lexer<'_> {
 
     fn symbol(&mut self) -> Result<TokenKind, SqlError> {
         let rest = &self.bytes[self.at..];
+        // The most frequent, with which no longer one begins.
+        let frequent = match rest.first() {
+            Some(b',') => Some(Symbol::Comma),
+            Some(b'.') => Some(Symbol::Dot),
+            Some(b'(') => Some(Symbol::Open),
+            Some(b')') => Some(Symbol::Close),
+            _ => None,
+        };
+        if let Some(symbol) = frequent {
+            self.at += 1;
+            return Ok(TokenKind::Symbol(symbol));
+        }
         if let Some((text, symbol)) = Symbol::ALL.iter().find(|(text, _)| rest.starts_with(text)) {
             self.at += text.len();
             Ok(TokenKind::Symbol(*symbol))

@@ -1,5 +1,7 @@
 //! Identifiers: how they are written and when two are the same.
 
+use std::borrow::Cow;
+
 /// An identifier as it stands in a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ident {
@@ -39,9 +41,9 @@ pub fn fold_name(name: &str) -> Option<String> {
 
 /// Folds a column name so that two names are equal when Java's `equalsIgnoreCase` calls them so: each
 /// character's upper case, then its lower case, so that U+017F is `s` and U+212A is `k`.
-pub fn fold_column(name: &str) -> String {
-    if name.is_ascii() {
-        return name.to_ascii_lowercase();
+pub fn fold_column(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(name);
     }
     name.chars().map(|c| simple_lower(simple_upper(c))).collect()
 }
@@ -68,12 +70,26 @@ fn simple_lower(c: char) -> char {
 
 /// An identifier in quotes.
 pub fn quote_identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    quoted(name, '"')
+}
+
+fn quoted(text: &str, mark: char) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push(mark);
+    let mut rest = text;
+    while let Some(at) = rest.find(mark) {
+        out.push_str(&rest[..=at]);
+        out.push(mark);
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push(mark);
+    out
 }
 
 /// A string literal.
 pub fn quote_string(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    quoted(text, '\'')
 }
 
 #[cfg(test)]

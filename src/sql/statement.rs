@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::facts::Facts;
 use super::lexer::{self, Token};
-use super::parser::Parser;
+use super::parser::{Parser, References};
 use super::{
     Call, Edits, Ident, Kind, Limits, Printed, Reference, Relation, Scope, Special, SqlError, print,
 };
@@ -22,9 +22,18 @@ pub struct Statement {
 impl Statement {
     /// Reads a statement. Nothing may stand behind it, also no semicolon: Trino takes none.
     pub fn parse(text: &str, limits: &Limits) -> Result<Self, SqlError> {
+        Self::read(text, limits, References::Qualified)
+    }
+
+    /// The same, but the columns that it names are not noted: [`Self::references`] is empty.
+    pub fn parse_relations(text: &str, limits: &Limits) -> Result<Self, SqlError> {
+        Self::read(text, limits, References::None)
+    }
+
+    fn read(text: &str, limits: &Limits, references: References) -> Result<Self, SqlError> {
         limits.check(text)?;
         let tokens = lexer::tokens(text, limits.tokens)?;
-        let mut parser = Parser::new(text, &tokens, limits);
+        let mut parser = Parser::new(text, &tokens, limits, references);
         let kind = parser.statement(None)?;
         let facts = parser.facts;
         Ok(Self { text: text.into(), tokens, kind, facts })

@@ -44,8 +44,18 @@ pub(super) struct Parser<'a> {
     scope: Option<ScopeId>,
     /// A primary expression has been read already; the expression goes on behind it.
     pending: bool,
-    /// Whether references of one part are noted: in a text that is an expression on its own.
-    every_reference: bool,
+    references: References,
+}
+
+/// Which names of columns are noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum References {
+    /// None: whoever asks for the relations alone.
+    None,
+    /// Those of two parts and more, and qualified stars.
+    Qualified,
+    /// All: in a text that is an expression on its own.
+    Every,
 }
 
 /// Names that are visible, the innermost last; each is found at once, however many there are.
@@ -83,7 +93,12 @@ impl Names {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(text: &'a str, tokens: &'a [Token], limits: &'a Limits) -> Self {
+    pub(super) fn new(
+        text: &'a str,
+        tokens: &'a [Token],
+        limits: &'a Limits,
+        references: References,
+    ) -> Self {
         Self {
             text,
             tokens,
@@ -96,14 +111,13 @@ impl<'a> Parser<'a> {
             lambdas: Names::default(),
             scope: None,
             pending: false,
-            every_reference: false,
+            references,
         }
     }
 
     /// A parser of one expression, in which every reference is noted.
     pub(super) fn for_expression(text: &'a str, tokens: &'a [Token], limits: &'a Limits) -> Self {
-        let mut parser = Self::new(text, tokens, limits);
-        parser.every_reference = true;
+        let mut parser = Self::new(text, tokens, limits, References::Every);
         parser.scope = Some(parser.new_scope(None));
         parser
     }
@@ -289,8 +303,10 @@ impl<'a> Parser<'a> {
 
     /// Notes the dotted name whose parts stand at `start`, `start + 2` and so on.
     fn note_reference(&mut self, start: usize, parts: usize, star: bool) {
-        if parts < 2 && !self.every_reference {
-            return;
+        match self.references {
+            References::None => return,
+            References::Qualified if parts < 2 => return,
+            References::Qualified | References::Every => {}
         }
         if self.lambdas.len() > 0 && self.lambdas.contains(&fold_column(&self.ident_of(start).value)) {
             return;

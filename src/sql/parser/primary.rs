@@ -129,7 +129,9 @@ impl Parser<'_> {
 
     fn lambda(&mut self, parameters: usize) -> Parsed {
         self.at += 1;
-        let names = (0..parameters).map(|n| fold_column(&self.ident_of(self.at + 2 * n).value)).collect();
+        let names = (0..parameters)
+            .map(|n| fold_column(&self.ident_of(self.at + 2 * n).value).into_owned())
+            .collect();
         self.at += if parameters == 0 { 2 } else { 2 * parameters + 1 };
         self.lambda_body(names)
     }
@@ -415,7 +417,7 @@ impl Parser<'_> {
     fn name_or_call(&mut self) -> Parsed {
         let start = self.at;
         if self.is_symbol_at(1, Symbol::Arrow) {
-            let name = fold_column(&self.identifier()?.value);
+            let name = fold_column(&self.identifier()?.value).into_owned();
             self.at += 1;
             return self.lambda_body(vec![name]);
         }

@@ -58,7 +58,7 @@ impl Parser<'_> {
             && self.is_at(1, Keyword::Time)
             && self.is_at(2, Keyword::Zone);
         if zoned {
-            let what = fold_column(&self.ident_of(start).value);
+            let what = fold_column(&self.ident_of(start).value).into_owned();
             if !matches!(what.as_str(), "time" | "timestamp") {
                 return Err(self.expected("')'"));
             }
