@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo check test unit integration bench fmt fmt-check lint shell-lint deny
+.PHONY: help demo check test unit integration bench fuzz fmt fmt-check lint shell-lint deny
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ integration: ## the tests against the real Trino with the real clients
 
 bench: ## Northgate, nginx and a stub side by side; ONLY=name runs one
 	tests/bench/run.sh $(ONLY)
+
+fuzz: ## the fuzz targets, FUZZ_SECONDS each (60); ONLY=name runs one
+	tests/fuzz/run.sh $(ONLY)
 
 fmt: ## format the code
 	cargo fmt

@@ -295,6 +295,9 @@ macro_rules! others {
         pub enum Other { $($name,)* }
 
         impl Other {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
             /// The words that name it.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }

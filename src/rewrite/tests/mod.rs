@@ -236,6 +236,7 @@ macro_rules! assert_golden {
     };
 }
 
+mod kinds;
 mod policies;
 mod statements;
 
