@@ -77,13 +77,13 @@ impl Deciding<'_> {
     }
 }
 
-/// A view that reads what is restricted is restricted. A materialized view that does not is read as it is.
+/// A view that reads what is restricted is restricted.
 fn restrict_views(tables: &mut BTreeMap<TableName, Scoped>) {
     loop {
         let reads = |scoped: &Scoped| {
             let view = scoped.view.as_ref()?;
             let hit = view.reads.iter().any(|name| tables.get(name).is_none_or(Scoped::is_restricted));
-            (hit && !scoped.below).then(|| scoped.described.name.clone())
+            ((hit || view.lists) && !scoped.below).then(|| scoped.described.name.clone())
         };
         let found: Vec<TableName> = tables.values().filter_map(reads).collect();
         if found.is_empty() {
@@ -93,11 +93,6 @@ fn restrict_views(tables: &mut BTreeMap<TableName, Scoped>) {
             if let Some(scoped) = tables.get_mut(&name) {
                 scoped.below = true;
             }
-        }
-    }
-    for scoped in tables.values_mut() {
-        if scoped.described.kind == RelationKind::MaterializedView && !scoped.below {
-            scoped.view = None;
         }
     }
 }

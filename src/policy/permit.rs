@@ -131,6 +131,8 @@ pub struct View {
     pub statement: Statement,
     /// The relations that it names, listings left out.
     pub reads: Vec<TableName>,
+    /// Whether it names listings, of which everybody sees other rows.
+    pub lists: bool,
 }
 
 /// What may be seen of one relation.

@@ -51,6 +51,14 @@ impl Visibility {
             })
     }
 
+    /// Whether every catalog is known to the principal.
+    pub fn all_catalogs_may_be_seen(&self) -> bool {
+        let all = |pattern: &TablePattern| {
+            pattern.catalog.is_any() && pattern.schema.is_any() && pattern.table.is_any()
+        };
+        self.allow.iter().any(all) && self.deny.is_empty()
+    }
+
     /// Whether the schema (folded) is known to the principal.
     pub fn schema_may_be_seen(&self, catalog: &str, schema: &str) -> bool {
         if schema == INFORMATION_SCHEMA {

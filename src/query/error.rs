@@ -55,6 +55,9 @@ pub enum StatementError {
     /// Nobody has asked for the query for too long, or it was cancelled while it waited.
     #[error("the query was canceled while it waited")]
     Canceled,
+    /// A fault of the gateway's own.
+    #[error("a fault of the gateway: see its log for the panic")]
+    Fault,
     /// What Trino sent is not a page.
     #[error(transparent)]
     Relay(#[from] super::RelayError),
@@ -79,6 +82,7 @@ impl StatementError {
             | Self::Malformed(_)
             | Self::Admission(_)
             | Self::Canceled
+            | Self::Fault
             | Self::Relay(_) => false,
         }
     }
@@ -95,7 +99,9 @@ impl StatementError {
             Self::Upstream(error) => error,
             Self::Admission(error) => error,
             Self::Malformed(error) => error,
-            Self::Transaction | Self::NotPrepared(_) | Self::Canceled | Self::Relay(_) => return None,
+            Self::Transaction | Self::NotPrepared(_) | Self::Canceled | Self::Fault | Self::Relay(_) => {
+                return None;
+            }
         })
     }
 }
@@ -107,6 +113,7 @@ impl Failure for StatementError {
             Self::NotPrepared(_) => "not_prepared",
             Self::Canceled => "canceled",
             Self::Relay(_) => "relay",
+            Self::Fault => "fault",
             _ => self.inner().map_or("statement", Failure::kind),
         }
     }

@@ -79,8 +79,7 @@ impl Question<'_> {
             to.relations.push((name.clone(), seen));
         }
         let mut permit = reader.decide(&names).await?;
-        target::permit(&statement, &self.names, self.principal, self.catalog, self.policies, &mut permit)
-            .await?;
+        target::permit(&statement, &self.names, &reader, &mut permit).await?;
         let context =
             Context { names: self.names, permit: &permit, properties: self.properties, limits: self.limits };
         let scoped = rewrite::rewrite(&statement, &context)?;

@@ -240,7 +240,7 @@ impl Gateway {
         for running in self.registry.all() {
             running.abandon();
             // The outcomes first: the process may be ended before a cluster that does not answer is given up.
-            self.registry.end(&running, &crate::audit::Outcome::of(crate::audit::State::Abandoned));
+            self.end(&running, &crate::audit::Outcome::of(crate::audit::State::Abandoned));
             if let Some(path) = running.upstream() {
                 let cluster = Arc::clone(&self.cluster);
                 cancels.spawn(async move {
@@ -258,6 +258,14 @@ impl Gateway {
         }
     }
 
+    /// Ends a query. What it changed, or may have changed, is asked for anew.
+    fn end(&self, running: &registry::Running, outcome: &crate::audit::Outcome) {
+        if running.writes {
+            self.catalog.forget(&running.relations);
+        }
+        self.registry.end(running, outcome);
+    }
+
     /// Ends queries that nobody follows any more, for ever. For a task of its own.
     pub async fn sweep(&self) {
         loop {
@@ -268,7 +276,7 @@ impl Gateway {
                 if let Some(path) = running.upstream() {
                     self.cancel_upstream(path);
                 }
-                self.registry.end(&running, &crate::audit::Outcome::of(crate::audit::State::Abandoned));
+                self.end(&running, &crate::audit::Outcome::of(crate::audit::State::Abandoned));
             }
         }
     }

@@ -129,6 +129,8 @@ impl Gateway {
         seen.relations.clone_from(&relations);
         let policies = self.policies.load_full();
         let principal = caller.principal();
+        // What is being changed is asked for anew each time: when it happens, only Trino knows.
+        self.catalog.forget(&self.registry.being_changed());
         let timer = self.metrics.time(Stage::Describe);
         let reader = Reader { principal, catalog: &self.catalog, policies: &policies, limits: &self.limits };
         let mut permit = reader.decide(&relations).await?;
@@ -138,8 +140,7 @@ impl Gateway {
         let of_policies = permit.read_by_policies().iter().filter(|name| permit.scoped(name).is_none());
         relations.extend(of_policies.cloned());
         seen.relations.clone_from(&relations);
-        let targets =
-            target::permit(statement, &names, principal, &self.catalog, &policies, &mut permit).await?;
+        let targets = target::permit(statement, &names, &reader, &mut permit).await?;
         seen.relations.extend(targets.iter().cloned());
         relations.extend(targets);
         Ok((relations, permit))

@@ -195,7 +195,7 @@ impl Gateway {
             if let Some(path) = running.upstream() {
                 self.cancel_upstream(path);
             }
-            self.registry.end(running, &Outcome::failed(error.code().name, error.to_string()));
+            self.end(running, &Outcome::failed(error.code().name, error.to_string()));
         }
         let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms: 0 };
         Answer::page(wire::failure_page(&origin, error))
@@ -219,10 +219,7 @@ impl Gateway {
                     self.catalog.forget(&running.relations);
                 }
                 if summary.done() {
-                    if running.writes {
-                        self.catalog.forget(&running.relations);
-                    }
-                    self.registry.end(running, &outcome(&summary));
+                    self.end(running, &outcome(&summary));
                 }
             }
             // The client has had half a page. It asks again, or goes away and the query expires.
@@ -254,7 +251,7 @@ impl Gateway {
         if let Some(running) = running
             && !partial
         {
-            self.registry.end(running, &Outcome::of(State::Canceled));
+            self.end(running, &Outcome::of(State::Canceled));
         }
     }
 

@@ -333,6 +333,13 @@ impl Registry {
             .collect()
     }
 
+    /// What queries that have not ended change.
+    pub(super) fn being_changed(&self) -> Vec<TableName> {
+        let entries = self.entries();
+        let writing = entries.values().filter(|running| running.writes);
+        writing.flat_map(|running| running.relations.iter().cloned()).collect()
+    }
+
     /// All queries there are.
     pub(super) fn all(&self) -> Vec<Arc<Running>> {
         self.entries().values().cloned().collect()

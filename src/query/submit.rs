@@ -1,8 +1,10 @@
 //! A statement on its way to Trino: parsed, decided, rewritten, audited, admitted, submitted once.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Limited};
 
@@ -93,7 +95,9 @@ impl Gateway {
         seen: &mut Seen,
     ) -> Result<Answer, StatementError> {
         let caller = metered.authenticated();
-        match self.plan(caller, seen).await? {
+        // A fault of ours is on record like any refusal.
+        let plan = AssertUnwindSafe(self.plan(caller, seen)).catch_unwind().await;
+        match plan.unwrap_or(Err(StatementError::Fault))? {
             Plan::Local(local) => {
                 let answer = local_answer(&local, id, caller)?;
                 let timer = self.metrics.time(Stage::Audit);
@@ -198,7 +202,7 @@ impl Gateway {
                 let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
                 let body = wire::failure_page(&origin, &StatementError::Canceled).into();
                 running.answer(FirstPage { headers: HeaderMap::new(), body });
-                self.registry.end(running, &Outcome::of(State::Canceled));
+                self.end(running, &Outcome::of(State::Canceled));
                 return;
             }
         };
@@ -214,7 +218,7 @@ impl Gateway {
             let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
             let body = wire::failure_page(&origin, &error).into();
             running.answer(FirstPage { headers: HeaderMap::new(), body });
-            self.registry.end(running, &Outcome::failed(error.code().name, error.to_string()));
+            self.end(running, &Outcome::failed(error.code().name, error.to_string()));
         }
     }
 

@@ -1,21 +1,20 @@
 //! What a statement changes.
 
 use super::StatementError;
-use crate::catalog::{Catalog, CatalogError, TableName};
-use crate::identity::Principal;
-use crate::policy::{Permit, Set};
+use super::view::Reader;
+use crate::catalog::{CatalogError, Described, TableName};
+use crate::policy::{Denial, Permit};
 use crate::rewrite::{self, ChangeDenied, Names};
-use crate::sql::Statement;
+use crate::sql::{Change, Kind, Statement};
 
 /// Adds to the permit what a statement changes, or says why it may not be changed. Gives the tables and views.
 pub(super) async fn permit(
     statement: &Statement,
     names: &Names<'_>,
-    principal: &Principal,
-    catalog: &Catalog,
-    policies: &Set,
+    reader: &Reader<'_>,
     permit: &mut Permit,
 ) -> Result<Vec<TableName>, StatementError> {
+    let Reader { principal, catalog, policies, .. } = *reader;
     let targets = rewrite::targets(statement, names)?;
     let mut existing = Vec::with_capacity(targets.len());
     for target in &targets {
@@ -26,6 +25,15 @@ pub(super) async fn permit(
             Err(error) => return Err(error.into()),
         });
     }
+    // Under another name it could be taken for something that the principal sees as it is; and what is stored anew is
+    // stored with its owner's rights.
+    let moved = matches!(
+        rewrite::subject(statement).kind(),
+        Kind::Change(Change::RenameView | Change::RefreshMaterializedView)
+    );
+    if let (true, Some(Some(view))) = (moved, existing.first()) {
+        check_view(reader, view).await?;
+    }
     rewrite::permit_change(statement, names, principal, policies, &existing, permit).map_err(|denied| {
         match denied {
             ChangeDenied::Policy(denial) => StatementError::from(denial),
@@ -33,4 +41,14 @@ pub(super) async fn permit(
         }
     })?;
     Ok(targets)
+}
+
+/// Whether the principal sees a view as it is.
+async fn check_view(reader: &Reader<'_>, view: &Described) -> Result<(), StatementError> {
+    let restricted = || Denial::RestrictedTarget(view.name.clone()).into();
+    match reader.decide(std::slice::from_ref(&view.name)).await {
+        Ok(permit) if permit.scoped(&view.name).is_some_and(|scoped| !scoped.is_restricted()) => Ok(()),
+        Ok(_) | Err(StatementError::Denied(_)) => Err(restricted()),
+        Err(error) => Err(error),
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::policy::{Isolation, Permit, Scoped};
+use super::RewriteError;
+use crate::policy::{Bound, Isolation, Permit, Scoped};
 use crate::sql::{Statement, quote_identifier};
 
 /// What the relation is called inside of its derived table, when no name of the statement has it.
@@ -14,23 +15,32 @@ const INNER: &str = "northgate_t";
 /// that the user can give to a relation of their own, then a column that the table has no more would not be an
 /// error: it would be found there, and the filter or the mask would compute with the user's value. The letters are
 /// such that no other character is equal to one of them when case is ignored.
-pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> String {
-    let whole = |statement: &Statement| {
+///
+/// # Errors
+/// The statement is full of such names.
+pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> Result<String, RewriteError> {
+    let views = permit.tables().filter_map(Scoped::view).map(|view| &view.statement);
+    let mut next: Option<u64> = None;
+    for statement in std::iter::once(statement).chain(views) {
         let count = u32::try_from(statement.tokens().len()).unwrap_or(u32::MAX);
-        statement.slice(0..count).to_ascii_lowercase()
-    };
-    let mut text = whole(statement);
-    for view in permit.tables().filter_map(Scoped::view) {
-        text.push(' ');
-        text.push_str(&whole(&view.statement));
+        let text = statement.slice(0..count).to_ascii_lowercase();
+        for (at, _) in text.match_indices(INNER) {
+            let behind = &text[at + INNER.len()..];
+            let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+            // Of the numbers that follow the name the next one is not the beginning of any, unless they are long.
+            let number = match &behind[..digits] {
+                "" => 0,
+                number if number.len() < 10 => number.parse().unwrap_or(u64::MAX),
+                _ => {
+                    return Err(RewriteError::NotAllowed(format!(
+                        "a name that begins with {INNER} is not allowed"
+                    )));
+                }
+            };
+            next = next.max(Some(number + 1));
+        }
     }
-    let mut name = INNER.to_owned();
-    let mut number = 0_u32;
-    while text.contains(&name) {
-        number += 1;
-        name = format!("{INNER}{number}");
-    }
-    name
+    Ok(next.map_or_else(|| INNER.to_owned(), |number| format!("{INNER}{number}")))
 }
 
 /// A query that gives the rows and columns that may be seen of a relation, filter first, then masks.
@@ -49,16 +59,7 @@ pub(super) fn query(scoped: &Scoped, table: &str, version: &str, conditions: &st
     let space = if version.is_empty() { "" } else { " " };
     let mut sql = String::from("SELECT ");
     if scoped.filters().is_empty() || scoped.isolation() == Isolation::Standard {
-        for (number, column) in scoped.columns().enumerate() {
-            let comma = if number == 0 { "" } else { ", " };
-            let _ = write!(sql, "{comma}{} AS {}", value(&column.name), quote_identifier(&column.name));
-        }
-        let _ = write!(sql, " FROM {table}{space}{version} AS {inner}");
-        if !scoped.filters().is_empty() {
-            sql.push_str(" WHERE ");
-            push_filters(&mut sql, scoped, name);
-        }
-        return sql;
+        return plain(scoped, table, &format!("{space}{version}"), name);
     }
     let guard = quote_identifier(&guard_name(scoped));
     for (number, column) in scoped.columns().enumerate() {
@@ -73,22 +74,58 @@ pub(super) fn query(scoped: &Scoped, table: &str, version: &str, conditions: &st
     }
     let _ =
         write!(sql, "system.builtin.random() < 2 AS {guard} FROM {table}{space}{version} AS {inner} WHERE ");
-    push_filters(&mut sql, scoped, name);
+    push_filters(&mut sql, scoped.filters().iter(), name);
+    let plain = || scoped.filters().iter().filter(|filter| filter.reads().is_empty());
+    if plain().next().is_some() {
+        // A condition without columns, such as 1 / 0 = 1, passes the barrier. It stands behind these, and is not evaluated
+        // where one of them is false; where they are NULL it would be.
+        sql.push_str(" AND coalesce(");
+        push_filters(&mut sql, plain(), name);
+        sql.push_str(", false)");
+    }
     let _ = write!(sql, "{conditions}) AS {inner}");
     sql
 }
 
-fn push_filters(sql: &mut String, scoped: &Scoped, name: &str) {
-    for (number, filter) in scoped.filters().iter().enumerate() {
+/// The same without a barrier.
+fn plain(scoped: &Scoped, table: &str, version: &str, name: &str) -> String {
+    let inner = quote_identifier(name);
+    let mut sql = String::from("SELECT ");
+    for (number, column) in scoped.columns().enumerate() {
+        let comma = if number == 0 { "" } else { ", " };
+        let shown = quote_identifier(&column.name);
+        let _ = match scoped.mask(&column.name) {
+            Some(mask) => write!(sql, "{comma}{} AS {shown}", mask.render(name, read)),
+            None => write!(sql, "{comma}{inner}.{shown} AS {shown}"),
+        };
+    }
+    let _ = write!(sql, " FROM {table}{version} AS {inner}");
+    if !scoped.filters().is_empty() {
+        sql.push_str(" WHERE ");
+        push_filters(&mut sql, scoped.filters().iter(), name);
+    }
+    sql
+}
+
+/// Whether conditions of the user's may stand beside the filters. Trino evaluates a sub-query's filter behind them, and a
+/// condition without columns between the two.
+pub(super) fn takes_conditions(scoped: &Scoped) -> bool {
+    scoped.isolation() == Isolation::Strict
+        && !scoped.filters().is_empty()
+        && scoped.filters().iter().all(|filter| filter.reads().is_empty())
+}
+
+fn push_filters<'a>(sql: &mut String, filters: impl Iterator<Item = &'a Bound>, name: &str) {
+    for (number, filter) in filters.enumerate() {
         let and = if number == 0 { "" } else { " AND " };
         let _ = write!(sql, "{and}({})", filter.render(name, read));
     }
 }
 
-/// The query that stands for a table that a policy's sub-query reads. Its inner name is the one that the sub-query has for
+/// The query that stands for a table that a policy's sub-query reads: nothing of the user's meets its rows. Its inner name is the one that the sub-query has for
 /// it, and that of no other table around: a column that is gone is an error, and not found elsewhere.
 fn read(scoped: &Scoped, name: &str) -> String {
-    query(scoped, &scoped.described().name.quoted(), "", "", name)
+    plain(scoped, &scoped.described().name.quoted(), "", name)
 }
 
 /// The columns that the outer query reads: what is shown as it is, and what the masks read, which may be hidden.

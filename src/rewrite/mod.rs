@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 pub use change::{ChangeDenied, permit_change};
 pub use error::RewriteError;
-pub use names::{Names, resolve, targets};
+pub use names::{Names, resolve, subject, targets};
 pub use view::open as open_view;
 
 use crate::catalog::TableName;
@@ -206,7 +206,7 @@ pub fn check_prepared(statement: &Statement) -> Result<(), RewriteError> {
 fn query(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, RewriteError> {
     check_functions(statement)?;
     let mut edits = Edits::default();
-    let inner = derived::inner_name(statement, context.permit);
+    let inner = derived::inner_name(statement, context.permit)?;
     for name in statement.session_properties() {
         session::check_property(name, context)?;
     }

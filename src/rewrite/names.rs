@@ -78,7 +78,7 @@ pub(super) fn shown(name: &[Ident]) -> String {
 }
 
 /// The statement whose relations count: the one that EXPLAIN explains, else the statement itself.
-pub(super) fn subject(statement: &Statement) -> &Statement {
+pub fn subject(statement: &Statement) -> &Statement {
     match statement.kind() {
         Kind::Explain { inner, .. } => inner,
         _ => statement,

@@ -18,13 +18,24 @@ const MOST: usize = 16;
 const MOST_RELATIONS: usize = 100;
 const MOST_TOKENS: u32 = 5_000;
 
+/// The most digits of a literal that an exact number is compared with, before the point and behind it.
+const LITERAL_WHOLE: u32 = 19;
+const LITERAL_SCALE: u32 = 9;
+
 /// What a column can be compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparable {
     /// Strings.
     Text,
-    /// Numbers.
-    Number,
+    /// Exact numbers with so many digits before the point and behind it.
+    Exact {
+        /// Before the point.
+        whole: u32,
+        /// Behind it.
+        scale: u32,
+    },
+    /// Floating point numbers.
+    Floating,
     /// `DATE '...'`
     Date,
     /// `TIMESTAMP '...'` and `DATE '...'`
@@ -36,13 +47,14 @@ impl Comparable {
     pub(super) fn of(ty: &Type) -> Option<Self> {
         match ty {
             Type::Varchar(_) | Type::Char(_) => Some(Self::Text),
-            Type::Tinyint
-            | Type::Smallint
-            | Type::Integer
-            | Type::Bigint
-            | Type::Real
-            | Type::Double
-            | Type::Decimal { .. } => Some(Self::Number),
+            Type::Tinyint | Type::Smallint | Type::Integer | Type::Bigint => {
+                Some(Self::Exact { whole: 19, scale: 0 })
+            }
+            Type::Decimal { precision, scale } => {
+                let whole = u32::from(precision.saturating_sub(*scale));
+                Some(Self::Exact { whole, scale: u32::from(*scale) })
+            }
+            Type::Real | Type::Double => Some(Self::Floating),
             Type::Date => Some(Self::Date),
             Type::Timestamp { zoned: false, .. } => Some(Self::Timestamp),
             _ => None,
@@ -241,7 +253,18 @@ impl Reader<'_> {
     fn literal(&mut self, comparable: Comparable) -> Option<()> {
         let taken = match comparable {
             Comparable::Text => self.take(TokenKind::String),
-            Comparable::Number => {
+            Comparable::Exact { whole, scale } => {
+                self.symbol(Symbol::Minus);
+                let text = self.statement.slice(self.at..self.at + 1);
+                let (before, behind) = text.split_once('.').unwrap_or((text, ""));
+                // Both sides become decimals of one type: it must hold the values of the column and all literals.
+                let fits = before.len() <= LITERAL_WHOLE as usize
+                    && behind.len() <= LITERAL_SCALE as usize
+                    && whole.max(LITERAL_WHOLE) + scale.max(LITERAL_SCALE) <= 38;
+                self.take(TokenKind::Double)
+                    || fits && (self.take(TokenKind::Integer) || self.take(TokenKind::Decimal))
+            }
+            Comparable::Floating => {
                 self.symbol(Symbol::Minus);
                 [TokenKind::Integer, TokenKind::Decimal, TokenKind::Double]
                     .into_iter()

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::RewriteError;
 use crate::sql::{Edits, Ident, Reference, ScopeId, Statement, fold_column, quote_identifier};
 
 /// A relation that has been replaced by a derived table.
@@ -22,6 +23,8 @@ pub(super) struct Replaced {
 struct Index<'a> {
     /// By scope and the last two or three parts of the name.
     named: BTreeMap<(ScopeId, &'a [String]), Found<'a>>,
+    /// Last parts of names that several relations of a scope share.
+    shared: BTreeSet<(ScopeId, &'a str)>,
 }
 
 struct Found<'a> {
@@ -33,9 +36,12 @@ struct Found<'a> {
 
 impl<'a> Index<'a> {
     fn new(replaced: &'a [Replaced]) -> Self {
-        let mut index = Self { named: BTreeMap::new() };
+        let mut index = Self { named: BTreeMap::new(), shared: BTreeSet::new() };
         for relation in replaced {
             let (Some(name), Some(scope)) = (&relation.name, relation.scope) else { continue };
+            if let Some(last) = name.last().filter(|last| **last != relation.alias) {
+                index.shared.insert((scope, last.as_str()));
+            }
             for parts in 2..=name.len() {
                 let found = index.named.entry((scope, &name[name.len() - parts..])).or_insert_with(|| {
                     Found { alias: &relation.alias, columns: BTreeSet::new(), any: false }
@@ -55,18 +61,40 @@ impl<'a> Index<'a> {
 }
 
 /// Shortens each reference that names a replaced relation by more than its last part.
-pub(super) fn shorten(statement: &Statement, replaced: &[Replaced], edits: &mut Edits) {
+///
+/// # Errors
+/// A reference names one of several relations by a last part that they share: which one it is depends on all of their
+/// columns.
+pub(super) fn shorten(
+    statement: &Statement,
+    replaced: &[Replaced],
+    edits: &mut Edits,
+) -> Result<(), RewriteError> {
     let index = Index::new(replaced);
-    if index.named.is_empty() {
-        return;
+    if index.named.is_empty() && index.shared.is_empty() {
+        return Ok(());
     }
     for reference in statement.references() {
         if let Some((qualifiers, alias)) = qualifiers(statement, &index, reference) {
             let first = reference.parts[0].1;
             let last = reference.parts[qualifiers - 1].1;
             edits.replace(first..last + 1, quote_identifier(alias));
+        } else if let Some((part, _)) = reference.parts.first()
+            && !index.shared.is_empty()
+        {
+            let name = part.folded().unwrap_or_default();
+            let mut scope = Some(reference.scope);
+            while let Some(id) = scope {
+                if index.shared.contains(&(id, name.as_str())) {
+                    return Err(RewriteError::NotAllowed(format!(
+                        "several tables are called '{name}' here: give them aliases"
+                    )));
+                }
+                scope = statement.scopes().get(id as usize).and_then(|scope| scope.parent);
+            }
         }
     }
+    Ok(())
 }
 
 /// How many parts of a reference name a replaced relation, if it is more than one, and its alias. The innermost scope that

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::qualify::{Replaced, shorten};
 use super::{Context, RewriteError, derived, listing, pushdown, view};
-use crate::policy::{Isolation, Scoped};
+use crate::policy::Scoped;
 use crate::sql::{
     Edits, Position, Relation, ScopeId, SqlError, Statement, Symbol, Token, TokenKind, fold_column,
     quote_identifier,
@@ -99,7 +99,7 @@ pub(super) fn replace(
             }
         }
     }
-    shorten(statement, &replaced, edits);
+    shorten(statement, &replaced, edits)?;
     Ok(any_restricted)
 }
 
@@ -172,9 +172,7 @@ fn restricted(
         }
         Some(tokens) => statement.print_range(tokens.clone(), &Edits::default()).text,
     };
-    // Without a filter, and in standard isolation, there is no barrier.
-    let barrier = !scoped.filters().is_empty() && scoped.isolation() == Isolation::Strict;
-    let conditions = if relation.position == Position::From && barrier {
+    let conditions = if relation.position == Position::From && derived::takes_conditions(scoped) {
         let alias = quote_identifier(inner);
         let column = |name: &str| {
             let column = scoped.columns().find(|column| fold_column(&column.name) == name)?;

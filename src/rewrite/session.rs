@@ -37,6 +37,11 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
             }
             statement.print(&Edits::default()).text
         }
+        Kind::ShowSession if !context.permit.visibility().all_catalogs_may_be_seen() => {
+            return Err(RewriteError::NotAllowed(
+                "SHOW SESSION lists the properties of all catalogs, and you may not see all".to_owned(),
+            ));
+        }
         Kind::Use { catalog, schema } => {
             let catalog = catalog_of(catalog.as_ref(), context)?;
             let schema = fold(schema)?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Context, Names, RewriteError, check_functions, names, relation, session};
+use super::{Context, Names, RewriteError, check_functions, listing, names, relation, session};
 use crate::policy::{Scoped, View};
 use crate::sql::{Change, Edits, Kind, Limits, SpecialKind, Statement, quote_identifier};
 
@@ -26,7 +26,11 @@ pub fn open(definition: &str, limits: &Limits) -> Result<View, RewriteError> {
     }
     check_functions(&statement)?;
     let reads = names::resolve(&statement, &Names::default())?;
-    Ok(View { statement, reads })
+    let mut lists = false;
+    for relation in statement.relations() {
+        lists |= listing::is_listing(&Names::default().resolve(relation)?);
+    }
+    Ok(View { statement, reads, lists })
 }
 
 /// Whether what the statement reads is kept by name: a view's definition.
@@ -58,7 +62,6 @@ pub(super) fn table(
     let query = view.statement.print(&edits).text;
     let alias = quote_identifier(inner);
     let mut sql = String::from("(SELECT ");
-    let mut list = String::new();
     for (number, column) in described.columns.iter().enumerate() {
         let comma = if number == 0 { "" } else { ", " };
         let name = quote_identifier(&column.name);
@@ -67,8 +70,8 @@ pub(super) fn table(
         } else {
             let _ = write!(sql, "{comma}{alias}.{name} AS {name}");
         }
-        let _ = write!(list, "{comma}{name}");
     }
-    let _ = write!(sql, " FROM ({query}) AS {alias} ({list}))");
+    // By their names: what a star in the view stands for may have changed since, and is less where columns are hidden.
+    let _ = write!(sql, " FROM ({query}) AS {alias})");
     Ok(sql)
 }

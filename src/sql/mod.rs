@@ -60,7 +60,10 @@ fn slice<'a>(text: &'a str, tokens: &[Token], range: std::ops::Range<u32>) -> &'
     if range.is_empty() {
         return "";
     }
-    let start = tokens[range.start as usize].start as usize;
-    let end = tokens[range.end as usize - 1].end as usize;
-    &text[start..end]
+    // What is behind the last token is nothing.
+    let last = tokens.get(range.end as usize - 1).or(tokens.last());
+    match (tokens.get(range.start as usize), last) {
+        (Some(first), Some(last)) => &text[first.start as usize..last.end as usize],
+        _ => "",
+    }
 }

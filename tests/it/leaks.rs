@@ -212,7 +212,7 @@ fn lists_show_what_may_be_seen() {
         ),
         (
             "SELECT table_name FROM system.jdbc.tables WHERE table_cat = 'lake' AND table_schem <> 'information_schema'",
-            &["branches", "card_payments", "customers", "orders"],
+            &["branches", "card_payments", "customers", "notes", "orders"],
         ),
         (
             "SELECT column_name FROM system.jdbc.columns WHERE table_cat = 'lake' AND table_name = 'card_payments'",
@@ -312,5 +312,86 @@ fn views_are_read_through() {
         "DROP MATERIALIZED VIEW lake.silver.people_m",
     ] {
         trino().query(sql);
+    }
+}
+
+/// Views and materialized views whose parts are moved about by somebody who may write them.
+#[test]
+fn views_that_are_moved_show_no_more() {
+    let admin = trino().client().user("admin");
+    let made = |sql: &str| {
+        let answer = admin.query(sql);
+        assert!(answer.error.is_none(), "{sql}: {:?}", answer.error);
+    };
+    let may = |sql: &str| {
+        let answer = eva(sql);
+        assert!(answer.error.is_none(), "{sql}: {:?}", answer.error);
+    };
+    let masked = |sql: &str| {
+        let answer = eva(sql);
+        holds_nothing_hidden(sql, &answer);
+        answer
+    };
+    made("CREATE SCHEMA IF NOT EXISTS lake.lab");
+    made("CREATE VIEW lake.lab.moved_v AS SELECT id, ssn FROM lake.silver.customers");
+    made("CREATE MATERIALIZED VIEW lake.lab.moved_m AS SELECT id, ssn FROM lake.lab.moved_v");
+    made("REFRESH MATERIALIZED VIEW lake.lab.moved_m");
+    let read = "SELECT id, ssn FROM lake.lab.moved_m WHERE id IN (1, 2)";
+    assert_eq!(masked(read).rows.len(), 1);
+    // What a materialized view stored is not what its parts are now.
+    let nations = "SELECT nationkey AS id, CAST(name AS varchar) AS ssn FROM tpch.tiny.nation";
+    may(&format!("CREATE OR REPLACE VIEW lake.lab.moved_v AS {nations}"));
+    assert_eq!(masked(read).rows.len(), 2);
+    // Somebody else's view over what is restricted is not moved to a name of one's own, nor stored by its owner.
+    made("CREATE VIEW memory.scratch.eva_moved AS SELECT id, ssn FROM lake.silver.customers");
+    refused("ALTER VIEW memory.scratch.eva_moved RENAME TO eva_moved2", "PERMISSION_DENIED");
+    made("CREATE MATERIALIZED VIEW lake.lab.moved_n AS SELECT id, ssn FROM memory.scratch.eva_moved");
+    refused("REFRESH MATERIALIZED VIEW lake.lab.moved_n", "PERMISSION_DENIED");
+    // A view over a listing lists what the reader may see, counts nothing else, and has no plan.
+    made("CREATE VIEW memory.scratch.eva_listing AS SELECT table_schema FROM lake.information_schema.tables");
+    let seen = masked("SELECT DISTINCT table_schema FROM memory.scratch.eva_listing").lines();
+    assert!(!seen.iter().any(|line| line == "bronze" || line == "gold"), "{seen:?}");
+    refused("EXPLAIN SELECT * FROM memory.scratch.eva_listing", "PERMISSION_DENIED");
+    refused("EXPLAIN ANALYZE SELECT * FROM memory.scratch.eva_listing", "PERMISSION_DENIED");
+    may("CREATE MATERIALIZED VIEW lake.lab.moved_l AS SELECT nationkey FROM tpch.tiny.nation");
+    may("REFRESH MATERIALIZED VIEW lake.lab.moved_l");
+    may("DROP MATERIALIZED VIEW lake.lab.moved_l");
+    for sql in [
+        "DROP MATERIALIZED VIEW lake.lab.moved_m",
+        "DROP MATERIALIZED VIEW lake.lab.moved_n",
+        "DROP VIEW lake.lab.moved_v",
+        "DROP VIEW memory.scratch.eva_moved",
+        "DROP VIEW memory.scratch.eva_listing",
+    ] {
+        made(sql);
+    }
+}
+
+/// What is being changed is described anew for each statement, until the change has ended.
+#[test]
+fn a_change_that_nobody_follows_is_noticed() {
+    let admin = trino().client().user("admin");
+    for sql in [
+        "CREATE TABLE memory.scratch.eva_held (id bigint, ssn varchar)",
+        "CREATE TABLE memory.scratch.eva_held2 (id bigint)",
+    ] {
+        assert!(admin.query(sql).error.is_none());
+    }
+    assert_eq!(eva("SELECT * FROM memory.scratch.eva_held").columns, ["id", "ssn"]);
+    // One that is sent and not followed.
+    let client = gateway().signed_in("eva");
+    let first = client.submit("ALTER TABLE memory.scratch.eva_held ADD COLUMN more bigint");
+    assert_eq!(first.status, 200);
+    for sql in [
+        "ALTER TABLE memory.scratch.eva_held RENAME TO memory.scratch.eva_held3",
+        "ALTER TABLE memory.scratch.eva_held2 RENAME TO memory.scratch.eva_held",
+    ] {
+        let answer = admin.query(sql);
+        assert!(answer.error.is_none(), "{:?}", answer.error);
+    }
+    assert_eq!(eva("SELECT * FROM memory.scratch.eva_held").columns[..1], ["id"]);
+    assert!(!eva("SELECT * FROM memory.scratch.eva_held").columns.contains(&"ssn".to_owned()));
+    for table in ["eva_held", "eva_held3"] {
+        admin.query(&format!("DROP TABLE memory.scratch.{table}"));
     }
 }

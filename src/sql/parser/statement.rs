@@ -342,11 +342,18 @@ impl Parser<'_> {
             && (self.is_at(1, Keyword::Type) || self.is_at(1, Keyword::Format))
         {
             self.at += 1;
+            let (mut formats, mut types) = (0, 0);
             self.list(|parser| {
+                // Of two of a kind Trino takes the first; nobody means two.
+                if parser.is(Keyword::Format) && formats > 0 || parser.is(Keyword::Type) && types > 0 {
+                    return parser.unsupported("options of EXPLAIN that are given twice are");
+                }
                 if parser.take(Keyword::Format) {
+                    formats += 1;
                     return parser.expect_any(&[Keyword::Text, Keyword::Graphviz, Keyword::Json]);
                 }
                 parser.expect(Keyword::Type)?;
+                types += 1;
                 validate = parser.is(Keyword::Validate);
                 parser.expect_any(&[Keyword::Logical, Keyword::Distributed, Keyword::Validate, Keyword::Io])
             })?;
