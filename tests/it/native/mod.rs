@@ -6,6 +6,7 @@
 //! wanted: Trino evaluates a user's predicates on rows that the filter hides, and can fail there; the gateway does not.
 
 mod generate;
+mod tpc;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
