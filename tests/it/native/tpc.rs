@@ -15,7 +15,7 @@ use crate::harness::process::run_stack;
 use crate::harness::{Client, repository, trino};
 
 /// Which of the queries are run: each so-manieth. `TPC_EVERY` says otherwise; what merges is judged by all of them.
-const EVERY: usize = 4;
+const EVERY: usize = 6;
 /// At once.
 const THREADS: usize = 3;
 
