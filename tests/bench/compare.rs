@@ -14,7 +14,7 @@ use crate::pages;
 use crate::processes::{self, MemoryWatch, Running, family};
 use crate::report::{self, Figure};
 use crate::setup::{self, Ground};
-use crate::{gateway, library};
+use crate::{engine, gateway, library};
 
 /// Connections that poll when latency is measured: some, but far from as many as the machine can serve.
 const LATENCY_CONNECTIONS: usize = 4;
@@ -49,9 +49,14 @@ const GROUPS: [(Group, &[&str]); 5] = [
 ];
 
 type Measure = fn() -> Result<Figure>;
-/// The figures that need no server.
-const LIBRARY: [(&str, Measure); 2] =
-    [("rewrite_typical_p50", library::typical), ("rewrite_1mb_growth", library::growth)];
+/// The figures that need neither a server of ours nor nginx.
+const LIBRARY: [(&str, Measure); 5] = [
+    ("rewrite_typical_p50", library::typical),
+    ("rewrite_1mb_growth", library::growth),
+    ("rewrite_tpcds_p50", engine::tpcds),
+    ("rewritten_vs_native_runtime", engine::strict),
+    ("rewritten_vs_native_runtime_standard", engine::standard),
+];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Group {

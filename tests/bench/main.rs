@@ -5,6 +5,7 @@
 
 mod bank;
 mod compare;
+mod engine;
 mod fault;
 mod gateway;
 mod http;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets, FUZZ_SECONDS each (60 by default), from the statements of the attacker's suite and of Trino's own
 # tests. What they find on the way is kept in the cache, and a failing input is printed. One argument: the only target.
+# shellcheck disable=SC1091,SC2154 # lib.sh sets the folders
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=../stack/lib.sh

@@ -72,7 +72,7 @@ EOF
      "columns": [
        {"name": "contact", "mask": "IF(contact IS NOT NULL, CAST(ROW(contact.name, NULL, ROW(contact.address.city, substr(contact.address.zip, 1, 2))) AS row(name varchar, phone varchar, address row(city varchar, zip varchar))))"},
        {"name": "phones", "mask": "transform(phones, p -> CAST(ROW(p.kind, lower(to_hex(sha256(to_utf8(p.number))))) AS row(kind varchar, number varchar)))"}]},
-$(python3 "$stack_dir/python/native_rules.py" "$stack_dir/tpc.json" native_tpc)
+$(python3 "$stack_dir/python/tpc_rules.py" "$stack_dir/tpc.json" rules native_tpc)
     {"privileges": ["SELECT", "INSERT", "UPDATE", "DELETE", "OWNERSHIP", "GRANT_SELECT"]}
   ]
 }

@@ -12,37 +12,12 @@ use std::thread;
 use super::sorted;
 use crate::harness::gateway::{Gateway, Settings};
 use crate::harness::process::run_stack;
-use crate::harness::{Client, repository, trino};
+use crate::harness::{Client, trino};
 
 /// Which of the queries are run: each so-manieth. `TPC_EVERY` says otherwise; what merges is judged by all of them.
 const EVERY: usize = 6;
 /// At once.
 const THREADS: usize = 3;
-
-/// A document that gives the group `analysts` what `tpc.json` says; JSON is YAML.
-pub(crate) fn policies(isolation: &str) -> String {
-    let path = repository().join("tests/stack/tpc.json");
-    let text = std::fs::read_to_string(path).expect("tpc.json");
-    let catalogs: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let mut policies = Vec::new();
-    for (catalog, tables) in catalogs.as_object().expect("catalogs") {
-        for (table, rule) in tables.as_object().expect("tables") {
-            let masks = rule["masks"].as_object().expect("masks").iter();
-            let masks: Vec<_> =
-                masks.map(|(name, sql)| serde_json::json!({"columns": [name], "sql": sql})).collect();
-            policies.push(serde_json::json!({
-                "name": format!("{catalog}-{table}"),
-                "who": {"groups": ["eu-analysts"]},
-                "tables": [format!("{catalog}.*.{table}")],
-                "allow": true,
-                "row_filter": rule["filter"],
-                "isolation": isolation,
-                "column_masks": masks,
-            }));
-        }
-    }
-    serde_json::json!({"version": 1, "policies": policies}).to_string()
-}
 
 /// Files of queries, each a statement.
 fn queries(folder: &Path, catalog: &str) -> Vec<(String, String)> {
@@ -80,7 +55,7 @@ fn tpc_h_and_tpc_ds_are_as_trino_has_them() {
     let every = std::env::var("TPC_EVERY").map_or(EVERY, |text| text.parse().expect("a number"));
     let all: Vec<_> = all.into_iter().step_by(every).collect();
     let mut settings = Settings::new();
-    settings.policies = vec![("tpc.yaml", policies("strict"))];
+    settings.policies = vec![("tpc.yaml", run_stack(&["tpc-policies", "strict"]))];
     let gateway = Gateway::start(settings);
     let (next, rows) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
