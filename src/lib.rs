@@ -76,7 +76,10 @@
 //!
 //! - No result cache yet, and no `cache` module that would only ever miss.
 //! - No rendering of expressions from an abstract tree: what is not a relation keeps its tokens.
-//! - No queries in policies' expressions: they are refused by name.
+//! - No sub-queries of other shapes in policies than one SELECT over tables that are named in full: what a column
+//!   means must not depend on what tables get later.
+//! - No reading of a materialized view's storage, unless a policy trusts the view: what was stored under its name
+//!   is not known.
 //! - No views that name tables by less than catalog, schema and table: Trino completes those with what was the
 //!   session's when the view was made, and does not say what that was.
 //! - No stored functions, grants, roles, paths and calls of procedures: they are read and denied (`sql::Other`).

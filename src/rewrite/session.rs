@@ -37,9 +37,14 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
             }
             statement.print(&Edits::default()).text
         }
-        Kind::ShowSession if !context.permit.visibility().all_catalogs_may_be_seen() => {
+        Kind::ShowSession
+            if !names_a_property(statement, context)
+                && !context.permit.visibility().all_catalogs_may_be_seen() =>
+        {
             return Err(RewriteError::NotAllowed(
-                "SHOW SESSION lists the properties of all catalogs, and you may not see all".to_owned(),
+                "SHOW SESSION lists the properties of all catalogs, and you may not see all; LIKE and the name of a \
+                 property that you may set shows that one"
+                    .to_owned(),
             ));
         }
         Kind::Use { catalog, schema } => {
@@ -77,6 +82,15 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
         kind: statement.kind().name(),
         prepared: None,
     })
+}
+
+/// Whether it is `SHOW SESSION LIKE` and the name of a property that may be set.
+fn names_a_property(statement: &Statement, context: &Context<'_>) -> bool {
+    let words: Vec<&str> = (0..5).map(|at| statement.slice(at..at + 1)).collect();
+    let [_, _, like, name, ""] = words[..] else { return false };
+    let name = name.strip_prefix('\'').and_then(|name| name.strip_suffix('\''));
+    like.eq_ignore_ascii_case("like")
+        && name.is_some_and(|name| context.properties.iter().any(|one| one == name))
 }
 
 /// A session property by its name in lower case, as it stands on the allow-list.

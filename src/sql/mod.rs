@@ -57,7 +57,7 @@ fn count(tokens: &[Token]) -> u32 {
 }
 
 fn slice<'a>(text: &'a str, tokens: &[Token], range: std::ops::Range<u32>) -> &'a str {
-    if range.is_empty() {
+    if range.is_empty() || range.start as usize >= tokens.len() {
         return "";
     }
     // What is behind the last token is nothing.

@@ -33,10 +33,10 @@ fn t13_standard_isolation_has_no_guard() {
     assert!(ANN.shown("SELECT id FROM plain TABLESAMPLE SYSTEM (10)").contains("TABLESAMPLE"));
 }
 
-/// T11, T12: what a policy's sub-query reads stands in a derived table of its own, under names that are not the user's,
+/// T2, T11: what a policy's sub-query reads stands in a derived table of its own, under names that are not the user's,
 /// and is not to be read by the user.
 #[test]
-fn t12_policies_read_other_tables() {
+fn t2_t11_policies_read_other_tables() {
     let sent = ANN.shown("SELECT id FROM mapped");
     let filter = sent.split(" WHERE (").nth(1).expect("a filter").to_owned();
     assert_eq!(

@@ -179,6 +179,7 @@ fn session_statements() {
             "SHOW FUNCTIONS LIKE 'a%'",
             "SHOW FUNCTIONS FROM lake.gold",
             "SHOW SESSION LIKE 'query%'",
+            "SHOW SESSION LIKE 'query_max_run_time'",
             "USE silver",
             "USE \"LAKE\".Gold",
             "USE bronze",
