@@ -54,6 +54,14 @@ fn listing(name: &TableName) -> Option<Listing> {
         ("system", "metadata", "table_comments") => {
             Listing::Tables(["catalog_name", "schema_name", "table_name"], None)
         }
+        ("system", "metadata", "materialized_views") => Listing::Tables(
+            ["catalog_name", "schema_name", "name"],
+            Some((
+                "\"catalog_name\", \"schema_name\", \"name\", \"storage_catalog\", \"storage_schema\", \"storage_table\", \
+                 \"freshness\", \"last_fresh_time\", \"comment\"",
+                "definition",
+            )),
+        ),
         ("system", "jdbc" | "metadata", _) => Listing::Closed,
         (_, SCHEMA, "schemata") => Listing::Schemas(["catalog_name", "schema_name"]),
         (_, SCHEMA, "tables") => Listing::Tables(["table_catalog", "table_schema", "table_name"], None),
