@@ -41,7 +41,16 @@ pub(crate) struct Options {
 
 /// What is measured together, and the names of the figures it gives.
 const GROUPS: [(Group, &[&str]); 5] = [
-    (Group::Library, &["rewrite_typical_p50", "rewrite_1mb_growth"]),
+    (
+        Group::Library,
+        &[
+            "rewrite_typical_p50",
+            "rewrite_1mb_growth",
+            "rewrite_tpcds_p50",
+            "rewritten_vs_native_runtime",
+            "rewritten_vs_native_runtime_standard",
+        ],
+    ),
     (Group::Latency, &["poll_latency_p50", "poll_latency_p99"]),
     (Group::Throughput, &["requests_per_second"]),
     (Group::Submit, &["submit_latency_p50"]),
