@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::RewriteError;
+use super::mentioned::Mentioned;
 use crate::policy::{Bound, Isolation, Permit, Scoped};
 use crate::sql::{Statement, quote_identifier};
 
@@ -50,7 +51,14 @@ pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> Result<Strin
 /// is the text of `FOR VERSION AS OF ...`, or empty. `name` is that of [`inner_name`]. `table` is what stands for the
 /// relation: its name, or the query of a view. `conditions` are the user's that may stand before the barrier, each behind
 /// ` AND `.
-pub(super) fn query(scoped: &Scoped, table: &str, version: &str, conditions: &str, name: &str) -> String {
+pub(super) fn query(
+    scoped: &Scoped,
+    table: &str,
+    version: &str,
+    conditions: &str,
+    name: &str,
+    mentioned: &Mentioned,
+) -> String {
     let inner = quote_identifier(name);
     let value = |column: &str| match scoped.mask(column) {
         Some(mask) => mask.render(name, read),
@@ -59,16 +67,16 @@ pub(super) fn query(scoped: &Scoped, table: &str, version: &str, conditions: &st
     let space = if version.is_empty() { "" } else { " " };
     let mut sql = String::from("SELECT ");
     if scoped.filters().is_empty() || scoped.isolation() == Isolation::Standard {
-        return plain(scoped, table, &format!("{space}{version}"), name);
+        return plain(scoped, table, &format!("{space}{version}"), name, mentioned);
     }
     let guard = quote_identifier(&guard_name(scoped));
-    for (number, column) in scoped.columns().enumerate() {
+    for (number, column) in mentioned.of(scoped).enumerate() {
         let comma = if number == 0 { "" } else { ", " };
         let shown = quote_identifier(&column.name);
         let _ = write!(sql, "{comma}IF({inner}.{guard}, {}) AS {shown}", value(&column.name));
     }
     sql.push_str(" FROM (SELECT ");
-    for column in needed(scoped) {
+    for column in needed(scoped, mentioned) {
         let column = quote_identifier(column);
         let _ = write!(sql, "{inner}.{column} AS {column}, ");
     }
@@ -88,10 +96,10 @@ pub(super) fn query(scoped: &Scoped, table: &str, version: &str, conditions: &st
 }
 
 /// The same without a barrier.
-fn plain(scoped: &Scoped, table: &str, version: &str, name: &str) -> String {
+fn plain(scoped: &Scoped, table: &str, version: &str, name: &str, mentioned: &Mentioned) -> String {
     let inner = quote_identifier(name);
     let mut sql = String::from("SELECT ");
-    for (number, column) in scoped.columns().enumerate() {
+    for (number, column) in mentioned.of(scoped).enumerate() {
         let comma = if number == 0 { "" } else { ", " };
         let shown = quote_identifier(&column.name);
         let _ = match scoped.mask(&column.name) {
@@ -125,13 +133,13 @@ fn push_filters<'a>(sql: &mut String, filters: impl Iterator<Item = &'a Bound>, 
 /// The query that stands for a table that a policy's sub-query reads: nothing of the user's meets its rows. Its inner name is the one that the sub-query has for
 /// it, and that of no other table around: a column that is gone is an error, and not found elsewhere.
 fn read(scoped: &Scoped, name: &str) -> String {
-    plain(scoped, &scoped.described().name.quoted(), "", name)
+    plain(scoped, &scoped.described().name.quoted(), "", name, &Mentioned::all())
 }
 
 /// The columns that the outer query reads: what is shown as it is, and what the masks read, which may be hidden.
-fn needed(scoped: &Scoped) -> impl Iterator<Item = &str> {
+fn needed<'a>(scoped: &'a Scoped, mentioned: &'a Mentioned) -> impl Iterator<Item = &'a str> {
     scoped.described().columns.iter().map(|column| column.name.as_str()).filter(|name| {
-        scoped.columns().any(|shown| match scoped.mask(&shown.name) {
+        mentioned.of(scoped).any(|shown| match scoped.mask(&shown.name) {
             Some(mask) => mask.columns().contains(*name),
             None => shown.name == *name,
         })

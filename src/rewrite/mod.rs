@@ -8,6 +8,7 @@ mod change;
 mod derived;
 mod error;
 mod listing;
+mod mentioned;
 mod names;
 mod pushdown;
 mod qualify;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::mentioned::Mentioned;
 use super::qualify::{Replaced, shorten};
 use super::{Context, RewriteError, derived, listing, pushdown, view};
 use crate::policy::Scoped;
@@ -26,6 +27,8 @@ pub(super) fn replace(
     let mut grown = 0_usize;
     // The words of the statement, looked up once where they are needed.
     let mut named: Option<BTreeSet<String>> = None;
+    // Which columns it names, the same.
+    let mut mentioned: Option<Mentioned> = None;
     let mut targets = super::targets(statement, &context.names)?.into_iter();
     for relation in statement.relations() {
         if relation.position == Position::Target {
@@ -41,14 +44,18 @@ pub(super) fn replace(
             Some(scoped) if scoped.is_restricted() => {
                 any_restricted = true;
                 let table = view::table(scoped, context, inner, depth)?;
-                (Some(restricted(statement, relation, scoped, &table, inner)?), Some(columns(scoped)))
+                let mentioned = mentioned.get_or_insert_with(|| Mentioned::by(statement));
+                let query = restricted(statement, relation, scoped, &table, inner, mentioned)?;
+                (Some(query), Some(columns(scoped)))
             }
             // Nothing that it reads is hidden; but what it reads may be another thing by the time that it is read.
             Some(scoped)
                 if scoped.view().is_some() && !by_name && relation.position != Position::ShowTarget =>
             {
                 let table = view::table(scoped, context, inner, depth)?;
-                (Some(restricted(statement, relation, scoped, &table, inner)?), Some(columns(scoped)))
+                let mentioned = mentioned.get_or_insert_with(|| Mentioned::by(statement));
+                let query = restricted(statement, relation, scoped, &table, inner, mentioned)?;
+                (Some(query), Some(columns(scoped)))
             }
             Some(_) => (None, None),
             None => match listing::shown(&name, context.permit.visibility())? {
@@ -157,6 +164,7 @@ fn restricted(
     scoped: &Scoped,
     table: &str,
     inner: &str,
+    mentioned: &Mentioned,
 ) -> Result<String, RewriteError> {
     let name = || scoped.described().name.clone();
     if relation.sampled {
@@ -184,7 +192,9 @@ fn restricted(
     } else {
         String::new()
     };
-    Ok(derived::query(scoped, table, &version, &conditions, inner))
+    let all = Mentioned::all();
+    let mentioned = if Mentioned::fits(statement, relation) { mentioned } else { &all };
+    Ok(derived::query(scoped, table, &version, &conditions, inner, mentioned))
 }
 
 fn columns(scoped: &Scoped) -> Vec<String> {

@@ -84,7 +84,6 @@ fn what_reads_files_plans_or_statistics_is_refused() {
         "CALL lake.system.rollback_to_snapshot('silver', 'customers', 1)",
         "WITH FUNCTION f(x varchar) RETURNS varchar RETURN x SELECT f(name) FROM customers",
         "SELECT * FROM system.runtime.queries",
-        "SELECT * FROM system.metadata.materialized_views",
         "SELECT * FROM customers FOR VERSION AS OF (SELECT 1)",
         "SELECT * FROM orders TABLESAMPLE BERNOULLI (100)",
         "EXECUTE IMMEDIATE 'SELECT ?' USING (SELECT min(name) FROM lake.bronze.customers)",

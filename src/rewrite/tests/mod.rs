@@ -212,9 +212,9 @@ impl Session {
 /// Each statement with what becomes of it. `{gold.customers}` stands for the derived table of that relation.
 fn golden(session: &Session, statements: &[&str]) -> String {
     let derived = ["gold.customers", "silver.customers"].map(|name| {
-        let sent = ANN.shown(&format!("SELECT 1 FROM {name}"));
+        let sent = ANN.shown(&format!("SELECT * FROM {name}"));
         let text =
-            sent.trim_start_matches("[restricted] SELECT 1 FROM ").trim_end_matches(" AS \"customers\"");
+            sent.trim_start_matches("[restricted] SELECT * FROM ").trim_end_matches(" AS \"customers\"");
         (text.to_owned(), format!("{{{name}}}"))
     });
     let mut text = String::new();
