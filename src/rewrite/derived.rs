@@ -1,9 +1,11 @@
 //! The derived table that stands in place of a restricted relation.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::RewriteError;
 use super::mentioned::Mentioned;
+use crate::catalog::Column;
 use crate::policy::{Bound, Isolation, Permit, Scoped};
 use crate::sql::{Statement, quote_identifier};
 
@@ -23,8 +25,7 @@ pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> Result<Strin
     let views = permit.tables().filter_map(Scoped::view).map(|view| &view.statement);
     let mut next: Option<u64> = None;
     for statement in std::iter::once(statement).chain(views) {
-        let count = u32::try_from(statement.tokens().len()).unwrap_or(u32::MAX);
-        let text = statement.slice(0..count).to_ascii_lowercase();
+        let text = statement.slice(statement.whole()).to_ascii_lowercase();
         for (at, _) in text.match_indices(INNER) {
             let behind = &text[at + INNER.len()..];
             let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
@@ -48,7 +49,7 @@ pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> Result<Strin
 ///
 /// Where rows are filtered in strict isolation, the columns hang on a guard that is true on every row, and that the optimiser
 /// cannot know to be: no predicate of the user is then evaluated on a row that the filter hides. `version`
-/// is the text of `FOR VERSION AS OF ...`, or empty. `name` is that of [`inner_name`]. `table` is what stands for the
+/// is ` FOR VERSION AS OF ...`, or empty. `name` is that of [`inner_name`]. `table` is what stands for the
 /// relation: its name, or the query of a view. `conditions` are the user's that may stand before the barrier, each behind
 /// ` AND `.
 pub(super) fn query(
@@ -59,29 +60,24 @@ pub(super) fn query(
     name: &str,
     mentioned: &Mentioned,
 ) -> String {
-    let inner = quote_identifier(name);
-    let value = |column: &str| match scoped.mask(column) {
-        Some(mask) => mask.render(name, read),
-        None => format!("{inner}.{}", quote_identifier(column)),
-    };
-    let space = if version.is_empty() { "" } else { " " };
-    let mut sql = String::from("SELECT ");
+    let shown = mentioned.of(scoped);
     if scoped.filters().is_empty() || scoped.isolation() == Isolation::Standard {
-        return plain(scoped, table, &format!("{space}{version}"), name, mentioned);
+        return plain(scoped, &shown, table, version, name);
     }
+    let inner = quote_identifier(name);
+    let mut sql = String::from("SELECT ");
     let guard = quote_identifier(&guard_name(scoped));
-    for (number, column) in mentioned.of(scoped).enumerate() {
+    for (number, column) in shown.iter().enumerate() {
         let comma = if number == 0 { "" } else { ", " };
-        let shown = quote_identifier(&column.name);
-        let _ = write!(sql, "{comma}IF({inner}.{guard}, {}) AS {shown}", value(&column.name));
+        let (value, as_name) = (value(scoped, column, name), quote_identifier(&column.name));
+        let _ = write!(sql, "{comma}IF({inner}.{guard}, {value}) AS {as_name}");
     }
     sql.push_str(" FROM (SELECT ");
-    for column in needed(scoped, mentioned) {
+    for column in needed(scoped, &shown) {
         let column = quote_identifier(column);
         let _ = write!(sql, "{inner}.{column} AS {column}, ");
     }
-    let _ =
-        write!(sql, "system.builtin.random() < 2 AS {guard} FROM {table}{space}{version} AS {inner} WHERE ");
+    let _ = write!(sql, "system.builtin.random() < 2 AS {guard} FROM {table}{version} AS {inner} WHERE ");
     push_filters(&mut sql, scoped.filters().iter(), name);
     let plain = || scoped.filters().iter().filter(|filter| filter.reads().is_empty());
     if plain().next().is_some() {
@@ -96,23 +92,27 @@ pub(super) fn query(
 }
 
 /// The same without a barrier.
-fn plain(scoped: &Scoped, table: &str, version: &str, name: &str, mentioned: &Mentioned) -> String {
-    let inner = quote_identifier(name);
+fn plain(scoped: &Scoped, shown: &[&Column], table: &str, version: &str, name: &str) -> String {
     let mut sql = String::from("SELECT ");
-    for (number, column) in mentioned.of(scoped).enumerate() {
+    for (number, column) in shown.iter().enumerate() {
         let comma = if number == 0 { "" } else { ", " };
-        let shown = quote_identifier(&column.name);
-        let _ = match scoped.mask(&column.name) {
-            Some(mask) => write!(sql, "{comma}{} AS {shown}", mask.render(name, read)),
-            None => write!(sql, "{comma}{inner}.{shown} AS {shown}"),
-        };
+        let (value, as_name) = (value(scoped, column, name), quote_identifier(&column.name));
+        let _ = write!(sql, "{comma}{value} AS {as_name}");
     }
-    let _ = write!(sql, " FROM {table}{version} AS {inner}");
+    let _ = write!(sql, " FROM {table}{version} AS {}", quote_identifier(name));
     if !scoped.filters().is_empty() {
         sql.push_str(" WHERE ");
         push_filters(&mut sql, scoped.filters().iter(), name);
     }
     sql
+}
+
+/// What is shown of a column.
+fn value(scoped: &Scoped, column: &Column, name: &str) -> String {
+    match scoped.mask(&column.name) {
+        Some(mask) => mask.render(name, read),
+        None => format!("{}.{}", quote_identifier(name), quote_identifier(&column.name)),
+    }
 }
 
 /// Whether conditions of the user's may stand beside the filters. Trino evaluates a sub-query's filter behind them, and a
@@ -130,20 +130,25 @@ fn push_filters<'a>(sql: &mut String, filters: impl Iterator<Item = &'a Bound>, 
     }
 }
 
-/// The query that stands for a table that a policy's sub-query reads: nothing of the user's meets its rows. Its inner name is the one that the sub-query has for
-/// it, and that of no other table around: a column that is gone is an error, and not found elsewhere.
+/// The query that stands for a table that a policy's sub-query reads: nothing of the user's meets its rows. Its inner name
+/// is the one that the sub-query has for it, and that of no other table around: a column that is gone is an error, and not
+/// found elsewhere.
 fn read(scoped: &Scoped, name: &str) -> String {
-    plain(scoped, &scoped.described().name.quoted(), "", name, &Mentioned::all())
+    let all: Vec<&Column> = scoped.columns().collect();
+    plain(scoped, &all, &scoped.described().name.quoted(), "", name)
 }
 
 /// The columns that the outer query reads: what is shown as it is, and what the masks read, which may be hidden.
-fn needed<'a>(scoped: &'a Scoped, mentioned: &'a Mentioned) -> impl Iterator<Item = &'a str> {
-    scoped.described().columns.iter().map(|column| column.name.as_str()).filter(|name| {
-        mentioned.of(scoped).any(|shown| match scoped.mask(&shown.name) {
-            Some(mask) => mask.columns().contains(*name),
-            None => shown.name == *name,
-        })
-    })
+fn needed<'a>(scoped: &'a Scoped, shown: &[&'a Column]) -> impl Iterator<Item = &'a str> {
+    let mut needed: BTreeSet<&str> = BTreeSet::new();
+    for column in shown {
+        match scoped.mask(&column.name) {
+            Some(mask) => needed.extend(mask.columns().iter().map(String::as_str)),
+            None => _ = needed.insert(&column.name),
+        }
+    }
+    let columns = scoped.described().columns.iter().map(|column| column.name.as_str());
+    columns.filter(move |name| needed.contains(name))
 }
 
 /// A name that no column of the relation has.

@@ -39,39 +39,43 @@ impl Mentioned {
             }
             before = Some(token.kind);
         }
-        let word = |(at, token): (u32, &Token)| {
-            let text = statement.slice(at..at + 1);
-            match token.kind {
-                TokenKind::Word | TokenKind::Keyword(_) => Some(text.to_ascii_lowercase()),
-                TokenKind::Quoted => {
-                    Some(fold_column(&text[1..text.len() - 1].replace("\"\"", "\"")).into_owned())
-                }
-                _ => None,
-            }
-        };
-        Self(Some((0_u32..).zip(tokens).filter_map(word).collect()))
+        Self(Some(words(statement)))
     }
 
     /// For one relation: all its columns where the statement gives them other names, or shows the relation itself.
     pub(super) fn fits(statement: &Statement, relation: &Relation) -> bool {
-        let behind = relation.version.as_ref().map_or(relation.tokens.end, |version| version.end);
-        let kind = |at: u32| statement.tokens().get(at as usize).map(|token| token.kind);
-        let list = relation.alias.as_ref().is_some_and(|_| {
-            let named = behind + u32::from(kind(behind) == Some(TokenKind::Keyword(Keyword::As)));
-            kind(named + 1) == Some(TokenKind::Symbol(Symbol::Open))
-        });
-        relation.position == Position::From && !list
+        relation.position == Position::From && !renames_columns(statement, relation)
     }
 
     /// The columns of a relation that are shown and can be named; the first where there is none.
-    pub(super) fn of<'a>(&'a self, scoped: &'a Scoped) -> impl Iterator<Item = &'a Column> {
-        let named =
-            |column: &Column| self.0.as_ref().is_none_or(|words| words.contains(&*fold_column(&column.name)));
-        let any = scoped.columns().any(named);
-        scoped
-            .columns()
-            .enumerate()
-            .filter(move |(at, column)| if any { named(column) } else { *at == 0 })
-            .map(|(_, column)| column)
+    pub(super) fn of<'a>(&self, scoped: &'a Scoped) -> Vec<&'a Column> {
+        let Some(words) = &self.0 else { return scoped.columns().collect() };
+        let named: Vec<&Column> =
+            scoped.columns().filter(|column| words.contains(&*fold_column(&column.name))).collect();
+        if named.is_empty() { scoped.columns().take(1).collect() } else { named }
     }
+}
+
+/// The words of a statement that can be names of columns, folded.
+pub(super) fn words(statement: &Statement) -> BTreeSet<String> {
+    let word = |(at, token): (u32, &Token)| {
+        let text = statement.slice(at..at + 1);
+        match token.kind {
+            TokenKind::Word | TokenKind::Keyword(_) => Some(text.to_ascii_lowercase()),
+            TokenKind::Quoted => {
+                Some(fold_column(&text[1..text.len() - 1].replace("\"\"", "\"")).into_owned())
+            }
+            _ => None,
+        }
+    };
+    (0_u32..).zip(statement.tokens()).filter_map(word).collect()
+}
+
+/// Whether a list of names for its columns stands behind the alias of a relation.
+pub(super) fn renames_columns(statement: &Statement, relation: &Relation) -> bool {
+    let kind = |at: u32| statement.tokens().get(at as usize).map(|token| token.kind);
+    relation.alias.as_ref().is_some_and(|_| {
+        let alias = relation.end() + u32::from(kind(relation.end()) == Some(TokenKind::Keyword(Keyword::As)));
+        kind(alias + 1) == Some(TokenKind::Symbol(Symbol::Open))
+    })
 }

@@ -228,8 +228,7 @@ fn query(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, Rewr
         let name = format!("{}.{}", quote_identifier(&catalog), quote_identifier(&schema));
         edits.replace(tokens.clone(), name);
     }
-    let all = 0..u32::try_from(statement.tokens().len()).unwrap_or(u32::MAX);
-    session::words(statement, all, context, &mut edits);
+    session::words(statement, statement.whole(), context, &mut edits);
     let printed = statement.print(&edits);
     verify(&printed.text, &inner, context)?;
     Ok(ScopedSql {

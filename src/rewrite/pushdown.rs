@@ -91,8 +91,7 @@ fn conditions_of(statement: &Statement, relation: &Relation, column: Column<'_>)
     if depth > 0 {
         return None;
     }
-    let behind = relation.version.as_ref().map_or(relation.tokens.end, |version| version.end);
-    let mut reader = Reader { statement, at: behind };
+    let mut reader = Reader { statement, at: relation.end() };
     if let Some(alias) = &relation.alias {
         reader.word(Keyword::As);
         if reader.name()? != alias.value {
@@ -207,17 +206,7 @@ impl Reader<'_> {
         }
         let (operand, comparable) = column(&fold_column(&name))?;
         let operator = self.at;
-        let comparison = [
-            Symbol::Equal,
-            Symbol::NotEqual,
-            Symbol::NotEqualC,
-            Symbol::Less,
-            Symbol::LessEqual,
-            Symbol::Greater,
-            Symbol::GreaterEqual,
-        ]
-        .into_iter()
-        .any(|symbol| self.symbol(symbol));
+        let comparison = Symbol::COMPARISONS.into_iter().any(|symbol| self.symbol(symbol));
         if comparison {
             self.literal(comparable)?;
         } else if self.word(Keyword::Between) {

@@ -117,9 +117,7 @@ fn qualifiers<'a>(
             let whole = reference.star && parts.len() == count;
             let column = || {
                 found.any
-                    || parts.get(count).is_some_and(|part| {
-                        found.columns.iter().any(|name| *name == fold_column(&part.value))
-                    })
+                    || parts.get(count).is_some_and(|part| found.columns.contains(&*fold_column(&part.value)))
             };
             if whole || column() {
                 return Some((count, found.alias));

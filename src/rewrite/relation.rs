@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::mentioned::Mentioned;
+use super::mentioned::{Mentioned, renames_columns, words};
 use super::qualify::{Replaced, shorten};
 use super::{Context, RewriteError, derived, listing, pushdown, view};
 use crate::policy::Scoped;
-use crate::sql::{
-    Edits, Position, Relation, ScopeId, SqlError, Statement, Symbol, Token, TokenKind, fold_column,
-    quote_identifier,
-};
+use crate::sql::{Edits, Position, Relation, ScopeId, SqlError, Statement, fold_column, quote_identifier};
 
 /// Replaces every relation of a statement. Says whether any is shown other than it is.
 pub(super) fn replace(
@@ -41,17 +38,12 @@ pub(super) fn replace(
         }
         let name = context.names.resolve(relation)?;
         let (query, columns) = match context.permit.scoped(&name) {
-            Some(scoped) if scoped.is_restricted() => {
-                any_restricted = true;
-                let table = view::table(scoped, context, inner, depth)?;
-                let mentioned = mentioned.get_or_insert_with(|| Mentioned::by(statement));
-                let query = restricted(statement, relation, scoped, &table, inner, mentioned)?;
-                (Some(query), Some(columns(scoped)))
-            }
-            // Nothing that it reads is hidden; but what it reads may be another thing by the time that it is read.
+            // Where nothing that a view reads is hidden: what it reads may be another thing by the time that it is read.
             Some(scoped)
-                if scoped.view().is_some() && !by_name && relation.position != Position::ShowTarget =>
+                if scoped.is_restricted()
+                    || scoped.view().is_some() && !by_name && relation.position != Position::ShowTarget =>
             {
+                any_restricted |= scoped.is_restricted();
                 let table = view::table(scoped, context, inner, depth)?;
                 let mentioned = mentioned.get_or_insert_with(|| Mentioned::by(statement));
                 let query = restricted(statement, relation, scoped, &table, inner, mentioned)?;
@@ -128,13 +120,7 @@ fn homonyms(statement: &Statement) -> BTreeMap<(Option<ScopeId>, String), usize>
 /// Those of a listing's hidden columns that the statement names. A derived table cannot hide a column: a star over
 /// it shows these too.
 fn hidden(statement: &Statement, relation: &Relation, columns: &[&str], named: &BTreeSet<String>) -> String {
-    let behind = relation.version.as_ref().map_or(relation.tokens.end, |version| version.end);
-    let aliased = |at: u32| statement.slice(at..at + 1).eq_ignore_ascii_case("as");
-    let list = relation.alias.as_ref().map(|_| if aliased(behind) { behind + 2 } else { behind + 1 });
-    let list = list.and_then(|at| statement.tokens().get(at as usize));
-    if relation.position != Position::From
-        || list.is_some_and(|token| token.kind == TokenKind::Symbol(Symbol::Open))
-    {
+    if relation.position != Position::From || renames_columns(statement, relation) {
         return String::new();
     }
     let mut list = String::new();
@@ -143,19 +129,6 @@ fn hidden(statement: &Statement, relation: &Relation, columns: &[&str], named: &
         list.push_str(&quote_identifier(column));
     }
     list
-}
-
-/// The words of a statement that can be names, in lower case.
-fn words(statement: &Statement) -> BTreeSet<String> {
-    let word = |(at, token): (u32, &Token)| {
-        let text = statement.slice(at..at + 1);
-        match token.kind {
-            TokenKind::Word | TokenKind::Keyword(_) => Some(text.to_ascii_lowercase()),
-            TokenKind::Quoted => Some(text.trim_matches('"').to_ascii_lowercase()),
-            _ => None,
-        }
-    };
-    (0_u32..).zip(statement.tokens()).filter_map(word).collect()
 }
 
 fn restricted(
@@ -178,7 +151,7 @@ fn restricted(
         Some(_) if !relation.version_is_literal => {
             return Err(RewriteError::Restricted { what: "a version that is not a literal", name: name() });
         }
-        Some(tokens) => statement.print_range(tokens.clone(), &Edits::default()).text,
+        Some(tokens) => format!(" {}", statement.print_range(tokens.clone(), &Edits::default()).text),
     };
     let conditions = if relation.position == Position::From && derived::takes_conditions(scoped) {
         let alias = quote_identifier(inner);
@@ -209,7 +182,7 @@ fn folded(relation: &Relation) -> Vec<String> {
 fn place(relation: &Relation, alias: &str, query: &str, edits: &mut Edits) {
     let alias = quote_identifier(alias);
     let start = relation.tokens.start;
-    let end = relation.version.as_ref().map_or(relation.tokens.end, |version| version.end);
+    let end = relation.end();
     match relation.position {
         Position::From | Position::ShowTarget | Position::Target => {
             let alias = if relation.alias.is_some() { String::new() } else { format!(" AS {alias}") };

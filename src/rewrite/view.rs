@@ -57,8 +57,7 @@ pub(super) fn table(
     let context = Context { names: Names::default(), ..*context };
     let mut edits = Edits::default();
     relation::replace(&view.statement, &context, inner, depth + 1, &mut edits)?;
-    let all = 0..u32::try_from(view.statement.tokens().len()).unwrap_or(u32::MAX);
-    session::words(&view.statement, all, &context, &mut edits);
+    session::words(&view.statement, view.statement.whole(), &context, &mut edits);
     let query = view.statement.print(&edits).text;
     let alias = quote_identifier(inner);
     let mut sql = String::from("(SELECT ");

@@ -54,6 +54,13 @@ pub struct Relation {
     pub scope: Option<ScopeId>,
 }
 
+impl Relation {
+    /// The token behind its name and version: where an alias stands.
+    pub fn end(&self) -> u32 {
+        self.version.as_ref().map_or(self.tokens.end, |version| version.end)
+    }
+}
+
 /// A dotted name in an expression, `a.b.c`, or a qualified star, `a.b.*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {

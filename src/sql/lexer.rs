@@ -66,6 +66,19 @@ symbols! {
     Colon ":", Pipe "|", Caret "^", Dollar "$", BraceOpen "{", BraceClose "}",
 }
 
+impl Symbol {
+    /// The comparison operators.
+    pub const COMPARISONS: [Self; 7] = [
+        Self::Equal,
+        Self::NotEqual,
+        Self::NotEqualC,
+        Self::Less,
+        Self::LessEqual,
+        Self::Greater,
+        Self::GreaterEqual,
+    ];
+}
+
 /// Reads all tokens of a text.
 pub(super) fn tokens(text: &str, most: usize) -> Result<Vec<Token>, SqlError> {
     let mut lexer = Lexer { text, bytes: text.as_bytes(), at: 0 };

@@ -44,6 +44,11 @@ impl Statement {
         Self { text: text.into(), tokens, kind, facts }
     }
 
+    /// All its tokens, by their numbers.
+    pub fn whole(&self) -> Range<u32> {
+        0..super::count(&self.tokens)
+    }
+
     /// What it is.
     pub fn kind(&self) -> &Kind {
         &self.kind

@@ -5,16 +5,6 @@ use crate::sql::Keyword;
 use crate::sql::facts::SpecialKind;
 use crate::sql::lexer::{Symbol, TokenKind};
 
-const COMPARISONS: [Symbol; 7] = [
-    Symbol::Equal,
-    Symbol::NotEqual,
-    Symbol::NotEqualC,
-    Symbol::Less,
-    Symbol::LessEqual,
-    Symbol::Greater,
-    Symbol::GreaterEqual,
-];
-
 impl Parser<'_> {
     /// An expression. How tightly the operators bind does not matter here, so that one loop reads any
     /// number of them at one level of nesting.
@@ -55,7 +45,7 @@ impl Parser<'_> {
     /// A value has at most one predicate behind it.
     fn predicates(&mut self) -> Parsed {
         if let Some(TokenKind::Symbol(symbol)) = self.kind(0)
-            && COMPARISONS.contains(&symbol)
+            && Symbol::COMPARISONS.contains(&symbol)
         {
             self.at += 1;
             let quantified = self.is_any(&[Keyword::All, Keyword::Some, Keyword::Any])
