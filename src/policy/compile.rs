@@ -143,6 +143,17 @@ pub(super) struct Compiled {
     pub(super) open: BTreeSet<String>,
 }
 
+impl Compiled {
+    /// The rules about a relation that are for a principal.
+    pub(super) fn rules_for<'a>(
+        &'a self,
+        principal: &'a Principal,
+        name: &'a TableName,
+    ) -> impl Iterator<Item = &'a Rule> {
+        self.rules.iter().filter(move |rule| rule.covers(name) && rule.who.includes(principal))
+    }
+}
+
 /// Collects errors of one file.
 struct Reader<'a> {
     file: &'a str,

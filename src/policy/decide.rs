@@ -8,7 +8,7 @@ use super::action;
 use super::compile::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::error::{Denial, Source};
 use super::formula::{Bound, bound_column, is_plain, operand};
-use super::nested::{Fault, Masked, Nested};
+use super::nested::{Fault, Masked, Nested, strongest};
 use super::pattern::SYSTEM;
 use super::permit::{Permit, Revision, Salt, Scoped, View};
 use super::visibility::{INFORMATION_SCHEMA, Visibility};
@@ -108,7 +108,7 @@ pub(super) fn read_by_policies<'a>(
     let mut next = 0;
     while let Some((name, reader)) = seen.get(next).copied() {
         next += 1;
-        for rule in set.rules.iter().filter(|rule| rule.covers(name) && rule.who.includes(reader)) {
+        for rule in set.rules_for(reader, name) {
             for read in rule.reads() {
                 let step = (read, rule.run_as.as_ref().unwrap_or(reader));
                 found.insert(read.clone());
@@ -122,8 +122,7 @@ pub(super) fn read_by_policies<'a>(
 }
 
 pub(super) fn check_name(set: &Compiled, principal: &Principal, name: &TableName) -> Result<(), Denial> {
-    let covers = |rule: &&Rule| rule.covers(name) && rule.who.includes(principal);
-    let rules: Vec<&Rule> = set.rules.iter().filter(covers).collect();
+    let rules: Vec<&Rule> = set.rules_for(principal, name).collect();
     allowed(set, name, &rules)
 }
 
@@ -191,6 +190,12 @@ impl Case<'_> {
                 }
             }
         }
+        for rule in self.rules {
+            for mask in &rule.masks {
+                let fields = mask.fields.iter().map(|fields| &fields.columns);
+                self.check_required(rule, mask.columns.iter().chain(fields))?;
+            }
+        }
         let mut masks = BTreeMap::new();
         for (column, _) in self.described.columns.iter().zip(&visible).filter(|(_, visible)| **visible) {
             if let Some(bound) = self.mask(column)? {
@@ -223,8 +228,7 @@ impl Case<'_> {
             return Err(format!("to read {name} its policies would have to be applied within themselves"));
         }
         let described = self.known.get(name).ok_or_else(|| format!("it reads {name}, which is not there"))?;
-        let covers = |rule: &&Rule| rule.covers(name) && rule.who.includes(principal);
-        let rules: Vec<&Rule> = self.set.rules.iter().filter(covers).collect();
+        let rules: Vec<&Rule> = self.set.rules_for(principal, name).collect();
         let case = Case { principal, described, rules: &rules, views: None, path: &path, ..*self };
         case.decide()
             .map(Arc::new)
@@ -241,7 +245,11 @@ impl Case<'_> {
 
     /// A column that a rule names in this very table must be there: where it was renamed, its rule would
     /// silently hold no more.
-    fn check_required(&self, rule: &Rule, columns: &[Columns]) -> Result<(), Denial> {
+    fn check_required<'c>(
+        &self,
+        rule: &Rule,
+        columns: impl IntoIterator<Item = &'c Columns>,
+    ) -> Result<(), Denial> {
         for columns in columns {
             if let Some(name) = columns.required(rule, &self.described.name)
                 && self.described.column(name).is_none()
@@ -275,37 +283,18 @@ impl Case<'_> {
     /// The strongest mask of a column.
     fn mask(&self, column: &Column) -> Result<Option<Bound>, Denial> {
         let folded = fold_column(&column.name);
-        let mut strongest: Option<(&Rule, &MaskRule)> = None;
-        let mut rival: Option<&Source> = None;
-        for rule in self.rules {
-            for mask in &rule.masks {
-                self.check_required(rule, &mask.columns)?;
-                for fields in &mask.fields {
-                    self.check_required(rule, std::slice::from_ref(&fields.columns))?;
-                }
-                if !mask.columns.iter().any(|columns| columns.matches(&self.described.name, &folded)) {
-                    continue;
-                }
-                match strongest {
-                    Some((_, held)) if held.strength > mask.strength => {}
-                    Some((_, held)) if held.strength == mask.strength => {
-                        if !held.with.same(&mask.with) {
-                            rival = Some(&rule.source);
-                        }
-                    }
-                    _ => {
-                        strongest = Some((rule, mask));
-                        rival = None;
-                    }
-                }
-            }
-        }
+        let whole = |mask: &MaskRule| {
+            mask.columns.iter().any(|columns| columns.matches(&self.described.name, &folded))
+        };
+        let masks = self.rules.iter().flat_map(|rule| rule.masks.iter().map(|mask| (*rule, mask)));
         let nested = Nested { table: &self.described.name, column: &folded, rules: self.rules };
-        let Some((rule, mask)) = strongest else { return self.masked_fields(column, &nested) };
+        let Some(((rule, mask), rival)) = strongest(masks.filter(|(_, mask)| whole(mask))) else {
+            return self.masked_fields(column, &nested);
+        };
         let below = nested.strongest_below(&column.ty, &mut Vec::new());
-        let below = below.filter(|(_, below)| below.strength > mask.strength).map(|(rule, _)| &rule.source);
+        let below = below.filter(|(_, below)| below.strength > mask.strength).map(|(rule, _)| rule);
         if let Some(rival) = rival.or(below) {
-            return Err(self.conflict(column, &rule.source, rival));
+            return Err(self.conflict(column, &rule.source, &rival.source));
         }
         let bound = match &mask.with {
             MaskWith::Action(action) => action::value(*action, &column.ty, &operand(&column.name), self.salt)

@@ -206,10 +206,7 @@ impl Set {
 
     /// Whether a policy lets the principal read a view as what it is.
     pub fn trusts(&self, principal: &Principal, view: &TableName) -> bool {
-        self.compiled
-            .rules
-            .iter()
-            .any(|rule| rule.allow && rule.trusted_view && rule.covers(view) && rule.who.includes(principal))
+        self.compiled.rules_for(principal, view).any(|rule| rule.allow && rule.trusted_view)
     }
 
     /// Adds to a permit that the principal may write to a relation. `existing` is what it is now; none where a

@@ -58,6 +58,25 @@ pub(super) struct Nested<'a> {
 /// The mask of one field.
 pub(super) type Masked<'a> = (&'a Rule, &'a MaskRule);
 
+/// The strongest of some masks, and the policy of another that is as strong and shows something else.
+pub(super) fn strongest<'a>(
+    masks: impl Iterator<Item = Masked<'a>>,
+) -> Option<(Masked<'a>, Option<&'a Rule>)> {
+    let mut strongest: Option<(Masked<'a>, Option<&'a Rule>)> = None;
+    for (rule, mask) in masks {
+        match &mut strongest {
+            Some(((_, held), _)) if held.strength > mask.strength => {}
+            Some(((_, held), rival)) if held.strength == mask.strength => {
+                if !held.with.same(&mask.with) {
+                    *rival = Some(rule);
+                }
+            }
+            _ => strongest = Some(((rule, mask), None)),
+        }
+    }
+    strongest
+}
+
 /// What goes wrong where masks meet.
 pub(super) enum Fault<'a> {
     /// Two masks, and neither is the stronger.
@@ -110,20 +129,7 @@ impl<'a> Nested<'a> {
         path: &mut Vec<String>,
         value: &dyn Fn(Masked<'a>, &Type, &str) -> Result<String, String>,
     ) -> Result<Option<String>, Fault<'a>> {
-        let mut strongest: Option<Masked<'a>> = None;
-        let mut rival: Option<&Rule> = None;
-        for (rule, mask) in self.masks(path) {
-            match strongest {
-                Some((_, held)) if held.strength > mask.strength => {}
-                Some((_, held)) if held.strength == mask.strength => {
-                    if !held.with.same(&mask.with) {
-                        rival = Some(rule);
-                    }
-                }
-                _ => (strongest, rival) = (Some((rule, mask)), None),
-            }
-        }
-        if let Some((rule, mask)) = strongest {
+        if let Some(((rule, mask), rival)) = strongest(self.masks(path)) {
             let below = self.strongest_below(ty, path).filter(|(_, below)| below.strength > mask.strength);
             if let Some(rival) = rival.or(below.map(|(rule, _)| rule)) {
                 return Err(Fault::Conflict(rule, rival));

@@ -27,8 +27,7 @@ impl Writer<'_> {
         expected: RelationKind,
         existing: Option<&Arc<Described>>,
     ) -> Result<(), Denial> {
-        let covers = |rule: &&Rule| rule.who.includes(self.principal) && rule.covers(name);
-        let rules: Vec<&Rule> = self.set.rules.iter().filter(covers).collect();
+        let rules: Vec<&Rule> = self.set.rules_for(self.principal, name).collect();
         if name.is_metadata() || name.schema == INFORMATION_SCHEMA || name.catalog == SYSTEM {
             return Err(Denial::Metadata(name.clone()));
         }

@@ -17,6 +17,13 @@ fn holds_nothing_hidden(sql: &str, answer: &Answer) {
     }
 }
 
+/// The statement is not answered, whatever it is told.
+fn fails(sql: &str) {
+    let answer = eva(sql);
+    holds_nothing_hidden(sql, &answer);
+    assert!(answer.error.is_some(), "{sql} was answered: {:?}", answer.rows);
+}
+
 /// The statement is refused with this error.
 fn refused(sql: &str, error: &str) {
     let answer = eva(sql);
@@ -88,9 +95,7 @@ fn what_reads_files_plans_or_statistics_is_refused() {
         "SELECT * FROM orders TABLESAMPLE BERNOULLI (100)",
         "EXECUTE IMMEDIATE 'SELECT ?' USING (SELECT min(name) FROM lake.bronze.customers)",
     ] {
-        let answer = eva(sql);
-        holds_nothing_hidden(sql, &answer);
-        assert!(answer.error.is_some(), "{sql} was answered: {:?}", answer.rows);
+        fails(sql);
     }
 }
 
@@ -294,9 +299,7 @@ fn views_are_read_through() {
         "CREATE OR REPLACE VIEW memory.scratch.eva_v AS SELECT * FROM memory.scratch.people",
         "WITH FUNCTION f(x varchar) RETURNS varchar RETURN x SELECT f(number) FROM memory.scratch.people",
     ] {
-        let answer = eva(sql);
-        holds_nothing_hidden(sql, &answer);
-        assert!(answer.error.is_some(), "{sql} was answered: {:?}", answer.rows);
+        fails(sql);
     }
     // A predicate does not meet rows that a filter below a view hides.
     let answer = eva(

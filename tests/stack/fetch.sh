@@ -220,30 +220,25 @@ make_oracle() {
 
 # cargo_fuzz: the program that runs the fuzz targets.
 cargo_fuzz() {
-    with_lock cargo-fuzz install_cargo_fuzz "$cache_dir/tools" && printf '%s\n' "$cache_dir/tools/bin/cargo-fuzz"
-}
-
-install_cargo_fuzz() {
-    local root=$1 version=
-    [ ! -x "$root/bin/cargo-fuzz" ] || version=$("$root/bin/cargo-fuzz" --version)
-    [ "$version" != "cargo-fuzz $cargo_fuzz_version" ] || return 0
-    say "building cargo-fuzz $cargo_fuzz_version: runs the fuzz targets (a minute or two, once)"
-    CARGO_TARGET_DIR=$cache_dir/build/cargo-fuzz cargo install cargo-fuzz --version "$cargo_fuzz_version" --locked --force --root "$root" >&2 ||
-        die "cargo could not install cargo-fuzz"
-    rm -rf "$cache_dir/build/cargo-fuzz"
+    cargo_program cargo-fuzz "$cargo_fuzz_version" "runs the fuzz targets (a minute or two, once)"
 }
 
 # cargo_deny: the program that checks the crates that we build on.
 cargo_deny() {
-    with_lock cargo-deny install_cargo_deny "$cache_dir/tools" && printf '%s\n' "$cache_dir/tools/bin/cargo-deny"
+    cargo_program cargo-deny "$cargo_deny_version" "checks licences, sources and advisories of our crates (some minutes, once)"
 }
 
-install_cargo_deny() {
-    local root=$1 version=
-    [ ! -x "$root/bin/cargo-deny" ] || version=$("$root/bin/cargo-deny" --version)
-    [ "$version" != "cargo-deny $cargo_deny_version" ] || return 0
-    say "building cargo-deny $cargo_deny_version: checks licences, sources and advisories of our crates (some minutes, once)"
-    CARGO_TARGET_DIR=$cache_dir/build/cargo-deny cargo install cargo-deny --version "$cargo_deny_version" --locked --force --root "$root" >&2 ||
-        die "cargo could not install cargo-deny"
-    rm -rf "$cache_dir/build/cargo-deny"
+# cargo_program NAME VERSION WHY: a program that is built from its crate.
+cargo_program() {
+    with_lock "$1" install_cargo_program "$@" && printf '%s\n' "$cache_dir/tools/bin/$1"
+}
+
+install_cargo_program() {
+    local name=$1 wanted=$2 why=$3 root=$cache_dir/tools version=
+    [ ! -x "$root/bin/$name" ] || version=$("$root/bin/$name" --version)
+    [ "$version" != "$name $wanted" ] || return 0
+    say "building $name $wanted: $why"
+    CARGO_TARGET_DIR=$cache_dir/build/$name cargo install "$name" --version "$wanted" --locked --force --root "$root" >&2 ||
+        die "cargo could not install $name"
+    rm -rf "$cache_dir/build/$name"
 }
