@@ -35,7 +35,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | error, secret, units |
+//! | 0 | error, https, secret, units |
 //! | 1 | wire, sql, telemetry |
 //! | 2 | identity |
 //! | 3 | catalog |
@@ -94,6 +94,7 @@ pub mod audit;
 pub mod catalog;
 pub mod config;
 pub mod error;
+pub mod https;
 pub mod identity;
 pub mod policy;
 pub mod query;
