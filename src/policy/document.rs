@@ -21,7 +21,8 @@ pub(super) struct Document {
     pub(super) defaults: BTreeMap<String, Spanned<Fallback>>,
     /// Tags: the columns that each stands for, as patterns `catalog.schema.table.column` with `*` within a part. Fields
     /// within a column, which can be masked, have their path behind it.
-    /// A tag given in several files stands for the columns of all of them.
+    /// A tag given in several files stands for the columns of all of them. What an Iceberg REST catalog gives tags to, by
+    /// properties such as `classification.4 = pii.ssn`, is meant as well: a tag that only catalogs give has an empty list.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Vec<String>>")]
     pub(super) tags: BTreeMap<String, Vec<Spanned<String>>>,
@@ -65,6 +66,19 @@ pub(super) struct Policy {
     #[serde(default)]
     #[expect(dead_code, reason = "documents may describe themselves; nothing reads it")]
     pub(super) description: Option<String>,
+    /// The environments that the policy is for, such as `production`; without any it is for all. Which one this is the
+    /// configuration says: `environment` of `[policies]`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) environments: Vec<Spanned<String>>,
+    /// The environments that the policy is not for.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) except_environments: Vec<Spanned<String>>,
+    /// Whether queries of what the policy applies to are marked as sensitive in the audit. A policy that has masks or
+    /// hides columns by tag applies to the tables that have one of the tags, any other to all of its tables.
+    #[serde(default)]
+    pub(super) sensitive: bool,
     /// Whom the policy is for.
     pub(super) who: Who,
     /// Which tables: patterns `catalog.schema.table`, with `*` within a part. A part that holds a dot or a star of
@@ -107,7 +121,7 @@ pub(super) struct Policy {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) deny_columns: Vec<Spanned<String>>,
-    /// The same by tag.
+    /// The same by tag, with `*`: `pii.*`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) deny_tags: Vec<Spanned<String>>,
@@ -157,7 +171,7 @@ pub(super) struct Mask {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) columns: Vec<Spanned<String>>,
-    /// Tags of columns.
+    /// Tags of columns, with `*`: `pii.*`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) tags: Vec<Spanned<String>>,
