@@ -30,7 +30,7 @@ use crate::units::Span;
 pub use engine::{Engine, EngineError, Metadata, MetadataQuery};
 pub use error::CatalogError;
 pub use relation::{Column, Described, RelationKind, TableName};
-use rest::{Granted, RestCatalog, Ruling, Subject};
+use rest::{Extent, Granted, RestCatalog, Ruling, Subject};
 pub use restriction::ReadRestrictions;
 pub use schema::Schema;
 pub use types::{RowField, Type};
@@ -142,9 +142,22 @@ impl Catalog {
         }
     }
 
-    /// The catalogs whose grants decide.
-    pub fn by_grants(&self) -> impl Iterator<Item = &str> {
-        self.0.rest.iter().filter(|(_, rest)| rest.is_by_grants()).map(|(name, _)| name.as_str())
+    /// The catalogs that decide who may read.
+    pub fn deciding(&self) -> impl Iterator<Item = &str> {
+        self.0.rest.iter().filter(|(_, rest)| rest.decides()).map(|(name, _)| name.as_str())
+    }
+
+    /// All that somebody may read of a catalog that decides; nothing of others.
+    ///
+    /// # Errors
+    /// The catalog has no answer, or too many tables to look at.
+    pub async fn readable(&self, subject: &Subject<'_>, catalog: &str) -> Result<Vec<Extent>, CatalogError> {
+        let Some(rest) = self.0.rest.get(catalog).filter(|rest| rest.decides()) else {
+            return Ok(Vec::new());
+        };
+        rest.readable(subject)
+            .await
+            .map_err(|error| CatalogError::Rest { catalog: catalog.to_owned(), error })
     }
 
     /// What the grants of Polaris give to somebody in a catalog; none where grants don't decide there.

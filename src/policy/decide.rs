@@ -37,7 +37,7 @@ impl Deciding<'_> {
             tables: BTreeMap::new(),
             sources: BTreeSet::new(),
             read_by_policies: BTreeSet::new(),
-            visibility: Visibility::new(self.set, self.principal, &self.behind.granted),
+            visibility: Visibility::new(self.set, self.principal, &self.behind.readable),
             sensitive: false,
             writable: BTreeSet::new(),
             writable_schemas: BTreeSet::new(),
@@ -77,6 +77,9 @@ impl Deciding<'_> {
             salt,
         };
         let scoped = case.decide()?;
+        if let Some(ruling) = ruling.filter(|ruling| ruling.decides) {
+            permit.sources.insert(ruling::source("access", ruling));
+        }
         permit.sensitive |= rules.iter().any(|rule| rule.is_sensitive());
         scoped.collect_reads(&mut permit.read_by_policies);
         permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));

@@ -55,7 +55,7 @@ pub use permit::{Permit, Revision, Salt, Scoped, View};
 pub use ruling::Rulings;
 pub use visibility::Visibility;
 
-use crate::catalog::rest::{Granted, Ruling};
+use crate::catalog::rest::{Extent, Ruling};
 use crate::catalog::{Described, RelationKind, TableName};
 use crate::identity::Principal;
 
@@ -74,8 +74,8 @@ pub struct Behind {
     pub read_by_policies: BTreeMap<TableName, Arc<Described>>,
     /// What catalogs say of all these relations.
     pub rulings: Rulings,
-    /// What the grants of catalogs give to the principal, by catalog: what may be listed.
-    pub granted: BTreeMap<String, Granted>,
+    /// What catalogs that decide let the principal read, by catalog: nothing else of them is listed.
+    pub readable: BTreeMap<String, Vec<Extent>>,
 }
 
 /// What the documents do not say of the place that they hold in.

@@ -9,7 +9,7 @@ use super::error::{Denial, Source};
 use super::nested::Fields;
 use super::pattern::{Glob, TablePattern};
 use super::restriction;
-use crate::catalog::rest::{Extent, Granted, Right, Ruling, Tags};
+use crate::catalog::rest::{Extent, Ruling, Tags};
 use crate::catalog::{Described, TableName};
 use crate::identity::Principal;
 
@@ -54,11 +54,7 @@ pub(super) fn rules<'a>(
     let mut rules: Vec<Cow<'a, Rule>> =
         of_documents.map(|rule| classified(rule, &tags).map_or(Cow::Borrowed(rule), Cow::Owned)).collect();
     if let Some(restrictions) = &ruling.restrictions {
-        let source = Source {
-            policy: "read-restrictions".to_owned(),
-            file: format!("catalog {}", ruling.catalog),
-            line: 0,
-        };
+        let source = source("read-restrictions", ruling);
         let schema = ruling.facts.as_ref().and_then(|facts| facts.schema.as_ref());
         let rule = schema
             .ok_or_else(|| "they restrict what has no columns".to_owned())
@@ -73,6 +69,11 @@ pub(super) fn rules<'a>(
         rules.extend(rule.map(Cow::Owned));
     }
     Ok(rules)
+}
+
+/// The catalog as the source of a rule.
+pub(super) fn source(what: &str, ruling: &Ruling) -> Source {
+    Source { policy: what.to_owned(), file: format!("catalog {}", ruling.catalog), line: 0 }
 }
 
 /// A rule with the columns that its tags stand for in one table; none where they add nothing.
@@ -124,10 +125,9 @@ fn paths<'a>(tags: &'a Tags, glob: &'a Glob) -> impl Iterator<Item = &'a [String
     )
 }
 
-/// The tables of a catalog that grants let somebody read, as patterns.
-pub(super) fn readable(catalog: &str, granted: &Granted) -> Vec<TablePattern> {
+/// What of a catalog somebody may read, as patterns.
+pub(super) fn readable(catalog: &str, extents: &[Extent]) -> Vec<TablePattern> {
     let pattern = |schema: Glob, table: Glob| TablePattern { catalog: Glob::exactly(catalog), schema, table };
-    let extents = granted.extents(Right::ReadTable).chain(granted.extents(Right::ReadView));
     let mut patterns = Vec::new();
     for extent in extents {
         match extent {
@@ -138,7 +138,7 @@ pub(super) fn readable(catalog: &str, granted: &Granted) -> Vec<TablePattern> {
                 patterns.push(pattern(Glob::exactly(&schema), Glob::any()));
             }
             Extent::One(levels, name) => {
-                patterns.push(pattern(Glob::exactly(&levels.join(".")), Glob::exactly(&name)));
+                patterns.push(pattern(Glob::exactly(&levels.join(".")), Glob::exactly(name)));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::compile::{Columns, Compiled};
 use super::pattern::{Glob, SYSTEM, TablePattern};
 use super::ruling;
-use crate::catalog::rest::Granted;
+use crate::catalog::rest::Extent;
 use crate::identity::Principal;
 use crate::sql::quote_string;
 
@@ -24,7 +24,7 @@ pub struct Visibility {
     deny: Vec<TablePattern>,
     /// Columns that do not exist: of tables that match the first and, for tags, also the second.
     hidden: Vec<(TablePattern, Option<TablePattern>, Glob)>,
-    /// Of catalogs whose grants decide, what these let the principal read: nothing else of them is listed.
+    /// Of catalogs that decide, what these let the principal read: nothing else of them is listed.
     readable: BTreeMap<String, Vec<TablePattern>>,
 }
 
@@ -32,17 +32,18 @@ impl Visibility {
     pub(super) fn new(
         set: &Arc<Compiled>,
         principal: &Principal,
-        granted: &BTreeMap<String, Granted>,
+        readable: &BTreeMap<String, Vec<Extent>>,
     ) -> Self {
-        let readable =
-            granted.iter().map(|(catalog, granted)| (catalog.clone(), ruling::readable(catalog, granted)));
-        let by_grants = granted.keys().filter(|catalog| !set.shut.contains(*catalog)).cloned();
+        let by_catalog = readable.keys().filter(|catalog| !set.shut.contains(*catalog)).cloned();
         let mut seen = Self {
-            open: set.open.iter().cloned().chain(by_grants).filter(|name| name != SYSTEM).collect(),
+            open: set.open.iter().cloned().chain(by_catalog).filter(|name| name != SYSTEM).collect(),
             allow: Vec::new(),
             deny: Vec::new(),
             hidden: Vec::new(),
-            readable: readable.collect(),
+            readable: readable
+                .iter()
+                .map(|(catalog, extents)| (catalog.clone(), ruling::readable(catalog, extents)))
+                .collect(),
         };
         for rule in set.rules.iter().filter(|rule| rule.who.includes(principal)) {
             if rule.deny {
@@ -149,7 +150,7 @@ impl Visibility {
         text
     }
 
-    /// `(one allowed OR ...) AND NOT (one denied OR ...)`, and of catalogs whose grants decide only what they give. A
+    /// `(one allowed OR ...) AND NOT (one denied OR ...)`, and of catalogs that decide only what they let be read. A
     /// pattern whose predicate is none stands for all; one of `denied` that is none does not count.
     fn build(
         &self,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::StatementError;
-use crate::catalog::rest::{Granted, Subject};
+use crate::catalog::rest::{Extent, Subject};
 use crate::catalog::{Catalog, CatalogError, Described, RelationKind, TableName};
 use crate::identity::Principal;
 use crate::policy::{Behind, Denial, Permit, Rulings, Salt, Set, View};
@@ -86,8 +86,8 @@ impl Reader<'_> {
             }
         }
         let lists = self.lists || views.values().any(|view: &Arc<View>| view.lists);
-        let granted = self.granted(lists).await?;
-        let behind = Behind { views, below, read_by_policies, rulings, granted };
+        let readable = self.readable(lists).await;
+        let behind = Behind { views, below, read_by_policies, rulings, readable };
         Ok(self.policies.decide_through(self.principal, &described, &behind, &Salt::random())?)
     }
 
@@ -116,14 +116,21 @@ impl Reader<'_> {
         Subject { principal: self.principal, token: self.token, is_run_as: false }
     }
 
-    /// What grants give to the reader, by catalog; nothing where nothing is listed.
-    async fn granted(&self, lists: bool) -> Result<BTreeMap<String, Granted>, StatementError> {
+    /// What catalogs that decide let the reader read, by catalog; nothing where nothing is listed, and of a catalog that
+    /// has no answer for them.
+    async fn readable(&self, lists: bool) -> BTreeMap<String, Vec<Extent>> {
         let mut all = BTreeMap::new();
-        for catalog in self.catalog.by_grants() {
-            let granted = if lists { self.catalog.granted(&self.subject(), catalog).await? } else { None };
-            all.insert(catalog.to_owned(), granted.unwrap_or_default());
+        for catalog in self.catalog.deciding() {
+            let mut readable = Vec::new();
+            if lists {
+                match self.catalog.readable(&self.subject(), catalog).await {
+                    Ok(found) => readable = found,
+                    Err(error) => tracing::warn!(%error, "nothing of the catalog is listed"),
+                }
+            }
+            all.insert(catalog.to_owned(), readable);
         }
-        Ok(all)
+        all
     }
 
     /// The views that no policy trusts.

@@ -69,6 +69,16 @@ pub(super) enum Loading {
     View,
 }
 
+impl Loading {
+    /// What stands for it in a path.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Table | Self::TableData => "tables",
+            Self::View => "views",
+        }
+    }
+}
+
 /// A table or a view as loaded.
 #[derive(Debug)]
 pub(super) enum Loaded {
@@ -252,12 +262,11 @@ impl Client {
         name: &str,
         etag: Option<&str>,
     ) -> Result<Loaded, RestError> {
-        let kind = if loading == Loading::View { "views" } else { "tables" };
         let path = [
             Part::Prefix,
             Part::Word("namespaces"),
             Part::Namespace(namespace),
-            Part::Word(kind),
+            Part::Word(loading.word()),
             Part::Name(name),
         ];
         let uri = self.uri(caller, &path).await?;
@@ -293,9 +302,15 @@ impl Client {
         Ok(json::<Namespace>(&answer)?.properties)
     }
 
-    /// The tables of a namespace, by name.
-    pub(super) async fn tables(&self, caller: &Caller, namespace: &[&str]) -> Result<Vec<String>, RestError> {
-        let path = [Part::Prefix, Part::Word("namespaces"), Part::Namespace(namespace), Part::Word("tables")];
+    /// The tables or the views of a namespace, by name.
+    pub(super) async fn names(
+        &self,
+        caller: &Caller,
+        kind: Loading,
+        namespace: &[&str],
+    ) -> Result<Vec<String>, RestError> {
+        let path =
+            [Part::Prefix, Part::Word("namespaces"), Part::Namespace(namespace), Part::Word(kind.word())];
         let uri = self.uri(caller, &path).await?;
         let of = |page: &mut Page| page.identifiers.drain(..).map(|one| one.name).collect();
         self.pages(caller, &uri, of).await

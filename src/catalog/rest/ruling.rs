@@ -19,6 +19,13 @@ use crate::secret::Secret;
 const AT_ONCE: usize = 32;
 /// Roles and grants that are remembered, of each kind.
 const MOST_ROLES: u64 = 100_000;
+/// How many tables and views of a catalog are listed in a user's name: each is loaded once, to know whether they may read
+/// it.
+const MOST_LISTED: usize = 1_000;
+/// The most namespaces of a catalog that are looked through.
+const MOST_LEVELS: usize = 1_000;
+/// Lists that are remembered.
+const MOST_LISTS: u64 = 2_000;
 /// Namespaces that are remembered.
 const MOST_NAMESPACES: u64 = 20_000;
 
@@ -63,7 +70,7 @@ impl Ruling {
 }
 
 /// What the grants of Polaris give to somebody.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Granted {
     grants: Vec<Arc<Grants>>,
     /// Whether schemas may be nested namespaces.
@@ -120,6 +127,7 @@ pub struct RestCatalog {
     assigned: Fresh<String, Vec<String>>,
     held: Fresh<String, Vec<String>>,
     grants: Fresh<String, Grants>,
+    lists: Fresh<Who, Vec<Extent>>,
     /// The same facts are held once, whoever they were told to.
     facts: moka::sync::Cache<(TableName, String), Arc<Facts>>,
     turns: Semaphore,
@@ -147,6 +155,7 @@ impl RestCatalog {
             assigned: Fresh::new(MOST_ROLES, life, grace),
             held: Fresh::new(MOST_ROLES, life, grace),
             grants: Fresh::new(MOST_ROLES, life, grace),
+            lists: Fresh::new(MOST_LISTS, life, grace),
             facts: moka::sync::Cache::builder()
                 .max_capacity(config.remembered)
                 .time_to_idle(life * 20)
@@ -159,11 +168,6 @@ impl RestCatalog {
     /// Whether its word on who may read holds.
     pub fn decides(&self) -> bool {
         self.config.decides()
-    }
-
-    /// Whether grants decide.
-    pub fn is_by_grants(&self) -> bool {
-        self.config.access == Access::Grants
     }
 
     /// What it says of a relation that Trino describes.
@@ -309,6 +313,63 @@ impl RestCatalog {
         future::try_join_all(all).await
     }
 
+    /// All that somebody may read, if that is for the catalog to say.
+    ///
+    /// # Errors
+    /// The catalog has no answer, or too many tables to look at.
+    pub async fn readable(&self, subject: &Subject<'_>) -> Result<Vec<Extent>, RestError> {
+        if let Some(granted) = self.granted(subject).await? {
+            let views = granted.extents(Right::ReadView);
+            return Ok(granted.extents(Right::ReadTable).chain(views).collect());
+        }
+        let caller = self.caller(subject)?;
+        let ask = async |_| self.list(&caller).await.map(Found::New);
+        self.lists.answer(&who(&caller), |_| false, ask).await.map(|list| (*list).clone())
+    }
+
+    /// The tables and views that somebody is given.
+    async fn list(&self, caller: &Caller) -> Result<Vec<Extent>, RestError> {
+        // Whoever may read a table need not be able to list namespaces.
+        let lister = if self.client.has_own_token() { &Caller::Gateway } else { caller };
+        let mut namespaces: Vec<Vec<String>> = Vec::new();
+        let mut open = vec![Vec::new()];
+        while let Some(parent) = open.pop() {
+            let levels: Vec<&str> = parent.iter().map(String::as_str).collect();
+            let found = unless_closed(self.client.namespaces(lister, &levels).await)?;
+            if self.config.nested_namespaces {
+                open.extend(found.iter().cloned());
+            }
+            namespaces.extend(found);
+            if namespaces.len() > MOST_LEVELS {
+                return Err(RestError::Garbage(format!(
+                    "more than {MOST_LEVELS} namespaces to look through"
+                )));
+            }
+        }
+        let mut names = Vec::new();
+        for namespace in namespaces {
+            let levels: Vec<&str> = namespace.iter().map(String::as_str).collect();
+            // A dot in a level would make another schema of it.
+            let schema = namespace.join(".");
+            for loading in [Loading::TableData, Loading::View] {
+                for name in unless_closed(self.client.names(caller, loading, &levels).await)? {
+                    names.extend(TableName::new(&self.name, &schema, &name).map(|name| (loading, name)));
+                }
+            }
+            if names.len() > MOST_LISTED {
+                return Err(RestError::Garbage(format!("more than {MOST_LISTED} tables to look at")));
+            }
+        }
+        let told = names.iter().map(async |(loading, name)| {
+            let told = self.told(caller, *loading, name).await?;
+            Ok(matches!(*told, Told::Shown { .. }).then(|| {
+                let levels = namespace(&name.schema, self.config.nested_namespaces);
+                Extent::One(levels.iter().map(|level| (*level).to_owned()).collect(), name.table.clone())
+            }))
+        });
+        Ok(future::try_join_all(told).await?.into_iter().flatten().collect())
+    }
+
     /// What Polaris's grants give to somebody; none where grants don't decide.
     ///
     /// # Errors
@@ -340,6 +401,14 @@ impl RestCatalog {
         }))
         .await?;
         Ok(Some(Granted { grants, nested: self.config.nested_namespaces }))
+    }
+}
+
+/// Nothing where nothing may be known.
+fn unless_closed<T>(found: Result<Vec<T>, RestError>) -> Result<Vec<T>, RestError> {
+    match found {
+        Err(RestError::Forbidden(_) | RestError::NotFound(_)) => Ok(Vec::new()),
+        found => found,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The client against what a real Polaris 1.7 answered, and against servers that misbehave.
 
 mod replay;
+mod ruling;
 
 use std::collections::BTreeMap;
 
@@ -65,7 +66,10 @@ async fn the_gateway_reads_what_tables_are() {
     assert_eq!(kind(client.load(&gateway, Loading::View, &["crm"], "customer_regions", None).await), "ok");
     let properties = client.namespace(&gateway, &["crm"]).await.expect("properties");
     assert_eq!(properties.get("classification").map(String::as_str), Some("internal"));
-    assert_eq!(client.tables(&gateway, &["crm"]).await.expect("tables"), ["customers", "orders"]);
+    assert_eq!(
+        client.names(&gateway, Loading::Table, &["crm"]).await.expect("tables"),
+        ["customers", "orders"]
+    );
     assert_eq!(client.namespaces(&gateway, &[]).await.expect("namespaces"), [["crm"], ["hr"]]);
     let policies = client.policies(&gateway, &["crm"], "customers").await.expect("policies");
     let kinds: Vec<&str> = policies.iter().map(|policy| policy.kind.as_str()).collect();
