@@ -44,6 +44,31 @@ pub(super) struct Rule {
 }
 
 impl Rule {
+    /// A rule about one table for everybody, that says nothing.
+    pub(super) fn of(table: &TableName, source: Source) -> Self {
+        let part = Glob::exactly;
+        Self {
+            source,
+            who: Who::everybody(),
+            tables: vec![TablePattern {
+                catalog: part(&table.catalog),
+                schema: part(&table.schema),
+                table: part(&table.table),
+            }],
+            allow: false,
+            trusted_view: false,
+            write: false,
+            deny: false,
+            filter: None,
+            isolation: Isolation::default(),
+            run_as: None,
+            masks: Vec::new(),
+            hidden: Vec::new(),
+            hidden_tags: Vec::new(),
+            sensitive: false,
+        }
+    }
+
     pub(super) fn covers(&self, table: &TableName) -> bool {
         self.tables.iter().any(|pattern| pattern.matches(table))
     }

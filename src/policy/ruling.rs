@@ -1,7 +1,7 @@
 //! What catalogs say, as rules beside those of the documents.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::compile::{Columns, Compiled, Rule};
@@ -12,6 +12,7 @@ use super::restriction;
 use crate::catalog::rest::{Extent, Ruling, Tags};
 use crate::catalog::{Described, TableName};
 use crate::identity::Principal;
+use crate::sql::fold_column;
 
 /// What catalogs say of the relations of a statement, to its reader and to those in whose place policies read.
 #[derive(Clone, Debug, Default)]
@@ -53,8 +54,11 @@ pub(super) fn rules<'a>(
     let tags = ruling.tags();
     let mut rules: Vec<Cow<'a, Rule>> =
         of_documents.map(|rule| classified(rule, &tags).map_or(Cow::Borrowed(rule), Cow::Owned)).collect();
-    if let Some(restrictions) = &ruling.restrictions {
-        let source = source("read-restrictions", ruling);
+    let own = ruling.restrictions.iter().map(|restrictions| ("read-restrictions", restrictions));
+    let attached = ruling.attached.iter();
+    let attached = attached.flat_map(|one| one.filters.iter().map(|filter| (one.policy.as_str(), filter)));
+    for (what, restrictions) in own.chain(attached) {
+        let source = source(what, ruling);
         let schema = ruling.facts.as_ref().and_then(|facts| facts.schema.as_ref());
         let rule = schema
             .ok_or_else(|| "they restrict what has no columns".to_owned())
@@ -68,7 +72,22 @@ pub(super) fn rules<'a>(
             })?;
         rules.extend(rule.map(Cow::Owned));
     }
+    for one in ruling.attached.iter() {
+        rules.extend(
+            one.columns
+                .as_ref()
+                .map(|columns| Cow::Owned(only(described, columns, source(&one.policy, ruling)))),
+        );
+    }
     Ok(rules)
+}
+
+/// A rule that hides all columns but some.
+fn only(described: &Described, columns: &BTreeSet<String>, source: Source) -> Rule {
+    let shown: BTreeSet<_> = columns.iter().map(|column| fold_column(column)).collect();
+    let hidden = described.columns.iter().filter(|column| !shown.contains(&fold_column(&column.name)));
+    let hidden = hidden.map(|column| Columns::Named(Glob::exactly(&column.name))).collect();
+    Rule { hidden, ..Rule::of(&described.name, source) }
 }
 
 /// The catalog as the source of a rule.

@@ -130,15 +130,15 @@ struct Identifier {
 
 /// A policy that Polaris has attached to a table, or to what holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ApplicablePolicy {
+pub(super) struct ApplicablePolicy {
     /// `system.data-compaction` and the like.
     #[serde(rename = "policy-type")]
-    pub kind: String,
+    pub(super) kind: String,
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// Its content, JSON in a string.
     #[serde(default)]
-    pub content: Option<String>,
+    pub(super) content: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -331,7 +331,12 @@ impl Client {
         self.pages(caller, &uri, |page| std::mem::take(&mut page.namespaces)).await
     }
 
-    /// The policies that Polaris has attached to a table, and to what holds it; none where the catalog has no policies.
+    /// Whether the catalog has policies.
+    pub(super) async fn has_policies(&self, caller: &Caller) -> Result<bool, RestError> {
+        Ok(self.place(caller).await?.has_policies)
+    }
+
+    /// The policies that Polaris has attached to a table, and to what holds it.
     pub(super) async fn policies(
         &self,
         caller: &Caller,
@@ -339,9 +344,6 @@ impl Client {
         table: &str,
     ) -> Result<Vec<ApplicablePolicy>, RestError> {
         let place = self.place(caller).await?;
-        if !place.has_policies {
-            return Ok(Vec::new());
-        }
         let mut uri = format!("{}/polaris/v1", self.base);
         place.push(&mut uri, &[Part::Prefix, Part::Word("applicable-policies")]);
         uri.push_str("?namespace=");

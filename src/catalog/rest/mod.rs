@@ -1,6 +1,7 @@
 //! What an Iceberg REST catalog, such as Apache Polaris, says of tables: what they are, what is secret in them, and who may
 //! read them.
 
+mod attached;
 mod breaker;
 mod client;
 mod config;
@@ -14,7 +15,7 @@ mod tests;
 mod token;
 mod transport;
 
-pub use client::ApplicablePolicy;
+pub use attached::Attached;
 pub use config::{Access, Config, PrincipalRoles, UserToken};
 pub use error::RestError;
 pub use facts::{Facts, Tags};

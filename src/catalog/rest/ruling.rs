@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future;
 use tokio::sync::Semaphore;
 
+use super::attached::{self, Attached};
 use super::client::{Client, Loaded, Loading};
 use super::error::RestError;
 use super::facts::{self, Facts, Tags};
@@ -56,6 +57,8 @@ pub struct Ruling {
     pub inherited: Vec<Arc<Vec<String>>>,
     /// What of it they may not see.
     pub restrictions: Option<Arc<ReadRestrictions>>,
+    /// What policies that are attached to it restrict.
+    pub attached: Arc<Vec<Attached>>,
     /// The strength of the masks among these.
     pub mask_strength: i32,
 }
@@ -128,6 +131,7 @@ pub struct RestCatalog {
     held: Fresh<String, Vec<String>>,
     grants: Fresh<String, Grants>,
     lists: Fresh<Who, Vec<Extent>>,
+    attached: Fresh<(Who, TableName), Vec<Attached>>,
     /// The same facts are held once, whoever they were told to.
     facts: moka::sync::Cache<(TableName, String), Arc<Facts>>,
     turns: Semaphore,
@@ -156,6 +160,7 @@ impl RestCatalog {
             held: Fresh::new(MOST_ROLES, life, grace),
             grants: Fresh::new(MOST_ROLES, life, grace),
             lists: Fresh::new(MOST_LISTS, life, grace),
+            attached: Fresh::new(config.remembered, life, grace),
             facts: moka::sync::Cache::builder()
                 .max_capacity(config.remembered)
                 .time_to_idle(life * 20)
@@ -183,10 +188,11 @@ impl RestCatalog {
             (false, Access::Documents | Access::Grants) => Loading::Table,
         };
         let caller = self.caller(subject)?;
-        let (granted, told, inherited) = future::try_join3(
+        let (granted, told, inherited, attached) = future::try_join4(
             self.granted(subject),
             self.told(&caller, loading, name),
             self.inherited(&caller, name),
+            self.attached(&caller, name, is_view),
         )
         .await?;
         let right = if is_view { Right::ReadView } else { Right::ReadTable };
@@ -198,10 +204,18 @@ impl RestCatalog {
             facts: None,
             inherited,
             restrictions: None,
+            attached: Arc::default(),
             mask_strength: self.config.mask_strength,
         };
+        let Some(attached) = attached else { return Ok(closed) };
         match (&*told, self.config.access) {
             (Told::Closed, _) => Ok(closed),
+            (Told::Shown { .. }, Access::Grants) if !attached.is_empty() && !subject.is_run_as => {
+                Err(RestError::Garbage(
+                    "an attached policy restricts reading: only access = \"delegated\" tells what it means for a user"
+                        .to_owned(),
+                ))
+            }
             // They hold for the gateway, and nobody knows what would hold for the user.
             (Told::Shown { restrictions: Some(_), .. }, Access::Documents | Access::Grants)
                 if matches!(caller, Caller::Gateway) && !subject.is_run_as =>
@@ -215,6 +229,7 @@ impl RestCatalog {
                 read: may,
                 facts: Some(Arc::clone(facts)),
                 restrictions: restrictions.clone(),
+                attached,
                 ..closed
             }),
         }
@@ -226,6 +241,7 @@ impl RestCatalog {
             for loading in [Loading::Table, Loading::TableData, Loading::View] {
                 self.tables.forget(&(who(&caller), loading, name.clone())).await;
             }
+            self.attached.forget(&(who(&caller), name.clone())).await;
         }
     }
 
@@ -282,6 +298,29 @@ impl RestCatalog {
                 Ok(Found::New(Told::Shown { etag, facts, restrictions }))
             }
             Err(RestError::Forbidden(_) | RestError::NotFound(_)) => Ok(Found::New(Told::Closed)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What policies that are attached to a table restrict; none if they are not theirs to know.
+    async fn attached(
+        &self,
+        caller: &Caller,
+        name: &TableName,
+        is_view: bool,
+    ) -> Result<Option<Arc<Vec<Attached>>>, RestError> {
+        if is_view || !self.decides() || !self.client.has_policies(caller).await? {
+            return Ok(Some(Arc::default()));
+        }
+        let ask = async |_| {
+            let _turn = self.turns.acquire().await;
+            let namespace = namespace(&name.schema, self.config.nested_namespaces);
+            let policies = self.client.policies(caller, &namespace, &name.table).await?;
+            attached::read(&policies).map(Found::New)
+        };
+        match self.attached.answer(&(who(caller), name.clone()), Vec::is_empty, ask).await {
+            Ok(attached) => Ok(Some(attached)),
+            Err(RestError::Forbidden(_) | RestError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -23,6 +23,7 @@ fn ruling(decides: bool, read: bool, tags: &[(&str, &str)]) -> Arc<Ruling> {
         facts: Some(Arc::new(facts)),
         inherited: Vec::new(),
         restrictions: None,
+        attached: Arc::default(),
         mask_strength: 0,
     })
 }
