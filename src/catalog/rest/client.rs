@@ -37,6 +37,7 @@ pub(super) struct Client {
     management: Option<Management>,
     base: String,
     warehouse: Option<String>,
+    prefix: Option<String>,
     own: Own,
     exchange: Option<Exchange>,
     place: Mutex<Option<(Instant, Arc<Place>)>>,
@@ -178,6 +179,7 @@ impl Client {
             management,
             base: config.uri.trim_end_matches('/').to_owned(),
             warehouse: config.warehouse.clone(),
+            prefix: config.prefix.clone(),
             own: Own::new(config, &config.scope)?,
             exchange: if exchanged { Some(Exchange::new(config)?) } else { None },
             place: Mutex::default(),
@@ -233,7 +235,7 @@ impl Client {
         let uri = format!("{}/v1/config{}", self.base, warehouse.unwrap_or_default());
         match self.ask(caller, &Ask::get(uri)).await.and_then(|answer| json(&answer)) {
             Ok(read) => {
-                let read = Arc::new(Place::read(read)?);
+                let read = Arc::new(Place::read(read, self.prefix.as_ref())?);
                 *place = Some((Instant::now(), Arc::clone(&read)));
                 Ok(read)
             }
@@ -478,7 +480,7 @@ enum Part<'a> {
 }
 
 impl Place {
-    fn read(configuration: Configuration) -> Result<Self, RestError> {
+    fn read(configuration: Configuration, prefix: Option<&String>) -> Result<Self, RestError> {
         let Configuration { defaults, overrides, endpoints } = configuration;
         let has = |path: &str| {
             endpoints.as_ref().is_some_and(|all| {
@@ -504,7 +506,8 @@ impl Place {
             Some(text) => encoded(&text),
         };
         Ok(Self {
-            prefix: overrides.prefix.or(defaults.prefix),
+            // A client's own word stands between the two.
+            prefix: overrides.prefix.or_else(|| prefix.cloned()).or(defaults.prefix),
             separator,
             has_policies: has("polaris/v1/{prefix}/applicable-policies"),
         })

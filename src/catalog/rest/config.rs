@@ -17,6 +17,9 @@ pub struct Config {
     /// The warehouse to ask the catalog's configuration for. Polaris calls it a catalog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warehouse: Option<String>,
+    /// What stands in front of the catalog's paths, where its configuration does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
     /// Who says what may be read.
     #[serde(default)]
     pub access: Access,
@@ -156,6 +159,7 @@ impl Config {
         Self {
             uri: uri.into(),
             warehouse: None,
+            prefix: None,
             access: Access::default(),
             user_token: UserToken::default(),
             principal_roles: PrincipalRoles::default(),

@@ -12,18 +12,23 @@ use replay::{Replay, exchanges};
 /// A client that signs in as `gw`.
 fn client(server: &Replay, scope: &str, change: impl FnOnce(&mut Config)) -> (Client, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
+    let mut config = config(server, &folder, scope);
+    change(&mut config);
+    config.check().expect("a configuration");
+    (Client::new(&config).expect("a client"), folder)
+}
+
+/// The gateway as `gw`.
+fn config(server: &Replay, folder: &tempfile::TempDir, scope: &str) -> Config {
     let secret = folder.path().join("secret");
     std::fs::write(&secret, "<clientSecret of gw>\n").expect("written");
-    let mut config = Config {
+    Config {
         warehouse: Some("lake".to_owned()),
         client_id: Some("8ddf9ed8baf4f8b1".to_owned()),
         client_secret_file: Some(secret),
         scope: scope.to_owned(),
         ..Config::plain(format!("{}/api/catalog", server.uri))
-    };
-    change(&mut config);
-    config.check().expect("a configuration");
-    (Client::new(&config).expect("a client"), folder)
+    }
 }
 
 fn user(name: &str) -> Caller {
@@ -208,4 +213,67 @@ fn grants_hold_for_what_is_below() {
     check(table("customers", "VIEW_READ_PROPERTIES"), Right::ReadView, customers, false);
     let policy = serde_json::json!({"type": "policy", "policyName": "p", "privilege": "TABLE_READ_DATA"});
     check(policy, Right::ReadTable, customers, false);
+}
+
+/// The whole of it, as recorded: what a user may read of a table, what it is tagged with, and what is listed.
+#[tokio::test]
+async fn rulings_of_polaris() {
+    let described = |schema: &str, table: &str, kind| {
+        let name = crate::catalog::TableName::new("lake", schema, table).expect("a name");
+        crate::catalog::Described { name, kind, columns: Vec::new() }
+    };
+    let ann = crate::identity::Principal::new("ann", crate::identity::Method::Password);
+    let token = Secret::new("<access_token of ann>".to_owned());
+    let subject = Subject { principal: &ann, token: Some(&token), is_run_as: false };
+    let customers = described("crm", "customers", crate::catalog::RelationKind::Table);
+
+    let server = Replay::start(&[
+        "token-gw-gateway",
+        "ann-get-config",
+        "ann-load-table-vended-credentials",
+        "ann-applicable-policies-table",
+        "gw-meta-get-namespace",
+        "ann-load-view",
+    ])
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let delegated = Config { access: Access::Delegated, ..config(&server, &folder, "PRINCIPAL_ROLE:ALL") };
+    let catalog = RestCatalog::new("lake", delegated).expect("a catalog");
+    let ruling = catalog.ruling(&subject, &customers).await.expect("a ruling");
+    assert!(ruling.read && ruling.decides && ruling.restrictions.is_none() && ruling.attached.is_empty());
+    let tags = ruling.tags();
+    assert_eq!(tags.whole, ["internal"]);
+    let view = described("crm", "customer_regions", crate::catalog::RelationKind::View);
+    assert!(!catalog.ruling(&subject, &view).await.expect("a ruling").read);
+
+    let server = Replay::start(&[
+        "token-gw-service_admin",
+        "token-gw-gateway-only",
+        "gw-svcadmin-config",
+        "gw-meta-load-table",
+        "gw-meta-load-table-hr",
+        "gw-meta-get-namespace",
+        "gw-meta-applicable-policies",
+        "gw-svcadmin-list-principal-roles-of-ann",
+        "gw-svcadmin-list-catalog-roles-of-analyst",
+        "gw-svcadmin-list-grants-reader",
+    ])
+    .await;
+    let grants = Config {
+        access: Access::Grants,
+        management_uri: Some(format!("{}/api/management/v1", server.uri)),
+        management_scope: Some("PRINCIPAL_ROLE:service_admin".to_owned()),
+        ..config(&server, &folder, "PRINCIPAL_ROLE:gateway")
+    };
+    let catalog = RestCatalog::new("lake", grants).expect("a catalog");
+    let ruling = catalog.ruling(&subject, &customers).await.expect("a ruling");
+    assert!(ruling.read && ruling.decides);
+    let readable = catalog.readable(&subject).await.expect("a list");
+    assert_eq!(readable, [Extent::Namespace(vec!["crm".to_owned()])]);
+    let granted = catalog.granted(&subject).await.expect("grants").expect("grants");
+    assert!(granted.give(Right::ReadTable, "crm", Some("orders")));
+    assert!(!granted.give(Right::WriteTable, "crm", Some("customers")));
+    assert!(!granted.give(Right::ReadTable, "hr", Some("salaries")));
+    // Roles and grants are asked for once.
+    assert_eq!(server.asked().iter().filter(|name| name.contains("-list-")).count(), 3);
 }
