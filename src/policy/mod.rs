@@ -48,7 +48,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-pub use document::{Action, Isolation, schema};
+pub use crate::catalog::Action;
+pub use document::{Isolation, schema};
 pub use error::{Denial, LoadError, LoadErrors, Source};
 pub use formula::Bound;
 pub use permit::{Permit, Revision, Salt, Scoped, View};
