@@ -198,6 +198,14 @@ impl Schema {
         }
     }
 
+    /// Whether a row has one value of a field: all that it is in are structs.
+    pub fn is_in_structs(&self, field: &Field) -> bool {
+        (1..field.path.len()).all(|end| {
+            let around = self.fields.values().find(|around| around.path == field.path[..end]);
+            around.is_some_and(|around| matches!(around.ty, FieldType::Struct(_)))
+        })
+    }
+
     /// What Trino and the catalog say differently of the columns, for whoever wants to know why they do not agree.
     pub fn disagreement(&self, described: &Described) -> Option<String> {
         let mut seen = BTreeSet::new();
