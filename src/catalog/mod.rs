@@ -7,6 +7,8 @@ mod describe;
 mod engine;
 mod error;
 mod flight;
+mod json;
+mod predicate;
 mod relation;
 pub mod rest;
 mod restriction;
@@ -29,11 +31,13 @@ use crate::units::Span;
 
 pub use engine::{Engine, EngineError, Metadata, MetadataQuery};
 pub use error::CatalogError;
+pub use predicate::{Literal, Predicate, Reference, Term, Test, Transform};
 pub use relation::{Column, Described, RelationKind, TableName};
-use rest::{Extent, Granted, RestCatalog, Ruling, Subject};
-pub use restriction::ReadRestrictions;
-pub use schema::Schema;
+pub use restriction::{Action, Projection, ReadRestrictions};
+pub use schema::{Field, FieldType, Schema};
 pub use types::{RowField, Type};
+
+use rest::{Extent, Granted, RestCatalog, Ruling, Subject};
 
 use flight::{Answer, Flights};
 

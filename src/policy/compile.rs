@@ -6,13 +6,13 @@ use std::sync::Arc;
 use serde_saphyr::Spanned;
 
 use super::Surroundings;
-use super::document::{Action, Document, Fallback, Isolation, Mask, Policy, Who as WhoDocument};
+use super::document::{Document, Fallback, Isolation, Mask, Policy, Who as WhoDocument};
 use super::error::{LoadError, Source};
 use super::formula::Formula;
 use super::nested::Fields;
 use super::pattern::{ColumnPattern, Glob, SYSTEM, TablePattern};
 use super::who::Who;
-use crate::catalog::TableName;
+use crate::catalog::{Action, TableName};
 use crate::identity::{Method, Principal};
 use crate::sql::fold_name;
 

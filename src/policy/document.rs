@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use crate::catalog::Action;
+
 /// A policy document of Northgate.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -187,65 +189,6 @@ pub(super) struct Mask {
     /// strength are an error.
     #[serde(default)]
     pub(super) strength: i32,
-}
-
-/// The nine actions of Iceberg's read restrictions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// Digits become `n`; `( ) , . - @` stay; all else becomes `x`. Strings.
-    MaskAlphanum,
-    /// The first four characters stay, the rest as `mask-alphanum`. Strings.
-    #[serde(rename = "show-first-4")]
-    ShowFirst4,
-    /// The last four characters stay, the rest as `mask-alphanum`. Strings.
-    #[serde(rename = "show-last-4")]
-    ShowLast4,
-    /// NULL. Every type.
-    ReplaceWithNull,
-    /// A constant by type, for NULL too. Every type.
-    MaskToFixedValue,
-    /// The first of January, midnight. Dates and timestamps.
-    TruncateToYear,
-    /// The first of the month, midnight. Dates and timestamps.
-    TruncateToMonth,
-    /// SHA-256 of the value. Strings, integers, binary.
-    #[serde(rename = "sha-256-global")]
-    Sha256Global,
-    /// SHA-256 of the value behind a random salt that is the same throughout one query. Strings, integers,
-    /// binary.
-    #[serde(rename = "sha-256-query-local")]
-    Sha256QueryLocal,
-}
-
-impl Action {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::MaskAlphanum,
-        Self::ShowFirst4,
-        Self::ShowLast4,
-        Self::ReplaceWithNull,
-        Self::MaskToFixedValue,
-        Self::TruncateToYear,
-        Self::TruncateToMonth,
-        Self::Sha256Global,
-        Self::Sha256QueryLocal,
-    ];
-
-    /// The word in a document.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MaskAlphanum => "mask-alphanum",
-            Self::ShowFirst4 => "show-first-4",
-            Self::ShowLast4 => "show-last-4",
-            Self::ReplaceWithNull => "replace-with-null",
-            Self::MaskToFixedValue => "mask-to-fixed-value",
-            Self::TruncateToYear => "truncate-to-year",
-            Self::TruncateToMonth => "truncate-to-month",
-            Self::Sha256Global => "sha-256-global",
-            Self::Sha256QueryLocal => "sha-256-query-local",
-        }
-    }
 }
 
 /// The JSON schema of a document, as text.

@@ -243,6 +243,9 @@ async fn rulings_of_polaris() {
     assert!(ruling.read && ruling.decides && ruling.restrictions.is_none() && ruling.attached.is_empty());
     let tags = ruling.tags();
     assert_eq!(tags.whole, ["internal"]);
+    let words: Vec<String> =
+        tags.fields.iter().map(|(path, words)| format!("{}: {}", path.join("."), words.join(" "))).collect();
+    assert_eq!(words, ["email: pii.email", "ssn: pii.ssn"]);
     let view = described("crm", "customer_regions", crate::catalog::RelationKind::View);
     assert!(!catalog.ruling(&subject, &view).await.expect("a ruling").read);
 

@@ -138,6 +138,21 @@ async fn what_a_catalog_answers_and_what_becomes_of_it() {
     check(|| format!("HTTP/1.1 200 OK\r\n\r\n{}", " ".repeat(1 << 20)), "garbage", 1).await;
     check(|| table("\"classification.x\": \"pii\""), "garbage", 1).await;
     check(|| table("\"classification\": \"p*\""), "garbage", 1).await;
+    // Another table's metadata: that it has other columns is found when it is held against Trino's word.
+    let restricted = |more: &str| {
+        table("")
+            .replace("{\"metadata\":", &format!("{{\"read-restrictions\": {more}, \"metadata\":"))
+            .replace("Content-Length: ", "X-Length: ")
+    };
+    check(move || restricted("{}"), "read", 1).await;
+    check(move || restricted(r#"{"required-row-filter": {"type": "guess"}}"#), "garbage", 1).await;
+    let filter = format!("{}true{}", r#"{"type": "not", "child": "#.repeat(10_000), "}".repeat(10_000));
+    check(
+        move || page("200 OK", "", &format!(r#"{{"metadata": {{}}, "read-restrictions": {filter}}}"#)),
+        "garbage",
+        1,
+    )
+    .await;
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let nested = format!("{{\"metadata\": {{\"properties\": {deep}}}}}");
     check(move || page("200 OK", "", &nested), "garbage", 1).await;
