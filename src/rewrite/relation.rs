@@ -37,7 +37,7 @@ pub(super) fn replace(
             continue;
         }
         let name = context.names.resolve(relation)?;
-        let (query, columns) = match context.permit.scoped(&name) {
+        let (query, shown) = match context.permit.scoped(&name) {
             // Where nothing that a view reads is hidden: what it reads may be another thing by the time that it is read.
             Some(scoped)
                 if scoped.is_restricted()
@@ -47,7 +47,7 @@ pub(super) fn replace(
                 let table = view::table(scoped, context, inner, depth)?;
                 let mentioned = mentioned.get_or_insert_with(|| Mentioned::by(statement));
                 let query = restricted(statement, relation, scoped, &table, inner, mentioned)?;
-                (Some(query), Some(columns(scoped)))
+                (Some(query), Some(scoped))
             }
             Some(_) => (None, None),
             None => match listing::shown(&name, context.permit.visibility())? {
@@ -92,7 +92,7 @@ pub(super) fn replace(
                 replaced.push(Replaced {
                     name: relation.alias.is_none().then_some(written),
                     scope: relation.scope,
-                    columns,
+                    scoped: shown,
                     alias,
                 });
             }
@@ -168,10 +168,6 @@ fn restricted(
     let all = Mentioned::all();
     let mentioned = if Mentioned::fits(statement, relation) { mentioned } else { &all };
     Ok(derived::query(scoped, table, &version, &conditions, inner, mentioned))
-}
-
-fn columns(scoped: &Scoped) -> Vec<String> {
-    scoped.columns().map(|column| fold_column(&column.name).into_owned()).collect()
 }
 
 fn folded(relation: &Relation) -> Vec<String> {
