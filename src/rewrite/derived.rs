@@ -58,7 +58,7 @@ pub(super) fn query(
     version: &str,
     conditions: &str,
     name: &str,
-    mentioned: &Mentioned,
+    mentioned: &Mentioned<'_>,
 ) -> String {
     let shown = mentioned.of(scoped);
     if scoped.filters().is_empty() || scoped.isolation() == Isolation::Standard {

@@ -1,6 +1,7 @@
 //! The relations of a statement: full names, derived tables.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 use super::mentioned::{Mentioned, renames_columns, words};
 use super::qualify::{Replaced, shorten};
@@ -23,9 +24,9 @@ pub(super) fn replace(
     let most = context.output_limits().bytes;
     let mut grown = 0_usize;
     // The words of the statement, looked up once where they are needed.
-    let mut named: Option<BTreeSet<String>> = None;
+    let mut named: Option<HashSet<Cow<'_, str>>> = None;
     // Which columns it names, the same.
-    let mut mentioned: Option<Mentioned> = None;
+    let mut mentioned: Option<Mentioned<'_>> = None;
     let mut targets = super::targets(statement, &context.names)?.into_iter();
     for relation in statement.relations() {
         if relation.position == Position::Target {
@@ -119,7 +120,12 @@ fn homonyms(statement: &Statement) -> BTreeMap<(Option<ScopeId>, String), usize>
 
 /// Those of a listing's hidden columns that the statement names. A derived table cannot hide a column: a star over
 /// it shows these too.
-fn hidden(statement: &Statement, relation: &Relation, columns: &[&str], named: &BTreeSet<String>) -> String {
+fn hidden(
+    statement: &Statement,
+    relation: &Relation,
+    columns: &[&str],
+    named: &HashSet<Cow<'_, str>>,
+) -> String {
     if relation.position != Position::From || renames_columns(statement, relation) {
         return String::new();
     }
@@ -137,7 +143,7 @@ fn restricted(
     scoped: &Scoped,
     table: &str,
     inner: &str,
-    mentioned: &Mentioned,
+    mentioned: &Mentioned<'_>,
 ) -> Result<String, RewriteError> {
     let name = || scoped.described().name.clone();
     if relation.sampled {
