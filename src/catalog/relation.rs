@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Type;
-use crate::sql::{fold_column, fold_name};
+use crate::sql::{fold_name, is_same_column};
 
 /// A three-part name, each part folded to lower case as Trino folds it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,14 +104,14 @@ pub struct Described {
 impl Described {
     /// The column of this name, compared as Trino compares column names.
     pub fn column(&self, name: &str) -> Option<&Column> {
-        let folded = fold_column(name);
-        self.columns.iter().find(|column| fold_column(&column.name) == folded)
+        self.columns.iter().find(|column| is_same_column(&column.name, name))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::fold_column;
 
     #[test]
     fn t1_names_fold_as_in_java() {

@@ -9,7 +9,9 @@ use super::permit::Scoped;
 use super::subquery;
 use crate::catalog::{Column, Described, TableName, Type};
 use crate::identity::Principal;
-use crate::sql::{Call, Edits, Expression, Limits, Special, SpecialKind, quote_identifier, quote_string};
+use crate::sql::{
+    Call, Edits, Expression, Limits, Special, SpecialKind, push_identifier, quote_identifier, quote_string,
+};
 
 /// Policy expressions are small; these limits are generous.
 const LIMITS: Limits = Limits { bytes: 65_536, tokens: 20_000, depth: 100 };
@@ -415,18 +417,23 @@ impl Bound {
     /// the alias and a number; `read` makes a query of it, in which it has that name.
     pub fn render(&self, alias: &str, read: impl Fn(&Scoped, &str) -> String) -> String {
         let mut text = String::new();
+        self.push(&mut text, alias, read);
+        text
+    }
+
+    /// The same, written behind a text.
+    pub fn push(&self, text: &mut String, alias: &str, read: impl Fn(&Scoped, &str) -> String) {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(piece) => text.push_str(piece),
-                Piece::Alias => text.push_str(&quote_identifier(alias)),
-                Piece::ReadAlias(number) => text.push_str(&quote_identifier(&format!("{alias}_{number}"))),
+                Piece::Alias => push_identifier(text, alias),
+                Piece::ReadAlias(number) => push_identifier(text, &format!("{alias}_{number}")),
                 Piece::Read(number) => match self.reads.get(*number) {
                     Some(scoped) => text.push_str(&read(scoped, &format!("{alias}_{number}"))),
                     None => text.push_str("unknown"),
                 },
             }
         }
-        text
     }
 
     /// The tables that its sub-queries read.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::permit::Scoped;
 use crate::catalog::{Described, TableName, Type};
 use crate::sql::{
-    Expression, Keyword, Position, Reference, ScopeId, Symbol, TokenKind, fold_column, quote_identifier,
+    Expression, Keyword, Position, Reference, ScopeId, Symbol, TokenKind, fold_column, is_same_column,
+    quote_identifier,
 };
 
 /// The scope of what stands outside of all sub-queries.
@@ -158,10 +159,7 @@ pub(super) fn resolve<'a>(
             if source.scope != at {
                 continue;
             }
-            let column = |name: &str| {
-                let name = fold_column(name);
-                read.columns().find(|column| fold_column(&column.name) == name)
-            };
+            let column = |name: &str| read.columns().find(|column| is_same_column(&column.name, name));
             let alone = column(&first.value).filter(|column| qualified.is_none() || has_fields(&column.ty));
             found.extend(alone.map(|column| (Some(number), column, *start)));
             if let Some((name, end)) = qualified

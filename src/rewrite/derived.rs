@@ -1,16 +1,19 @@
 //! The derived table that stands in place of a restricted relation.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use super::RewriteError;
 use super::mentioned::Mentioned;
 use crate::catalog::Column;
 use crate::policy::{Bound, Isolation, Permit, Scoped};
-use crate::sql::{Statement, quote_identifier};
+use crate::sql::{Statement, push_identifier};
 
 /// What the relation is called inside of its derived table, when no name of the statement has it.
 const INNER: &str = "northgate_t";
+
+/// About how many bytes a derived table takes for a column, and for the rest.
+const COLUMN: usize = 160;
+const REST: usize = 256;
 
 /// A name for the relation inside of its derived table that stands nowhere in the statement.
 ///
@@ -58,26 +61,34 @@ pub(super) fn query(
     version: &str,
     conditions: &str,
     name: &str,
-    mentioned: &Mentioned,
+    mentioned: &Mentioned<'_>,
 ) -> String {
     let shown = mentioned.of(scoped);
     if scoped.filters().is_empty() || scoped.isolation() == Isolation::Standard {
         return plain(scoped, &shown, table, version, name);
     }
-    let inner = quote_identifier(name);
-    let mut sql = String::from("SELECT ");
-    let guard = quote_identifier(&guard_name(scoped));
+    let guard = guard_name(scoped);
+    let mut sql = String::with_capacity(shown.len() * COLUMN + REST);
+    sql.push_str("SELECT ");
     for (number, column) in shown.iter().enumerate() {
-        let comma = if number == 0 { "" } else { ", " };
-        let (value, as_name) = (value(scoped, column, name), quote_identifier(&column.name));
-        let _ = write!(sql, "{comma}IF({inner}.{guard}, {value}) AS {as_name}");
+        sql.push_str(if number == 0 { "IF(" } else { ", IF(" });
+        push_column(&mut sql, name, &guard);
+        sql.push_str(", ");
+        push_value(&mut sql, scoped, column, name);
+        sql.push_str(") AS ");
+        push_identifier(&mut sql, &column.name);
     }
     sql.push_str(" FROM (SELECT ");
     for column in needed(scoped, &shown) {
-        let column = quote_identifier(column);
-        let _ = write!(sql, "{inner}.{column} AS {column}, ");
+        push_column(&mut sql, name, column);
+        sql.push_str(" AS ");
+        push_identifier(&mut sql, column);
+        sql.push_str(", ");
     }
-    let _ = write!(sql, "system.builtin.random() < 2 AS {guard} FROM {table}{version} AS {inner} WHERE ");
+    sql.push_str("system.builtin.random() < 2 AS ");
+    push_identifier(&mut sql, &guard);
+    push_from(&mut sql, table, version, name);
+    sql.push_str(" WHERE ");
     push_filters(&mut sql, scoped.filters().iter(), name);
     let plain = || scoped.filters().iter().filter(|filter| filter.reads().is_empty());
     if plain().next().is_some() {
@@ -87,19 +98,23 @@ pub(super) fn query(
         push_filters(&mut sql, plain(), name);
         sql.push_str(", false)");
     }
-    let _ = write!(sql, "{conditions}) AS {inner}");
+    sql.push_str(conditions);
+    sql.push_str(") AS ");
+    push_identifier(&mut sql, name);
     sql
 }
 
 /// The same without a barrier.
 fn plain(scoped: &Scoped, shown: &[&Column], table: &str, version: &str, name: &str) -> String {
-    let mut sql = String::from("SELECT ");
+    let mut sql = String::with_capacity(shown.len() * COLUMN + REST);
+    sql.push_str("SELECT ");
     for (number, column) in shown.iter().enumerate() {
-        let comma = if number == 0 { "" } else { ", " };
-        let (value, as_name) = (value(scoped, column, name), quote_identifier(&column.name));
-        let _ = write!(sql, "{comma}{value} AS {as_name}");
+        sql.push_str(if number == 0 { "" } else { ", " });
+        push_value(&mut sql, scoped, column, name);
+        sql.push_str(" AS ");
+        push_identifier(&mut sql, &column.name);
     }
-    let _ = write!(sql, " FROM {table}{version} AS {}", quote_identifier(name));
+    push_from(&mut sql, table, version, name);
     if !scoped.filters().is_empty() {
         sql.push_str(" WHERE ");
         push_filters(&mut sql, scoped.filters().iter(), name);
@@ -107,11 +122,24 @@ fn plain(scoped: &Scoped, shown: &[&Column], table: &str, version: &str, name: &
     sql
 }
 
+fn push_from(sql: &mut String, table: &str, version: &str, name: &str) {
+    for part in [" FROM ", table, version, " AS "] {
+        sql.push_str(part);
+    }
+    push_identifier(sql, name);
+}
+
+fn push_column(sql: &mut String, relation: &str, column: &str) {
+    push_identifier(sql, relation);
+    sql.push('.');
+    push_identifier(sql, column);
+}
+
 /// What is shown of a column.
-fn value(scoped: &Scoped, column: &Column, name: &str) -> String {
+fn push_value(sql: &mut String, scoped: &Scoped, column: &Column, name: &str) {
     match scoped.mask(&column.name) {
-        Some(mask) => mask.render(name, read),
-        None => format!("{}.{}", quote_identifier(name), quote_identifier(&column.name)),
+        Some(mask) => mask.push(sql, name, read),
+        None => push_column(sql, name, &column.name),
     }
 }
 
@@ -125,8 +153,9 @@ pub(super) fn takes_conditions(scoped: &Scoped) -> bool {
 
 fn push_filters<'a>(sql: &mut String, filters: impl Iterator<Item = &'a Bound>, name: &str) {
     for (number, filter) in filters.enumerate() {
-        let and = if number == 0 { "" } else { " AND " };
-        let _ = write!(sql, "{and}({})", filter.render(name, read));
+        sql.push_str(if number == 0 { "(" } else { " AND (" });
+        filter.push(sql, name, read);
+        sql.push(')');
     }
 }
 
@@ -138,17 +167,18 @@ fn read(scoped: &Scoped, name: &str) -> String {
     plain(scoped, &all, &scoped.described().name.quoted(), "", name)
 }
 
-/// The columns that the outer query reads: what is shown as it is, and what the masks read, which may be hidden.
-fn needed<'a>(scoped: &'a Scoped, shown: &[&'a Column]) -> impl Iterator<Item = &'a str> {
-    let mut needed: BTreeSet<&str> = BTreeSet::new();
-    for column in shown {
-        match scoped.mask(&column.name) {
-            Some(mask) => needed.extend(mask.columns().iter().map(String::as_str)),
-            None => _ = needed.insert(&column.name),
-        }
-    }
+/// The columns that the outer query reads, in table order: what is shown as it is, and what the masks read, which may be
+/// hidden.
+fn needed<'a>(scoped: &'a Scoped, shown: &'a [&'a Column]) -> impl Iterator<Item = &'a str> {
+    let masks = shown.iter().filter_map(|column| scoped.mask(&column.name));
+    let by_masks: BTreeSet<&str> = masks.flat_map(Bound::columns).map(String::as_str).collect();
+    // Both are in table order.
+    let mut shown = shown.iter().peekable();
     let columns = scoped.described().columns.iter().map(|column| column.name.as_str());
-    columns.filter(move |name| needed.contains(name))
+    columns.filter(move |name| {
+        let as_it_is = shown.next_if(|column| column.name == *name).is_some() && scoped.mask(name).is_none();
+        as_it_is || by_masks.contains(name)
+    })
 }
 
 /// A name that no column of the relation has.

@@ -1,22 +1,23 @@
 //! Which columns a statement can name: a derived table has no others, so that wide tables do not make long statements.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::catalog::Column;
 use crate::policy::Scoped;
-use crate::sql::{Keyword, Position, Relation, Statement, Symbol, Token, TokenKind, fold_column};
+use crate::sql::{Keyword, Position, Relation, Statement, Symbol, TokenKind, fold_column};
 
 /// The words of a statement that can be names of columns; none where all columns are meant.
-pub(super) struct Mentioned(Option<BTreeSet<String>>);
+pub(super) struct Mentioned<'a>(Option<HashSet<Cow<'a, str>>>);
 
-impl Mentioned {
+impl<'a> Mentioned<'a> {
     /// Every column.
     pub(super) fn all() -> Self {
         Self(None)
     }
 
     /// Those that a statement names, if it has neither a star nor anything else that stands for all columns.
-    pub(super) fn by(statement: &Statement) -> Self {
+    pub(super) fn by(statement: &'a Statement) -> Self {
         let tokens = statement.tokens();
         let mut before = None;
         for token in tokens {
@@ -48,27 +49,21 @@ impl Mentioned {
     }
 
     /// The columns of a relation that are shown and can be named; the first where there is none.
-    pub(super) fn of<'a>(&self, scoped: &'a Scoped) -> Vec<&'a Column> {
+    pub(super) fn of<'s>(&self, scoped: &'s Scoped) -> Vec<&'s Column> {
         let Some(words) = &self.0 else { return scoped.columns().collect() };
-        let named: Vec<&Column> =
+        let named: Vec<&'s Column> =
             scoped.columns().filter(|column| words.contains(&*fold_column(&column.name))).collect();
         if named.is_empty() { scoped.columns().take(1).collect() } else { named }
     }
 }
 
 /// The words of a statement that can be names of columns, folded.
-pub(super) fn words(statement: &Statement) -> BTreeSet<String> {
-    let word = |(at, token): (u32, &Token)| {
-        let text = statement.slice(at..at + 1);
-        match token.kind {
-            TokenKind::Word | TokenKind::Keyword(_) => Some(text.to_ascii_lowercase()),
-            TokenKind::Quoted => {
-                Some(fold_column(&text[1..text.len() - 1].replace("\"\"", "\"")).into_owned())
-            }
-            _ => None,
-        }
+pub(super) fn words(statement: &Statement) -> HashSet<Cow<'_, str>> {
+    let folded = |name| match name {
+        Cow::Borrowed(name) => fold_column(name),
+        Cow::Owned(name) => Cow::Owned(fold_column(&name).into_owned()),
     };
-    (0_u32..).zip(statement.tokens()).filter_map(word).collect()
+    statement.whole().filter_map(|token| statement.identifier(token)).map(folded).collect()
 }
 
 /// Whether a list of names for its columns stands behind the alias of a relation.

@@ -6,6 +6,7 @@
 //! not true where the column is NULL; it is one of the conditions that WHERE joins with AND; and the column is surely
 //! the relation's. It stays where it was, too, so that it is right to copy it below any kind of join.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::catalog::Type;
@@ -125,7 +126,7 @@ struct Reader<'a> {
     at: u32,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn kind(&self) -> Option<TokenKind> {
         self.statement.tokens().get(self.at as usize).map(|token| token.kind)
     }
@@ -144,15 +145,8 @@ impl Reader<'_> {
         self.take(TokenKind::Symbol(symbol))
     }
 
-    fn name(&self) -> Option<String> {
-        let text = self.statement.slice(self.at..self.at + 1);
-        match self.kind()? {
-            TokenKind::Word => Some(text.to_owned()),
-            TokenKind::Quoted => Some(text[1..text.len() - 1].replace("\"\"", "\"")),
-            // Words with a meaning of their own elsewhere are names of columns all the same.
-            TokenKind::Keyword(keyword) if !keyword.is_reserved() => Some(text.to_owned()),
-            _ => None,
-        }
+    fn name(&self) -> Option<Cow<'a, str>> {
+        self.statement.identifier(self.at)
     }
 
     /// The conditions that AND joins. None where there is an OR among them, or something that AND may be part of.

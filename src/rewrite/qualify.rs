@@ -2,20 +2,29 @@
 //!
 //! `FROM s.t` lets a query say `s.t.c`; `FROM (...) AS t` lets it say `t.c` alone.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::RewriteError;
+use crate::policy::Scoped;
 use crate::sql::{Edits, Ident, Reference, ScopeId, Statement, fold_column, quote_identifier};
 
 /// A relation that has been replaced by a derived table.
-pub(super) struct Replaced {
+pub(super) struct Replaced<'a> {
     /// The name as written, folded; `None` where the relation has an alias.
     pub(super) name: Option<Vec<String>>,
     pub(super) scope: Option<ScopeId>,
-    /// The columns that it shows, folded; `None` where they are not known.
-    pub(super) columns: Option<Vec<String>>,
+    /// What says which columns it shows; `None` where they are not known.
+    pub(super) scoped: Option<&'a Scoped>,
     /// The name that its derived table was given.
     pub(super) alias: String,
+}
+
+impl Replaced<'_> {
+    /// The last part of its name, where the derived table was given another.
+    fn lost(&self) -> Option<&String> {
+        self.name.as_ref()?.last().filter(|last| **last != self.alias)
+    }
 }
 
 /// The replaced relations that a reference of three parts and more can name, so that each is found at once: there
@@ -29,27 +38,27 @@ struct Index<'a> {
 
 struct Found<'a> {
     alias: &'a str,
-    columns: BTreeSet<String>,
+    columns: BTreeSet<Cow<'a, str>>,
     /// A relation whose columns are not known.
     any: bool,
 }
 
 impl<'a> Index<'a> {
-    fn new(replaced: &'a [Replaced]) -> Self {
+    fn new(replaced: &'a [Replaced<'a>]) -> Self {
         let mut index = Self { named: BTreeMap::new(), shared: BTreeSet::new() };
         for relation in replaced {
             let (Some(name), Some(scope)) = (&relation.name, relation.scope) else { continue };
-            if let Some(last) = name.last().filter(|last| **last != relation.alias) {
+            if let Some(last) = relation.lost() {
                 index.shared.insert((scope, last.as_str()));
             }
             for parts in 2..=name.len() {
                 let found = index.named.entry((scope, &name[name.len() - parts..])).or_insert_with(|| {
                     Found { alias: &relation.alias, columns: BTreeSet::new(), any: false }
                 });
-                match &relation.columns {
+                match relation.scoped {
                     // Of a relation that is named twice in a scope the first will do: it is an error anyway.
-                    Some(columns) if found.columns.is_empty() => {
-                        found.columns.extend(columns.iter().cloned());
+                    Some(scoped) if found.columns.is_empty() => {
+                        found.columns.extend(scoped.columns().map(|column| fold_column(&column.name)));
                     }
                     Some(_) => {}
                     None => found.any = true,
@@ -67,13 +76,15 @@ impl<'a> Index<'a> {
 /// columns.
 pub(super) fn shorten(
     statement: &Statement,
-    replaced: &[Replaced],
+    replaced: &[Replaced<'_>],
     edits: &mut Edits,
 ) -> Result<(), RewriteError> {
-    let index = Index::new(replaced);
-    if index.named.is_empty() && index.shared.is_empty() {
+    // Most statements have nothing to shorten.
+    let long = statement.references().iter().any(|reference| most_qualifiers(reference) > 1);
+    if !long && replaced.iter().all(|relation| relation.lost().is_none()) {
         return Ok(());
     }
+    let index = Index::new(replaced);
     for reference in statement.references() {
         if let Some((qualifiers, alias)) = qualifiers(statement, &index, reference) {
             let first = reference.parts[0].1;
@@ -97,6 +108,11 @@ pub(super) fn shorten(
     Ok(())
 }
 
+/// How many parts of a reference may name a relation: not the last, which is a column.
+fn most_qualifiers(reference: &Reference) -> usize {
+    if reference.star { reference.parts.len() } else { reference.parts.len() - 1 }
+}
+
 /// How many parts of a reference name a replaced relation, if it is more than one, and its alias. The innermost scope that
 /// has a match decides, as in Trino.
 fn qualifiers<'a>(
@@ -104,7 +120,7 @@ fn qualifiers<'a>(
     index: &Index<'a>,
     reference: &Reference,
 ) -> Option<(usize, &'a str)> {
-    let most = if reference.star { reference.parts.len() } else { reference.parts.len() - 1 };
+    let most = most_qualifiers(reference);
     if most < 2 {
         return None;
     }

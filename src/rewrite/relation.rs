@@ -1,6 +1,7 @@
 //! The relations of a statement: full names, derived tables.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 use super::mentioned::{Mentioned, renames_columns, words};
 use super::qualify::{Replaced, shorten};
@@ -23,9 +24,9 @@ pub(super) fn replace(
     let most = context.output_limits().bytes;
     let mut grown = 0_usize;
     // The words of the statement, looked up once where they are needed.
-    let mut named: Option<BTreeSet<String>> = None;
+    let mut named: Option<HashSet<Cow<'_, str>>> = None;
     // Which columns it names, the same.
-    let mut mentioned: Option<Mentioned> = None;
+    let mut mentioned: Option<Mentioned<'_>> = None;
     let mut targets = super::targets(statement, &context.names)?.into_iter();
     for relation in statement.relations() {
         if relation.position == Position::Target {
@@ -37,7 +38,7 @@ pub(super) fn replace(
             continue;
         }
         let name = context.names.resolve(relation)?;
-        let (query, columns) = match context.permit.scoped(&name) {
+        let (query, shown) = match context.permit.scoped(&name) {
             // Where nothing that a view reads is hidden: what it reads may be another thing by the time that it is read.
             Some(scoped)
                 if scoped.is_restricted()
@@ -47,7 +48,7 @@ pub(super) fn replace(
                 let table = view::table(scoped, context, inner, depth)?;
                 let mentioned = mentioned.get_or_insert_with(|| Mentioned::by(statement));
                 let query = restricted(statement, relation, scoped, &table, inner, mentioned)?;
-                (Some(query), Some(columns(scoped)))
+                (Some(query), Some(scoped))
             }
             Some(_) => (None, None),
             None => match listing::shown(&name, context.permit.visibility())? {
@@ -92,7 +93,7 @@ pub(super) fn replace(
                 replaced.push(Replaced {
                     name: relation.alias.is_none().then_some(written),
                     scope: relation.scope,
-                    columns,
+                    scoped: shown,
                     alias,
                 });
             }
@@ -119,7 +120,12 @@ fn homonyms(statement: &Statement) -> BTreeMap<(Option<ScopeId>, String), usize>
 
 /// Those of a listing's hidden columns that the statement names. A derived table cannot hide a column: a star over
 /// it shows these too.
-fn hidden(statement: &Statement, relation: &Relation, columns: &[&str], named: &BTreeSet<String>) -> String {
+fn hidden(
+    statement: &Statement,
+    relation: &Relation,
+    columns: &[&str],
+    named: &HashSet<Cow<'_, str>>,
+) -> String {
     if relation.position != Position::From || renames_columns(statement, relation) {
         return String::new();
     }
@@ -137,7 +143,7 @@ fn restricted(
     scoped: &Scoped,
     table: &str,
     inner: &str,
-    mentioned: &Mentioned,
+    mentioned: &Mentioned<'_>,
 ) -> Result<String, RewriteError> {
     let name = || scoped.described().name.clone();
     if relation.sampled {
@@ -168,10 +174,6 @@ fn restricted(
     let all = Mentioned::all();
     let mentioned = if Mentioned::fits(statement, relation) { mentioned } else { &all };
     Ok(derived::query(scoped, table, &version, &conditions, inner, mentioned))
-}
-
-fn columns(scoped: &Scoped) -> Vec<String> {
-    scoped.columns().map(|column| fold_column(&column.name).into_owned()).collect()
 }
 
 fn folded(relation: &Relation) -> Vec<String> {

@@ -45,25 +45,31 @@ pub struct Token {
 }
 
 macro_rules! symbols {
-    ($($name:ident $text:literal,)*) => {
+    ($($name:ident $($byte:literal)+,)*) => {
         /// An operator or a bracket.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs)] // each is named after its sign
         pub enum Symbol { $($name,)* }
 
         impl Symbol {
-            /// Longest first.
-            const ALL: &[(&'static [u8], Self)] = &[$(($text.as_bytes(), Self::$name),)*];
+            /// The symbol that a text begins with, and its length.
+            fn first_of(text: &[u8]) -> Option<(Self, usize)> {
+                match text {
+                    $([$($byte,)+ ..] => Some((Self::$name, [$($byte),+].len())),)*
+                    _ => None,
+                }
+            }
         }
     };
 }
 
+// Longest first.
 symbols! {
-    Arrow "->", FatArrow "=>", NotEqual "<>", NotEqualC "!=", LessEqual "<=", GreaterEqual ">=",
-    Concat "||", ExclusionOpen "{-", ExclusionClose "-}",
-    Dot ".", Comma ",", Open "(", Close ")", BracketOpen "[", BracketClose "]", Equal "=", Less "<",
-    Greater ">", Plus "+", Minus "-", Asterisk "*", Slash "/", Percent "%", Question "?", Semicolon ";",
-    Colon ":", Pipe "|", Caret "^", Dollar "$", BraceOpen "{", BraceClose "}",
+    Arrow b'-' b'>', FatArrow b'=' b'>', NotEqual b'<' b'>', NotEqualC b'!' b'=', LessEqual b'<' b'=',
+    GreaterEqual b'>' b'=', Concat b'|' b'|', ExclusionOpen b'{' b'-', ExclusionClose b'-' b'}',
+    Dot b'.', Comma b',', Open b'(', Close b')', BracketOpen b'[', BracketClose b']', Equal b'=', Less b'<',
+    Greater b'>', Plus b'+', Minus b'-', Asterisk b'*', Slash b'/', Percent b'%', Question b'?', Semicolon b';',
+    Colon b':', Pipe b'|', Caret b'^', Dollar b'$', BraceOpen b'{', BraceClose b'}',
 }
 
 impl Symbol {
@@ -284,22 +290,9 @@ impl Lexer<'_> {
     }
 
     fn symbol(&mut self) -> Result<TokenKind, SqlError> {
-        let rest = &self.bytes[self.at..];
-        // The most frequent, with which no longer one begins.
-        let frequent = match rest.first() {
-            Some(b',') => Some(Symbol::Comma),
-            Some(b'.') => Some(Symbol::Dot),
-            Some(b'(') => Some(Symbol::Open),
-            Some(b')') => Some(Symbol::Close),
-            _ => None,
-        };
-        if let Some(symbol) = frequent {
-            self.at += 1;
-            return Ok(TokenKind::Symbol(symbol));
-        }
-        if let Some((text, symbol)) = Symbol::ALL.iter().find(|(text, _)| rest.starts_with(text)) {
-            self.at += text.len();
-            Ok(TokenKind::Symbol(*symbol))
+        if let Some((symbol, length)) = Symbol::first_of(&self.bytes[self.at..]) {
+            self.at += length;
+            Ok(TokenKind::Symbol(symbol))
         } else {
             let sign = self.text[self.at..].chars().next().unwrap_or(char::REPLACEMENT_CHARACTER);
             Err(self.error(self.at, format!("unexpected character {}", visible(sign))))

@@ -23,7 +23,9 @@ pub use facts::{Call, Position, Reference, Relation, Scope, ScopeId, Special, Sp
 pub use keyword::Keyword;
 pub use kind::{Change, Kind, Like, Other};
 pub use lexer::{Symbol, Token, TokenKind};
-pub use name::{Ident, fold_column, fold_name, quote_identifier, quote_string};
+pub use name::{
+    Ident, fold_column, fold_name, is_same_column, push_identifier, quote_identifier, quote_string,
+};
 pub use print::{Edits, Printed, SourceMap};
 pub use statement::Statement;
 

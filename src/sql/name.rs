@@ -45,7 +45,16 @@ pub fn fold_column(name: &str) -> Cow<'_, str> {
     if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         return Cow::Borrowed(name);
     }
+    if name.is_ascii() {
+        return Cow::Owned(name.to_ascii_lowercase());
+    }
     name.chars().map(|c| simple_lower(simple_upper(c))).collect()
+}
+
+/// Whether two names of columns are the same, see [`fold_column`].
+pub fn is_same_column(one: &str, other: &str) -> bool {
+    one.eq_ignore_ascii_case(other)
+        || !(one.is_ascii() && other.is_ascii()) && fold_column(one) == fold_column(other)
 }
 
 fn simple_upper(c: char) -> char {
@@ -70,11 +79,23 @@ fn simple_lower(c: char) -> char {
 
 /// An identifier in quotes.
 pub fn quote_identifier(name: &str) -> String {
-    quoted(name, '"')
+    let mut out = String::with_capacity(name.len() + 2);
+    push_identifier(&mut out, name);
+    out
 }
 
-fn quoted(text: &str, mark: char) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
+/// Writes an identifier in quotes behind a text.
+pub fn push_identifier(out: &mut String, name: &str) {
+    push_quoted(out, name, '"');
+}
+
+/// The name that an identifier in quotes stands for.
+pub(super) fn unquoted(identifier: &str) -> Cow<'_, str> {
+    let name = &identifier[1..identifier.len() - 1];
+    if name.contains('"') { Cow::Owned(name.replace("\"\"", "\"")) } else { Cow::Borrowed(name) }
+}
+
+fn push_quoted(out: &mut String, text: &str, mark: char) {
     out.push(mark);
     let mut rest = text;
     while let Some(at) = rest.find(mark) {
@@ -84,12 +105,13 @@ fn quoted(text: &str, mark: char) -> String {
     }
     out.push_str(rest);
     out.push(mark);
-    out
 }
 
 /// A string literal.
 pub fn quote_string(text: &str) -> String {
-    quoted(text, '\'')
+    let mut out = String::with_capacity(text.len() + 2);
+    push_quoted(&mut out, text, '\'');
+    out
 }
 
 #[cfg(test)]
@@ -97,8 +119,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn columns_are_compared_as_they_are_folded() {
+        let check = |one: &str, other: &str, expect: bool| {
+            assert_eq!(is_same_column(one, other), expect, "{one} {other}");
+            assert_eq!(fold_column(one) == fold_column(other), expect, "{one} {other} folded");
+        };
+        check("a", "A", true);
+        check("a", "b", false);
+        check("a", "ab", false);
+        check("\u{17f}sn", "SSN", true);
+        check("\u{212a}ey", "key", true);
+        check("\u{130}d", "\u{131}D", true);
+        check("\u{e9}t\u{e9}", "\u{c9}T\u{c9}", true);
+        check("\u{df}", "ss", false);
+    }
+
+    #[test]
     fn quotes_are_doubled() {
         assert_eq!(quote_identifier("a\"b"), "\"a\"\"b\"");
+        assert_eq!(unquoted("\"a\"\"b\""), "a\"b");
         assert_eq!(quote_string("it's"), "'it''s'");
     }
 }

@@ -1,10 +1,12 @@
 //! A statement: its tokens, its kind, what it mentions.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::facts::Facts;
-use super::lexer::{self, Token};
+use super::lexer::{self, Token, TokenKind};
+use super::name::unquoted;
 use super::parser::{Parser, References};
 use super::{
     Call, Edits, Ident, Kind, Limits, Printed, Reference, Relation, Scope, Special, SqlError, print,
@@ -98,6 +100,18 @@ impl Statement {
     /// The text of some of its tokens, as it was read.
     pub fn slice(&self, tokens: Range<u32>) -> &str {
         super::slice(&self.text, &self.tokens, tokens)
+    }
+
+    /// The name that a token is, its case kept; none where it is no identifier.
+    pub fn identifier(&self, token: u32) -> Option<Cow<'_, str>> {
+        let text = self.slice(token..token + 1);
+        match self.tokens.get(token as usize)?.kind {
+            TokenKind::Quoted => Some(unquoted(text)),
+            // Words with a meaning of their own elsewhere are names all the same.
+            TokenKind::Keyword(keyword) if keyword.is_reserved() => None,
+            TokenKind::Word | TokenKind::Keyword(_) => Some(Cow::Borrowed(text)),
+            _ => None,
+        }
     }
 
     /// Prints it, with some tokens replaced.

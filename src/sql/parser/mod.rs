@@ -22,6 +22,7 @@ use std::ops::Range;
 use super::error::{SqlError, locate};
 use super::facts::{Call, Facts, Reference, ScopeId, Special, SpecialKind};
 use super::lexer::{Symbol, Token, TokenKind};
+use super::name::unquoted;
 use super::{Ident, Keyword, Limits, fold_column};
 
 /// What a rule gives: a value, or why the text is not of the language.
@@ -248,9 +249,7 @@ impl<'a> Parser<'a> {
         let Token { kind, start, end } = self.tokens[token];
         let slice = &self.text[start as usize..end as usize];
         match kind {
-            TokenKind::Quoted => {
-                Ident { value: slice[1..slice.len() - 1].replace("\"\"", "\""), quoted: true }
-            }
+            TokenKind::Quoted => Ident { value: unquoted(slice).into_owned(), quoted: true },
             _ => Ident { value: slice.to_owned(), quoted: false },
         }
     }
