@@ -81,6 +81,12 @@ impl Rule {
         self.sensitive && (!by_tag || found)
     }
 
+    /// Whether it takes anything away.
+    fn restricts(&self) -> bool {
+        let hides = !self.hidden.is_empty() || !self.hidden_tags.is_empty();
+        self.deny || self.filter.is_some() || !self.masks.is_empty() || hides
+    }
+
     /// Whether it names tags that catalogs may give.
     pub(super) fn names_tags(&self) -> bool {
         !self.hidden_tags.is_empty() || self.masks.iter().any(|mask| !mask.tags.is_empty())
@@ -108,6 +114,14 @@ pub(super) struct MaskRule {
     pub(super) strength: i32,
 }
 
+impl MaskRule {
+    /// Whether it cannot hold for the whole of something of which the other masks a part: an expression may show the part.
+    pub(super) fn yields_to(&self, below: &Self) -> bool {
+        let shows = matches!(self.with, MaskWith::Formula(_));
+        below.strength > self.strength || shows && below.strength == self.strength
+    }
+}
+
 /// What a mask shows.
 #[derive(Debug, Clone)]
 pub(super) enum MaskWith {
@@ -122,6 +136,11 @@ impl MaskWith {
             (Self::Formula(a), Self::Formula(b)) => a.same(b),
             (Self::Action(_), Self::Formula(_)) | (Self::Formula(_), Self::Action(_)) => false,
         }
+    }
+
+    /// Whether it reads other tables.
+    pub(super) fn reads(&self) -> bool {
+        matches!(self, Self::Formula(formula) if formula.reads().next().is_some())
     }
 
     fn describe(&self) -> &str {
@@ -193,6 +212,20 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
+    /// Whether a principal sees everything as it is.
+    pub(super) fn shows_all(&self, principal: &Principal) -> bool {
+        let all =
+            |table: &TablePattern| table.catalog.is_any() && table.schema.is_any() && table.table.is_any();
+        let mut rules = self.rules.iter().filter(|rule| rule.who.includes(principal));
+        let mut any = false;
+        self.deciding.is_empty()
+            && rules.all(|rule| {
+                any |= rule.allow && rule.tables.iter().any(all);
+                !rule.restricts()
+            })
+            && any
+    }
+
     /// The rules about a relation that are for a principal.
     pub(super) fn rules_for<'a>(
         &'a self,

@@ -228,7 +228,9 @@ impl Case<'_> {
             }
         }
         let described = Arc::clone(self.described);
-        Ok(Scoped { view, below: false, described, visible, filters, isolation, masks })
+        let trusted = described.kind != RelationKind::Table && view.is_none();
+        let opaque = trusted && !self.set.shows_all(self.principal);
+        Ok(Scoped { view, opaque, below: false, described, visible, filters, isolation, masks })
     }
 
     /// Names that cannot be put into an expression.
@@ -329,7 +331,7 @@ impl Case<'_> {
             return self.masked_fields(column, &nested);
         };
         let below = nested.strongest_below(&column.ty, &mut Vec::new());
-        let below = below.filter(|(_, below)| below.strength > mask.strength).map(|(rule, _)| rule);
+        let below = below.filter(|(_, below)| mask.yields_to(below)).map(|(rule, _)| rule);
         if let Some(rival) = rival.or(below) {
             return Err(self.conflict(column, &rule.source, &rival.source));
         }

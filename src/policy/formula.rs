@@ -47,7 +47,7 @@ const CLOCK: [&str; 14] = [
 ];
 
 /// Aggregate functions, and those that need a window: they would make one row of many.
-const AGGREGATES: [&str; 62] = [
+const AGGREGATES: [&str; 71] = [
     "any_value",
     "approx_distinct",
     "approx_most_frequent",
@@ -100,8 +100,15 @@ const AGGREGATES: [&str; 62] = [
     "qdigest_agg",
     "rank",
     "reduce_agg",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
     "regr_intercept",
+    "regr_r2",
     "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
     "row_number",
     "skewness",
     "stddev",
@@ -109,6 +116,8 @@ const AGGREGATES: [&str; 62] = [
     "stddev_samp",
     "sum",
     "tdigest_agg",
+    "var_pop",
+    "var_samp",
     "variance",
 ];
 
@@ -228,7 +237,11 @@ impl Formula {
             );
         }
         let mut columns = BTreeSet::new();
-        let mut temporal = self.reads_clock || reads.iter().any(|scoped| scoped.is_temporal());
+        // A star is no reference to a column, and stands for all.
+        let zoned = |scoped: &Arc<Scoped>| {
+            scoped.is_temporal() || scoped.columns().any(|column| reads_zone(&column.ty))
+        };
+        let mut temporal = self.reads_clock || reads.iter().any(zoned);
         for reference in self.expression.columns() {
             let found = subquery::resolve(&self.expression, reference, table, &self.sources, &reads)?;
             temporal |= reads_zone(found.ty);

@@ -66,8 +66,9 @@ pub(super) fn strongest<'a>(
     for (rule, mask) in masks {
         match &mut strongest {
             Some(((_, held), _)) if held.strength > mask.strength => {}
-            Some(((_, held), rival)) if held.strength == mask.strength => {
-                if !held.with.same(&mask.with) {
+            Some(((by, held), rival)) if held.strength == mask.strength => {
+                let same_reader = rule.run_as == by.run_as || !mask.with.reads();
+                if !held.with.same(&mask.with) || !same_reader {
                     *rival = Some(rule);
                 }
             }
@@ -130,7 +131,7 @@ impl<'a> Nested<'a> {
         value: &dyn Fn(Masked<'a>, &Type, &str) -> Result<String, String>,
     ) -> Result<Option<String>, Fault<'a>> {
         if let Some(((rule, mask), rival)) = strongest(self.masks(path)) {
-            let below = self.strongest_below(ty, path).filter(|(_, below)| below.strength > mask.strength);
+            let below = self.strongest_below(ty, path).filter(|(_, below)| mask.yields_to(below));
             if let Some(rival) = rival.or(below.map(|(rule, _)| rule)) {
                 return Err(Fault::Conflict(rule, rival));
             }

@@ -93,8 +93,8 @@ impl Permit {
         &self.read_by_policies
     }
 
-    /// Whether an expression of a policy depends on the clock or on the session's time zone, so that the query
-    /// must run in UTC whatever zone the user asks for.
+    /// Whether an expression of a policy depends on the clock or on the session's time zone, or a trusted view may, so that
+    /// the query must run in UTC whatever zone the user asks for.
     pub fn pins_time_zone(&self) -> bool {
         self.tables.values().any(Scoped::is_temporal)
     }
@@ -145,6 +145,8 @@ pub struct View {
 #[derive(Clone, Debug)]
 pub struct Scoped {
     pub(super) view: Option<Arc<View>>,
+    /// A view that is read as it is, by somebody who does not see everything.
+    pub(super) opaque: bool,
     /// A view that reads restricted relations.
     pub(super) below: bool,
     pub(super) described: Arc<Described>,
@@ -196,7 +198,7 @@ impl Scoped {
     }
 
     pub(super) fn is_temporal(&self) -> bool {
-        self.expressions().any(Bound::is_temporal)
+        self.is_opaque() || self.expressions().any(Bound::is_temporal)
     }
 
     /// Adds what the sub-queries of its policies read, and of the policies of those tables.
@@ -205,6 +207,11 @@ impl Scoped {
             into.insert(read.described.name.clone());
             read.collect_reads(into);
         }
+    }
+
+    /// Whether it is a view that a policy trusts: what it reads, and leaves out, is not for its reader to know.
+    pub fn is_opaque(&self) -> bool {
+        self.opaque
     }
 
     /// Whether the relation is seen other than it is: rows, values or columns are missing, of itself or of what it reads.

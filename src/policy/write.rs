@@ -69,7 +69,8 @@ impl Writer<'_> {
                     path: &[],
                     salt,
                 };
-                if case.decide()?.is_restricted() {
+                let reads = rules.iter().any(|rule| rule.reads().next().is_some());
+                if reads || case.decide()?.is_restricted() {
                     return restricted();
                 }
             }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::catalog::Column;
 use crate::policy::Scoped;
-use crate::sql::{Keyword, Position, Relation, Statement, Symbol, TokenKind, fold_column};
+use crate::sql::{Keyword, Position, Relation, Statement, Symbol, Token, TokenKind, fold_column};
 
 /// The words of a statement that can be names of columns; none where all columns are meant.
 pub(super) struct Mentioned<'a>(Option<HashSet<Cow<'a, str>>>);
@@ -19,6 +19,9 @@ impl<'a> Mentioned<'a> {
     /// Those that a statement names, if it has neither a star nor anything else that stands for all columns.
     pub(super) fn by(statement: &'a Statement) -> Self {
         let tokens = statement.tokens();
+        if renames_parentheses(tokens) {
+            return Self::all();
+        }
         let mut before = None;
         for token in tokens {
             let star = token.kind == TokenKind::Symbol(Symbol::Asterisk)
@@ -64,6 +67,27 @@ pub(super) fn words(statement: &Statement) -> HashSet<Cow<'_, str>> {
         Cow::Owned(name) => Cow::Owned(fold_column(&name).into_owned()),
     };
     statement.whole().filter_map(|token| statement.identifier(token)).map(folded).collect()
+}
+
+/// Whether names are given to the columns of what stands in parentheses: `(a JOIN b ON ...) AS x (c, d)`.
+fn renames_parentheses(tokens: &[Token]) -> bool {
+    let kind = |at: usize| tokens.get(at).map(|token| token.kind);
+    let open = Some(TokenKind::Symbol(Symbol::Open));
+    let named =
+        |at: usize| matches!(kind(at), Some(TokenKind::Word | TokenKind::Quoted)) && kind(at + 1) == open;
+    let after = |at: usize| match kind(at) {
+        // Any word is a name behind AS.
+        Some(TokenKind::Keyword(Keyword::As)) => {
+            named(at + 1) || matches!(kind(at + 1), Some(TokenKind::Keyword(_))) && kind(at + 2) == open
+        }
+        Some(TokenKind::Keyword(keyword)) => {
+            let is_name = !keyword.is_reserved() && !matches!(keyword, Keyword::Over | Keyword::Filter);
+            is_name && kind(at + 1) == open
+        }
+        _ => named(at),
+    };
+    let closed = |token: &Token| token.kind == TokenKind::Symbol(Symbol::Close);
+    tokens.iter().enumerate().any(|(at, token)| closed(token) && after(at + 1))
 }
 
 /// Whether a list of names for its columns stands behind the alias of a relation.

@@ -256,7 +256,7 @@ fn refuse_restricted(
     for relation in statement.relations().iter().filter(|relation| relation.position != Position::Target) {
         let name = context.names.resolve(relation)?;
         let open = match context.permit.scoped(&name) {
-            Some(scoped) => !scoped.is_restricted(),
+            Some(scoped) => !scoped.is_restricted() && !scoped.is_opaque(),
             // A listing is shown in part, and its plan and its bounds would show the rest.
             None => false,
         };

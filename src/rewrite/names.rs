@@ -8,6 +8,8 @@ use crate::sql::{Ident, Kind, Position, Relation, Statement, fold_name};
 
 /// The most relations that one statement can name: each has to be described.
 const MOST_RELATIONS: usize = 1_000;
+/// How often a statement may name relations in all: each stands for a query in what Trino is sent, and Trino plans them all.
+const MOST_OCCURRENCES: usize = 5_000;
 
 /// The session's catalog and schema: what a name of fewer than three parts is completed with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -125,7 +127,11 @@ pub fn lists(statement: &Statement, names: &Names<'_>) -> Result<bool, RewriteEr
 /// principal may see. So is what is written to: see [`targets`].
 pub fn resolve(statement: &Statement, names: &Names<'_>) -> Result<Vec<TableName>, RewriteError> {
     let mut found = BTreeSet::new();
-    for relation in subject(statement).relations() {
+    let relations = subject(statement).relations();
+    if relations.len() > MOST_OCCURRENCES {
+        return Err(RewriteError::TooManyRelations(MOST_OCCURRENCES));
+    }
+    for relation in relations {
         if relation.position == Position::Target {
             continue;
         }

@@ -50,7 +50,11 @@ pub(super) fn replace(
                 let query = restricted(statement, relation, scoped, &table, inner, mentioned)?;
                 (Some(query), Some(scoped))
             }
-            Some(_) => (None, None),
+            Some(scoped) => {
+                // Its errors and its figures would tell of what it leaves out.
+                any_restricted |= scoped.is_opaque();
+                (None, None)
+            }
             None => match listing::shown(&name, context.permit.visibility())? {
                 listing::Shown::Open => (None, None),
                 listing::Shown::Filtered(_) if relation.version.is_some() || relation.sampled => {

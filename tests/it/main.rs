@@ -6,6 +6,7 @@
 mod attacks;
 mod audit;
 mod bad_input;
+mod catalog;
 mod clients;
 mod faults;
 mod harness;

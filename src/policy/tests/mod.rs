@@ -200,7 +200,7 @@ fn rules_of_the_decision() {
     check(
         &format!("policies:{all}").replace("allow: true", "allow: true, trusted_view: true"),
         &view,
-        "as it is\n  columns a",
+        "as it is, in UTC\n  columns a",
     );
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod double;
 pub(crate) mod gateway;
+pub(crate) mod house;
 pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod process;

@@ -245,7 +245,7 @@ async fn rulings_of_polaris() {
     assert_eq!(tags.whole, ["internal"]);
     let words: Vec<String> =
         tags.fields.iter().map(|(path, words)| format!("{}: {}", path.join("."), words.join(" "))).collect();
-    assert_eq!(words, ["email: pii.email", "ssn: pii.ssn"]);
+    assert_eq!(words, ["name: pii.name", "email: pii.email.work", "ssn: pii.ssn"]);
     let view = described("crm", "customer_regions", crate::catalog::RelationKind::View);
     assert!(!catalog.ruling(&subject, &view).await.expect("a ruling").read);
 
