@@ -419,3 +419,6 @@ fn keys(object: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
         Some(key) => Err(format!("an expression has '{key}', which is not known there")),
     }
 }
+
+#[cfg(test)]
+mod tests;
