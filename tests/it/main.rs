@@ -14,5 +14,6 @@ mod links;
 mod login;
 mod native;
 mod pipeline;
+mod restrictions;
 mod sql_oracle;
 mod start;
