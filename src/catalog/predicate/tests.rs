@@ -50,7 +50,7 @@ fn read(text: &str) -> Result<Predicate, String> {
 #[test]
 fn what_is_read() {
     let texts = [
-        r#"true"#,
+        "true",
         r#"{"type":"false"}"#,
         r#"{"type":"literal","value":false}"#,
         r#"{"type":"not","child":true}"#,

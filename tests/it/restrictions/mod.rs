@@ -243,7 +243,7 @@ fn truncations_and_hashes() {
         let all: Vec<u8> = salt.iter().chain(bytes).copied().collect();
         aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &all).as_ref().to_vec()
     };
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     for (action, salt) in [("sha-256-global", &[][..]), ("sha-256-query-local", &[7_u8; 16][..])] {
         for text in ["", "a", "Grüße \u{1f600}"] {
             let (from, to) = (format!("'{text}'"), format!("'{}'", hex(&digest(salt, text.as_bytes()))));
