@@ -197,11 +197,11 @@ impl Left {
         let old = object.contains_key("term");
         let (term, test) = match name {
             "is-null" | "is-nan" => {
-                let term = self.term_of(object, if old { "term" } else { "child" }, &[])?;
+                let term = term_of(object, if old { "term" } else { "child" }, &[])?;
                 (term, if name == "is-null" { Test::IsNull } else { Test::IsNan })
             }
             "in" => {
-                let term = self.term_of(object, if old { "term" } else { "child" }, &["values"])?;
+                let term = term_of(object, if old { "term" } else { "child" }, &["values"])?;
                 (term, Test::In(self.literals(key(object, "values")?)?))
             }
             "eq" | "lt" | "lt-eq" | "gt" | "gt-eq" | "starts-with" => {
@@ -224,13 +224,6 @@ impl Left {
 }
 
 impl Left {
-    fn term_of(&self, object: &Map<String, Value>, name: &str, others: &[&str]) -> Result<Term, String> {
-        let mut allowed = others.to_vec();
-        allowed.push(name);
-        keys(object, &allowed)?;
-        term(key(object, name)?, name == "term")
-    }
-
     /// A comparison of a term and a value; the value may stand first.
     fn comparison(
         &mut self,
@@ -302,6 +295,14 @@ impl Left {
             _ => Err("values that are no list".to_owned()),
         }
     }
+}
+
+/// The term under a key of an expression that has some others.
+fn term_of(object: &Map<String, Value>, name: &str, others: &[&str]) -> Result<Term, String> {
+    let mut allowed = others.to_vec();
+    allowed.push(name);
+    keys(object, &allowed)?;
+    term(key(object, name)?, name == "term")
 }
 
 fn data_type(value: &Value) -> Result<FieldType, String> {
@@ -419,3 +420,6 @@ fn keys(object: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
         Some(key) => Err(format!("an expression has '{key}', which is not known there")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -363,3 +363,6 @@ impl Reading {
 fn boolean(object: &Map<String, Value>, key: &str) -> Result<bool, String> {
     object.get(key).and_then(Value::as_bool).ok_or_else(|| format!("{key} is neither true nor false"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,7 +120,7 @@ fn uuid(text: &str) -> Option<String> {
 }
 
 fn bytes(text: &str) -> Option<String> {
-    let plain = text.len() % 2 == 0 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let plain = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     plain.then(|| text.to_ascii_lowercase())
 }
 

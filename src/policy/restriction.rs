@@ -179,3 +179,6 @@ fn constant(ty: &FieldType, schema: &Schema) -> Result<(String, bool), String> {
         FieldType::Fixed(_) | FieldType::Other(_) => Err(ty.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

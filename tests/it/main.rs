@@ -15,5 +15,6 @@ mod links;
 mod login;
 mod native;
 mod pipeline;
+mod restrictions;
 mod sql_oracle;
 mod start;
