@@ -31,6 +31,7 @@ mod decide;
 mod document;
 mod error;
 mod formula;
+pub mod import;
 mod nested;
 mod pattern;
 mod permit;
