@@ -18,6 +18,8 @@ use crate::sql::fold_column;
 /// The most rules that the lists make together, and patterns of tables in all of them.
 const MOST_RULES: usize = 2_000;
 const MOST_PATTERNS: usize = 6_000;
+/// How the rule behind the last one of a list is called.
+const NO_RULE: &str = "no rule";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -217,7 +219,7 @@ impl Reader<'_> {
             let mut system = self.everything("catalogs: system", Effect { read: true, write: true, ..Effect::default() })?;
             system.tables = self.tables("catalogs", &Some("system".to_owned()), &None, &None)?;
             catalogs.push(system);
-            catalogs.push(self.everything("catalogs: no rule", Effect::default())?);
+            catalogs.push(self.everything(&format!("catalogs: {NO_RULE}"), Effect::default())?);
             rules = self.crossed(&rules, &catalogs, |one, other| {
                 if !other.read {
                     return Effect::default();
@@ -245,7 +247,7 @@ impl Reader<'_> {
                     queries.push(one);
                 }
             }
-            queries.push(self.everything("queries: no rule", Effect::default())?);
+            queries.push(self.everything(&format!("queries: {NO_RULE}"), Effect::default())?);
             rules = self.crossed(&rules, &queries, |one, other| if other.read { one.clone() } else { Effect::default() })?;
         }
         let mut schemas = Vec::new();
@@ -263,7 +265,7 @@ impl Reader<'_> {
                     let tables = self.tables(&label, &rule.catalog, &rule.schema, &None)?;
                     schemas.push(Rule { who: self.who(&label, &whom), tables, effect, label });
                 }
-                schemas.push(self.everything("schemas: no rule", Effect::default())?);
+                schemas.push(self.everything(&format!("schemas: {NO_RULE}"), Effect::default())?);
             }
         }
         if rules.iter().any(|rule| rule.effect.write) && !schemas.is_empty() {
@@ -503,35 +505,53 @@ impl Reader<'_> {
     ) -> Result<Vec<Rule>, ImportError> {
         let mut rules = Vec::new();
         for a in one {
+            let mut pairs = Vec::new();
+            let mut whole = false;
             for b in other {
-                let who = a.who.and(&b.who);
-                let tables = met(&a.tables, &b.tables);
-                if who.may.is_nobody() || tables.may.is_empty() {
-                    continue;
-                }
-                let unremarkable = b.label.ends_with("no rule");
-                let label = if unremarkable { a.label.clone() } else { format!("{}, {}", a.label, b.label) };
-                let clear = |a: bool, b: bool, both: bool| both || !(a && b);
-                if !clear(a.who.is_exact(), b.who.is_exact(), who.is_exact()) {
-                    let what = "it is about users and groups together, and a policy is about one or the other";
-                    self.note(&label, what, "stricter: it allows nobody else than is surely meant, and restricts all of them");
-                }
-                if !clear(a.tables.is_exact(), b.tables.is_exact(), tables.is_exact()) {
-                    let what = "two patterns that meet in part make none together";
-                    self.note(&label, what, "stricter: it allows what is surely meant, and restricts what may be");
-                }
-                rules.push(Rule { label, who, tables, effect: effect(&a.effect, &b.effect) });
-                if rules.len() > MOST_RULES {
-                    return Err(too_many());
+                let (who, tables) = (a.who.and(&b.who), met(&a.tables, &b.tables));
+                if !who.may.is_nobody() && !tables.may.is_empty() {
+                    pairs.push((b, who, tables, settled(effect(&a.effect, &b.effect))));
                 }
                 // Nobody gets past this one.
-                let whole = |own: &Tables| b.tables.sure.iter().any(|all| all.covers(own));
-                if b.who.sure.covers(&a.who.may) && a.tables.may.iter().all(whole) {
+                let covered = |own: &Tables| b.tables.sure.iter().any(|all| all.covers(own));
+                whole = b.who.sure.covers(&a.who.may) && a.tables.may.iter().all(covered);
+                if whole {
                     break;
                 }
             }
+            // Where it does not matter which of the other list matches, the rule stays as it is.
+            if whole && pairs.windows(2).all(|two| two[0].3 == two[1].3) {
+                let effect = pairs.pop().map(|(.., effect)| effect).unwrap_or_default();
+                rules.push(Rule { effect, ..a.clone() });
+                pairs.clear();
+            }
+            for (b, who, tables, effect) in pairs {
+                let label = if b.label.ends_with(NO_RULE) { a.label.clone() } else { format!("{}, {}", a.label, b.label) };
+                let lost = |a: bool, b: bool, both: bool| a && b && !both;
+                if lost(a.who.is_exact(), b.who.is_exact(), who.is_exact()) {
+                    let what = "it is about users and groups together, and a policy is about one or the other";
+                    self.note(&label, what, "stricter: it allows whom it surely means, and restricts all of them");
+                }
+                if lost(a.tables.is_exact(), b.tables.is_exact(), tables.is_exact()) {
+                    let what = "two patterns that meet in part make none together";
+                    self.note(&label, what, "stricter: it allows what it surely means, and restricts what it may mean");
+                }
+                rules.push(Rule { label, who, tables, effect });
+            }
+            if rules.len() > MOST_RULES {
+                return Err(too_many());
+            }
         }
         Ok(rules)
+    }
+}
+
+/// Without what does not count.
+fn settled(effect: Effect) -> Effect {
+    match effect {
+        Effect { read: false, .. } => Effect::default(),
+        Effect { write: false, .. } => Effect { owns_schema: false, ..effect },
+        _ => effect,
     }
 }
 
