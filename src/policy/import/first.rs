@@ -37,7 +37,7 @@ impl Tables {
     }
 
     /// The same for the names `system` that no pattern of a document stands for.
-    fn of_system(&self) -> Vec<Self> {
+    pub(super) fn with_system(&self) -> Vec<Self> {
         let system = Pattern::read("system");
         let either = |pattern: &Pattern| {
             let named = system.as_ref().filter(|name| !pattern.is_literal() && pattern.covers(name));
@@ -59,7 +59,7 @@ impl Tables {
 }
 
 /// A part of a pattern: in quotes where it holds what means something else. A star in quotes is none.
-fn part(pattern: &Pattern) -> String {
+pub(super) fn part(pattern: &Pattern) -> String {
     let text = pattern.text();
     if text.contains(['.', '"']) || text.contains(char::is_whitespace) {
         format!("\"{}\"", text.replace('"', "\"\""))
@@ -152,7 +152,9 @@ pub(super) struct Compiling<'a> {
 impl Compiling<'_> {
     pub(super) fn compile(mut self) -> Vec<Draft> {
         let rules = self.rules;
-        let names_system = rules.iter().flat_map(|rule| &rule.tables.sure).any(Tables::names_system);
+        // What others allow is not known here.
+        let names_system =
+            !self.grants || rules.iter().flat_map(|rule| &rule.tables.sure).any(Tables::names_system);
         let strengths = strengths(rules);
         let mut drafts = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -195,7 +197,7 @@ impl Compiling<'_> {
                     .iter()
                     .flat_map(|tables| {
                         let system = names_system && (plan.deny || plan.restrict);
-                        if system { tables.of_system() } else { vec![tables.clone()] }
+                        if system { tables.with_system() } else { vec![tables.clone()] }
                     })
                     .map(|tables| tables.text())
                     .collect();

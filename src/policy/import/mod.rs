@@ -7,6 +7,9 @@ mod draft;
 mod first;
 mod names;
 mod people;
+mod ranger;
+mod ranger_access;
+mod ranger_tags;
 #[cfg(test)]
 mod tests;
 mod trino;
@@ -81,6 +84,14 @@ pub fn trino(source: &str, options: &Options) -> Result<Imported, ImportError> {
     bounded(source)?;
     let mut notes = Vec::new();
     let drafts = trino::import(source, options, &mut notes)?;
+    finish(&drafts, notes)
+}
+
+/// From Apache Ranger's policies of a service of Trino's, or of Hive's, whose catalog is named then.
+pub fn ranger(source: &str, options: &Options) -> Result<Imported, ImportError> {
+    bounded(source)?;
+    let mut notes = Vec::new();
+    let drafts = ranger::import(source, options, &mut notes)?;
     finish(&drafts, notes)
 }
 

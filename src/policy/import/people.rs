@@ -57,7 +57,7 @@ impl People {
     }
 
     /// Those who are surely among both.
-    fn surely_both(&self, other: &Self) -> Self {
+    pub(super) fn surely_both(&self, other: &Self) -> Self {
         if self.is_everyone() {
             return other.clone();
         }

@@ -1,6 +1,7 @@
 //! What becomes of the sources.
 
 mod first_match;
+mod ranger;
 mod trino;
 
 use std::fmt::Write as _;
