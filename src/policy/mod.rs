@@ -28,6 +28,7 @@
 mod action;
 mod compile;
 mod decide;
+mod diff;
 mod document;
 mod error;
 mod formula;
@@ -46,6 +47,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use diff::{Change, TooMany};
 pub use document::{Action, Isolation, schema};
 pub use error::{Denial, LoadError, LoadErrors, Source};
 pub use formula::Bound;
@@ -257,6 +259,15 @@ impl Set {
     /// It may not.
     pub fn check_rename_column(&self, table: &TableName, from: &[&str], to: &str) -> Result<(), Denial> {
         write::check_rename_column(&self.compiled, table, from, to)
+    }
+
+    /// Whose view of which tables another set would change, as far as the documents say it. `tables` and their columns
+    /// are compared where they are given; else one for each pattern of the documents.
+    ///
+    /// # Errors
+    /// The documents name too many people and tables to compare all with all.
+    pub fn changes(&self, new: &Self, tables: &[(TableName, Vec<String>)]) -> Result<Vec<Change>, TooMany> {
+        diff::changes(&self.compiled, &new.compiled, tables)
     }
 
     /// What the principal may see of listings.

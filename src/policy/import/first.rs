@@ -155,7 +155,8 @@ impl Compiling<'_> {
         // What others allow is not known here.
         let names_system =
             !self.grants || rules.iter().flat_map(|rule| &rule.tables.sure).any(Tables::names_system);
-        let strengths = strengths(rules);
+        // Else exceptions keep the rules apart.
+        let strengths = if self.grants { strengths(rules) } else { vec![0; rules.len()] };
         let mut drafts = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
             let mut restrictions = rule.effect.restrictions.clone();

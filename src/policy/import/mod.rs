@@ -10,9 +10,13 @@ mod people;
 mod ranger;
 mod ranger_access;
 mod ranger_tags;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod trino;
+mod unity;
+mod unity_policy;
+mod unity_sql;
 
 use std::fmt;
 
@@ -92,6 +96,15 @@ pub fn ranger(source: &str, options: &Options) -> Result<Imported, ImportError> 
     bounded(source)?;
     let mut notes = Vec::new();
     let drafts = ranger::import(source, options, &mut notes)?;
+    finish(&drafts, notes)
+}
+
+/// From the row filters, column masks and ABAC policies of Databricks Unity Catalog. They restrict what others allow: who
+/// may read a table at all is for other documents to say.
+pub fn unity(source: &str, options: &Options) -> Result<Imported, ImportError> {
+    bounded(source)?;
+    let mut notes = Vec::new();
+    let drafts = unity::import(source, options, &mut notes)?;
     finish(&drafts, notes)
 }
 

@@ -3,6 +3,7 @@
 mod first_match;
 mod ranger;
 mod trino;
+mod unity;
 
 use std::fmt::Write as _;
 
