@@ -1,5 +1,7 @@
 //! `northgate policy`: policies of other systems brought in, tried and compared. No server is needed for any of it.
 
+#[cfg(test)]
+mod tests;
 mod trial;
 
 use std::fmt::Write as _;
@@ -7,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 
-use crate::policy::import::{self, MAX_SOURCE, Options};
 use crate::policy::Set;
+use crate::policy::import::{self, MAX_SOURCE, Options};
 
 pub use trial::{Trial, TrialError};
 
@@ -107,7 +109,13 @@ fn read(path: &Path, most: u64) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(named)
 }
 
-fn bring(from: From, file: &Path, options: &Options, output: Option<&Path>, strict: bool) -> Result<Said, String> {
+fn bring(
+    from: From,
+    file: &Path,
+    options: &Options,
+    output: Option<&Path>,
+    strict: bool,
+) -> Result<Said, String> {
     let source = read(file, MAX_SOURCE as u64)?;
     let imported = match from {
         From::Trino => import::trino(&source, options),
@@ -120,14 +128,18 @@ fn bring(from: From, file: &Path, options: &Options, output: Option<&Path>, stri
         let _ = writeln!(said.err, "{}: {note}", file.display());
     }
     if said.failed {
-        let _ = writeln!(said.err, "nothing is written: not all could be carried over as it is, and --strict is given");
+        let _ = writeln!(
+            said.err,
+            "nothing is written: not all could be carried over as it is, and --strict is given"
+        );
         return Ok(said);
     }
     match output {
         Some(path) => {
             let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
             // Policies that are there already are not lost.
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(wrong)?;
+            let mut file =
+                std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(wrong)?;
             std::io::Write::write_all(&mut file, imported.document.as_bytes()).map_err(wrong)?;
         }
         None => said.out = imported.document,
@@ -140,7 +152,8 @@ fn load(folder: &Path) -> Result<Set, String> {
 }
 
 fn test(file: &Path, policies: &Path) -> Result<Said, String> {
-    let trial = Trial::read(&read(file, MAX_TRIAL)?).map_err(|error| format!("{}:{error}", file.display()))?;
+    let trial =
+        Trial::read(&read(file, MAX_TRIAL)?).map_err(|error| format!("{}:{error}", file.display()))?;
     let failures = trial.run(&load(policies)?)?;
     let mut said = Said { failed: !failures.is_empty(), ..Said::default() };
     for failure in &failures {
@@ -154,7 +167,8 @@ fn test(file: &Path, policies: &Path) -> Result<Said, String> {
 fn diff(old: &Path, new: &Path, tables: Option<&Path>) -> Result<Said, String> {
     let tables = match tables {
         Some(path) => {
-            let trial = Trial::read(&read(path, MAX_TRIAL)?).map_err(|error| format!("{}:{error}", path.display()))?;
+            let trial = Trial::read(&read(path, MAX_TRIAL)?)
+                .map_err(|error| format!("{}:{error}", path.display()))?;
             trial.tables()
         }
         None => Vec::new(),

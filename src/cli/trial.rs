@@ -139,7 +139,7 @@ impl Trial {
     /// It is not YAML of the format, or names what it does not say.
     pub fn read(text: &str) -> Result<Self, TrialError> {
         let file: File = serde_saphyr::from_str(text).map_err(|error| TrialError {
-            line: error.location().map_or(1, |location| location.line() as u64),
+            line: error.location().map_or(1, |location| location.line()),
             message: error.without_snippet().to_string(),
         })?;
         let wrong = |line: u64, message: String| TrialError { line, message };
@@ -182,7 +182,8 @@ impl Trial {
             let lists = [&case.filtered, &case.masked, &case.hidden];
             let details = lists.iter().any(|list| list.is_some()) || !case.sent.is_empty();
             if case.expect == Expect::Denied && details {
-                let message = "of a query that is denied nothing is filtered, masked, hidden or sent".to_owned();
+                let message =
+                    "of a query that is denied nothing is filtered, masked, hidden or sent".to_owned();
                 return Err(wrong(line(&case.query), message));
             }
             let known = |name: &str, parts: usize| {
@@ -214,7 +215,8 @@ impl Trial {
 
     /// The tables with the names of their columns.
     pub fn tables(&self) -> Vec<(TableName, Vec<String>)> {
-        let columns = |relation: &Described| relation.columns.iter().map(|column| column.name.clone()).collect();
+        let columns =
+            |relation: &Described| relation.columns.iter().map(|column| column.name.clone()).collect();
         self.relations.iter().map(|relation| (relation.name.clone(), columns(relation))).collect()
     }
 
@@ -235,7 +237,8 @@ impl Trial {
             let catalog = Catalog::of(self.relations.clone(), self.definitions.clone());
             let Some(principal) = self.principals.get(&case.principal.value).cloned() else { continue };
             let (policies, properties) = (policies.clone(), std::sync::Arc::clone(&properties));
-            let (session, schema, sql) = (case.catalog.clone(), case.schema.clone(), case.query.value.clone());
+            let (session, schema, sql) =
+                (case.catalog.clone(), case.schema.clone(), case.query.value.clone());
             let explained = runtime.spawn(async move {
                 let names = Names { catalog: session.as_deref(), schema: schema.as_deref() };
                 let limits = Limits::default();
@@ -268,9 +271,14 @@ impl Trial {
             }
         }
         let sent = match got.sent() {
-            Err(StatementError::Unreadable(error)) => return vec![format!("the query cannot be read: {error}")],
+            Err(StatementError::Unreadable(error)) => {
+                return vec![format!("the query cannot be read: {error}")];
+            }
             Err(error) if case.expect == Expect::Allowed => {
-                return vec![format!("expected allowed, got denied: {error} (the user is told: {})", error.client_message())];
+                return vec![format!(
+                    "expected allowed, got denied: {error} (the user is told: {})",
+                    error.client_message()
+                )];
             }
             Err(_) => return Vec::new(),
             Ok(_) if case.expect == Expect::Denied => return vec!["expected denied, got allowed".to_owned()],
@@ -293,13 +301,22 @@ impl Trial {
                 }
             }
         }
-        let lists = [("filtered", &case.filtered, filtered, 3), ("masked", &case.masked, masked, 4), ("hidden", &case.hidden, hidden, 4)];
+        let lists = [
+            ("filtered", &case.filtered, filtered, 3),
+            ("masked", &case.masked, masked, 4),
+            ("hidden", &case.hidden, hidden, 4),
+        ];
         for (what, expected, got, parts) in lists {
             let Some(expected) = expected else { continue };
-            let expected: BTreeSet<String> = expected.iter().filter_map(|name| label(&name.value, parts)).collect();
+            let expected: BTreeSet<String> =
+                expected.iter().filter_map(|name| label(&name.value, parts)).collect();
             if expected != got {
                 let list = |names: &BTreeSet<String>| {
-                    if names.is_empty() { "none".to_owned() } else { names.iter().cloned().collect::<Vec<_>>().join(", ") }
+                    if names.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        names.iter().cloned().collect::<Vec<_>>().join(", ")
+                    }
                 };
                 wrong.push(format!("expected {what} {}, got {}", list(&expected), list(&got)));
             }
@@ -312,11 +329,13 @@ impl Trial {
 }
 
 fn line<T>(at: &Spanned<T>) -> u64 {
-    at.referenced.line() as u64
+    at.referenced.line()
 }
 
 fn table_name(text: &str) -> Result<TableName, String> {
-    split(text, 3).map(|(name, _)| name).ok_or_else(|| format!("'{text}' is not of the form catalog.schema.table"))
+    split(text, 3)
+        .map(|(name, _)| name)
+        .ok_or_else(|| format!("'{text}' is not of the form catalog.schema.table"))
 }
 
 /// `catalog.schema.table`, or with a column; a part in double quotes may hold a dot.

@@ -1,12 +1,13 @@
 //! Whose view of which tables differs between two sets.
 //!
 //! The rules are compared by what they say about people and tables that stand for all of their kind: each user and group
-//! that a document names, those that one policy names together, and one whom none names; each table that is named, each
-//! pattern, and where two patterns meet. What tables hold is not asked, so that a pattern of columns is compared as one
+//! that a policy for the table names, each two of them, and one whom none names; each table that is named, each pattern,
+//! and where two patterns meet. What tables hold is not asked, so that a pattern of columns is compared as one
 //! column of that name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Bound;
 
 use super::Isolation;
 use super::compile::{Columns, Compiled, MaskWith, Rule};
@@ -17,9 +18,9 @@ use crate::sql::fold_column;
 
 /// Stands for a name that no document has.
 const ANY: &str = "northgate_any";
-/// The most pairs of somebody and a table, and the most questions to rules, that are looked at.
-const MOST_PAIRS: usize = 2_000_000;
-const MOST_QUESTIONS: usize = 400_000_000;
+/// The most people for one table, and the most questions to rules in all, that are looked at.
+const MOST_PEOPLE: usize = 200_000;
+const MOST_QUESTIONS: usize = 200_000_000;
 
 /// A difference in what somebody sees of tables.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +41,9 @@ impl fmt::Display for Change {
 
 /// The documents name too many people and tables to compare all with all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the documents name too many people and tables to compare all with all; compare for the tables of a file (--tables)")]
+#[error(
+    "the documents name too many people and tables to compare all with all; compare for the tables of a file (--tables)"
+)]
 pub struct TooMany;
 
 /// What is seen of a table.
@@ -78,20 +81,27 @@ pub(super) fn changes(
         };
         tables.iter().map(table).collect()
     };
-    let people = people(&rules);
-    let pairs = people.len().saturating_mul(tables.len());
-    if pairs > MOST_PAIRS || pairs.saturating_mul(rules.len()) > MOST_QUESTIONS {
-        return Err(TooMany);
-    }
     let mut found = Vec::new();
+    let mut questions = 0_usize;
     for table in &tables {
-        let columns = columns(&rules, table);
+        let before: Vec<&Rule> = old.rules.iter().filter(|rule| rule.covers(&table.name)).collect();
+        let after: Vec<&Rule> = new.rules.iter().filter(|rule| rule.covers(&table.name)).collect();
+        let both: Vec<&Rule> = before.iter().chain(&after).copied().collect();
+        let people = people(&both)?;
+        questions = questions.saturating_add(people.len().saturating_mul(both.len() + 1));
+        if questions > MOST_QUESTIONS {
+            return Err(TooMany);
+        }
+        let columns = columns(&both, table);
         // What changed for the parts of somebody, so that it is said once.
         let mut said: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for person in &people {
-            let before = seen(old, &person.principal, table, &columns);
-            let after = seen(new, &person.principal, table, &columns);
-            let what = compare(before.as_ref(), after.as_ref());
+            let seen = |set: &Compiled, rules: &[&Rule]| {
+                let rules: Vec<&Rule> =
+                    rules.iter().copied().filter(|rule| rule.who.includes(&person.principal)).collect();
+                seen(set, &rules, table, &columns)
+            };
+            let what = compare(seen(old, &before).as_ref(), seen(new, &after).as_ref());
             let told = person.parts.iter().filter_map(|part| said.get(part.as_str())).flatten();
             let told: BTreeSet<&String> = told.collect();
             for change in what.iter().filter(|change| !told.contains(change)) {
@@ -115,58 +125,59 @@ struct Person {
 
 const NOBODY: &str = "everybody else";
 
-/// Those who stand for all: whoever is made of others comes behind them.
-fn people(rules: &[&Rule]) -> Vec<Person> {
-    let person = |user: Option<&str>, groups: &[&str]| {
+/// Those who stand for all whom some rules tell apart: whoever is made of others comes behind them.
+fn people(rules: &[&Rule]) -> Result<Vec<Person>, TooMany> {
+    let person = |user: Option<&String>, groups: &[&String]| {
         let name = user.map_or_else(|| ANY.to_owned(), |user| user.replace('*', ANY));
-        let groups_named = groups.iter().map(|group| format!("group {group}"));
-        let labels: Vec<String> = user.map(|user| format!("user {user}")).into_iter().chain(groups_named).collect();
+        let user_label = user.map(|user| format!("user {user}"));
+        let label = match (&user_label, groups) {
+            (None, []) => NOBODY.to_owned(),
+            (Some(user), []) => user.clone(),
+            (None, [group]) => format!("group {group}"),
+            (Some(user), [group, ..]) => format!("{user} in group {group}"),
+            (None, [one, other, ..]) => format!("groups {one} and {other}"),
+        };
         let mut parts = vec![NOBODY.to_owned()];
-        let label = if labels.is_empty() { NOBODY.to_owned() } else { labels.join(" in ") };
-        if labels.len() > 1 {
-            parts.extend(labels);
-        }
-        Person {
-            label,
-            principal: Principal::new(name, Method::Password).with_groups(groups.iter().copied()),
-            parts,
-        }
+        parts.extend(user_label);
+        parts.extend(groups.iter().map(|group| format!("group {group}")));
+        let principal =
+            Principal::new(name, Method::Password).with_groups(groups.iter().map(|group| (*group).clone()));
+        Person { label, principal, parts }
     };
     let (mut users, mut groups) = (BTreeSet::new(), BTreeSet::new());
-    let (mut pairs, mut members) = (BTreeSet::new(), BTreeSet::new());
     for rule in rules {
-        let who = &rule.who;
-        let named = |globs: &[Glob]| -> BTreeSet<String> {
-            globs.iter().filter(|glob| !glob.is_any()).map(Glob::text).collect()
-        };
-        let of_rule: BTreeSet<String> = named(&who.users).union(&named(&who.except_users)).cloned().collect();
-        let groups_of: BTreeSet<&String> = who.groups.union(&who.except_groups).collect();
-        for group in &groups_of {
-            for user in &of_rule {
-                members.insert((user.clone(), (*group).clone()));
-            }
-            for other in who.except_groups.iter().filter(|other| *other != *group) {
-                pairs.insert(((*group).min(other), (*group).max(other)));
-            }
-        }
-        groups.extend(groups_of);
-        users.extend(of_rule);
+        let globs = rule.who.users.iter().chain(&rule.who.except_users);
+        users.extend(globs.filter(|glob| !glob.is_any()).map(Glob::text));
+        groups.extend(rule.who.groups.iter().chain(&rule.who.except_groups).cloned());
+    }
+    if users.len() * groups.len() + groups.len() * groups.len() > MOST_PEOPLE {
+        return Err(TooMany);
     }
     let mut people = vec![person(None, &[])];
     people.extend(users.iter().map(|user| person(Some(user), &[])));
     people.extend(groups.iter().map(|group| person(None, &[group])));
-    people.extend(members.iter().map(|(user, group)| person(Some(user), &[group])));
-    people.extend(pairs.iter().map(|(one, other)| person(None, &[one, other])));
-    people
+    for group in &groups {
+        people.extend(users.iter().map(|user| person(Some(user), &[group])));
+        people.extend(
+            groups
+                .range::<String, _>((Bound::Excluded(group), Bound::Unbounded))
+                .map(|other| person(None, &[group, other])),
+        );
+    }
+    Ok(people)
 }
 
 /// Tables that stand for all patterns, and for where two of them meet.
-fn representatives<'a>(rules: &[&Rule], open: impl Iterator<Item = &'a String>) -> Result<Vec<Table>, TooMany> {
+fn representatives<'a>(
+    rules: &[&Rule],
+    open: impl Iterator<Item = &'a String>,
+) -> Result<Vec<Table>, TooMany> {
     let mut patterns: Vec<&TablePattern> = Vec::new();
     for rule in rules {
-        let masks = rule.masks.iter().flat_map(|mask| {
-            mask.columns.iter().chain(mask.fields.iter().map(|fields| &fields.columns))
-        });
+        let masks = rule
+            .masks
+            .iter()
+            .flat_map(|mask| mask.columns.iter().chain(mask.fields.iter().map(|fields| &fields.columns)));
         let tagged = masks.chain(&rule.hidden).filter_map(|columns| match columns {
             Columns::Tagged(pattern) => Some(&pattern.table),
             Columns::Named(_) => None,
@@ -225,17 +236,17 @@ fn columns(rules: &[&Rule], table: &Table) -> BTreeMap<String, String> {
     found
 }
 
-/// What somebody sees of a table; none where they may not know of it.
-fn seen(set: &Compiled, principal: &Principal, table: &Table, columns: &BTreeMap<String, String>) -> Option<Seen> {
+/// What somebody sees of a table by the rules that are for them; none where they may not know of it.
+fn seen(set: &Compiled, rules: &[&Rule], table: &Table, columns: &BTreeMap<String, String>) -> Option<Seen> {
     let name = &table.name;
-    let rules: Vec<&Rule> = set.rules_for(principal, name).collect();
     let open = name.catalog != SYSTEM && name.schema != SYSTEM && set.open.contains(&name.catalog);
     if rules.iter().any(|rule| rule.deny) || !open && !rules.iter().any(|rule| rule.allow) {
         return None;
     }
     let mut seen = Seen { strict: true, ..Seen::default() };
     let filters = rules.iter().filter(|rule| rule.filter.is_some());
-    seen.strict = filters.clone().count() == 0 || filters.clone().any(|rule| rule.isolation == Isolation::Strict);
+    seen.strict =
+        filters.clone().count() == 0 || filters.clone().any(|rule| rule.isolation == Isolation::Strict);
     let reader = |rule: &Rule| {
         rule.run_as.as_ref().map_or_else(String::new, |reader| {
             let groups: Vec<&str> = reader.groups().iter().map(String::as_str).collect();
@@ -257,12 +268,13 @@ fn seen(set: &Compiled, principal: &Principal, table: &Table, columns: &BTreeMap
             continue;
         }
         let masks = rules.iter().flat_map(|rule| rule.masks.iter().map(move |mask| (*rule, mask)));
-        let meant = masks.filter(|(_, mask)| mask.columns.iter().any(|columns| columns.matches(name, column)));
+        let meant =
+            masks.filter(|(_, mask)| mask.columns.iter().any(|columns| columns.matches(name, column)));
         if let Some((rule, mask)) = meant.max_by_key(|(_, mask)| mask.strength) {
             seen.masks.insert(label.clone(), with(rule, &mask.with));
         }
     }
-    for rule in &rules {
+    for rule in rules {
         for mask in &rule.masks {
             for fields in &mask.fields {
                 let column = match &fields.columns {
@@ -303,7 +315,8 @@ fn compare(before: Option<&Seen>, after: Option<&Seen>) -> Vec<String> {
     };
     let mut changes = Vec::new();
     let filters = |more: &Seen, less: &Seen, what: &str, changes: &mut Vec<String>| {
-        changes.extend(more.filters.difference(&less.filters).map(|filter| format!("filter {what}: {filter}")));
+        changes
+            .extend(more.filters.difference(&less.filters).map(|filter| format!("filter {what}: {filter}")));
     };
     filters(after, before, "added", &mut changes);
     filters(before, after, "removed", &mut changes);
@@ -311,14 +324,16 @@ fn compare(before: Option<&Seen>, after: Option<&Seen>) -> Vec<String> {
         let word = if after.strict { "strict" } else { "standard" };
         changes.push(format!("its filters are {word} now"));
     }
-    let columns: BTreeSet<&String> = [before, after]
-        .iter()
-        .flat_map(|seen| seen.masks.keys().chain(&seen.hidden))
-        .collect();
+    let columns: BTreeSet<&String> =
+        [before, after].iter().flat_map(|seen| seen.masks.keys().chain(&seen.hidden)).collect();
     for column in columns {
         let state = |seen: &Seen| {
             let masked = seen.masks.get(column).map(|with| format!("masked by {with}"));
-            if seen.hidden.contains(column) { "hidden".to_owned() } else { masked.unwrap_or_else(|| "shown".to_owned()) }
+            if seen.hidden.contains(column) {
+                "hidden".to_owned()
+            } else {
+                masked.unwrap_or_else(|| "shown".to_owned())
+            }
         };
         let (was, is) = (state(before), state(after));
         if was != is {

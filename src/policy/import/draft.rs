@@ -107,12 +107,14 @@ impl Draft {
         }
         let _ = writeln!(text, "  - name: {}", scalar(&self.name(names)));
         text.push_str("    who:\n");
-        let users = |people: &People| people.users.iter().map(|user| user.text().to_owned()).collect();
-        let groups = |people: &People| people.groups.iter().cloned().collect();
-        list(text, 6, "users", users(&self.who));
-        list(text, 6, "groups", groups(&self.who));
-        list(text, 6, "except_users", users(&self.except));
-        list(text, 6, "except_groups", groups(&self.except));
+        let users = |people: &People| -> Vec<String> {
+            people.users.iter().map(|user| user.text().to_owned()).collect()
+        };
+        let groups = |people: &People| -> Vec<String> { people.groups.iter().cloned().collect() };
+        list(text, 6, "users", &users(&self.who));
+        list(text, 6, "groups", &groups(&self.who));
+        list(text, 6, "except_users", &users(&self.except));
+        list(text, 6, "except_groups", &groups(&self.except));
         if let [only] = &self.tables[..] {
             let _ = writeln!(text, "    tables: [{}]", scalar(only));
         } else {
@@ -152,14 +154,14 @@ impl Draft {
                 let _ = writeln!(text, "        strength: {}", mask.strength);
             }
         }
-        list(text, 4, "deny_columns", hidden.iter().cloned().collect());
-        list(text, 4, "deny_tags", hidden_tags.iter().cloned().collect());
+        list(text, 4, "deny_columns", &hidden.iter().cloned().collect::<Vec<_>>());
+        list(text, 4, "deny_tags", &hidden_tags.iter().cloned().collect::<Vec<_>>());
     }
 
     /// A name that says whom and what the policy is about, and that no other policy has.
     fn name(&self, taken: &mut BTreeSet<String>) -> String {
         let who = self.who.groups.first().map(String::as_str);
-        let who = who.or(self.who.users.first().map(|user| user.text())).unwrap_or("nobody");
+        let who = who.or(self.who.users.first().map(super::names::Pattern::text)).unwrap_or("nobody");
         let who = if who == "*" { "everybody" } else { who };
         let verb = match (self.deny, self.write, self.allow) {
             (true, ..) => "without",
@@ -187,9 +189,9 @@ impl Draft {
     }
 }
 
-fn list(text: &mut String, indent: usize, key: &str, items: Vec<String>) {
+fn list(text: &mut String, indent: usize, key: &str, items: &[String]) {
     if !items.is_empty() {
-        let _ = writeln!(text, "{:indent$}{key}: [{}]", "", scalars(&items));
+        let _ = writeln!(text, "{:indent$}{key}: [{}]", "", scalars(items));
     }
 }
 
@@ -235,8 +237,7 @@ pub(super) fn one_line(text: &str) -> String {
     let odd = |c: char| {
         c.is_control() || ('\u{2028}'..='\u{202f}').contains(&c) || c == '\u{feff}' || c >= '\u{fff0}'
     };
-    let mut line: String =
-        text.chars().take(COMMENT).map(|c| if odd(c) { ' ' } else { c }).collect();
+    let mut line: String = text.chars().take(COMMENT).map(|c| if odd(c) { ' ' } else { c }).collect();
     if text.chars().nth(COMMENT).is_some() {
         line.push_str("...");
     }

@@ -133,6 +133,7 @@ impl Rule {
 
 /// What a rule does about one pattern of tables.
 #[derive(PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the documents")]
 struct Plan {
     who: People,
     except: People,
@@ -249,7 +250,8 @@ impl Compiling<'_> {
         }
         let between = self.in_between(index, tables, &except);
         let who = rule.who.may.clone();
-        let plan = |except: People| Plan { who, except, allow: false, write: false, deny: false, restrict: false };
+        let plan =
+            |except: People| Plan { who, except, allow: false, write: false, deny: false, restrict: false };
         if !rule.effect.read {
             let granted = |people: &People| {
                 // What is granted elsewhere is not known here.
@@ -283,7 +285,8 @@ impl Compiling<'_> {
                         tables.text(),
                         lost.join(", ")
                     ),
-                    effect: "stricter: the denial holds for all of it, also for whom the earlier rule let in".to_owned(),
+                    effect: "stricter: the denial holds for all of it, also for whom the earlier rule let in"
+                        .to_owned(),
                 });
             }
             return Some(Plan { deny: true, ..plan(except) });
@@ -293,7 +296,9 @@ impl Compiling<'_> {
             let more: Vec<&str> = between
                 .iter()
                 .map(|at| &self.rules[*at])
-                .filter(|earlier| earlier.effect.read && !implied(&rule.effect.restrictions, &earlier.effect.restrictions))
+                .filter(|earlier| {
+                    earlier.effect.read && !implied(&rule.effect.restrictions, &earlier.effect.restrictions)
+                })
                 .map(|earlier| earlier.label.as_str())
                 .collect();
             if !more.is_empty() {
@@ -345,8 +350,13 @@ impl Compiling<'_> {
         }
         let who = rule.who.sure.clone();
         let except = self.decided_before(index, tables);
-        let plan = |except: People, write: bool| {
-            Plan { who: who.clone(), except, allow: true, write, deny: false, restrict: false }
+        let plan = |except: People, write: bool| Plan {
+            who: who.clone(),
+            except,
+            allow: true,
+            write,
+            deny: false,
+            restrict: false,
         };
         if except.covers(&who) {
             return plans;
@@ -386,7 +396,10 @@ impl Compiling<'_> {
     fn unwritten(&mut self, index: usize, tables: &Tables, effect: &str) {
         self.notes.push(Note {
             rule: self.rules[index].label.clone(),
-            what: format!("it lets {} be written, which cannot be kept apart from other rules", tables.text()),
+            what: format!(
+                "it lets {} be written, which cannot be kept apart from other rules",
+                tables.text()
+            ),
             effect: format!("stricter: {effect}"),
         });
     }
@@ -398,8 +411,12 @@ fn implied(one: &Restrictions, other: &Restrictions) -> bool {
         names.iter().map(|name| fold_column(name).into_owned()).collect()
     };
     let hidden = fold(&other.hidden);
-    let masked: BTreeSet<String> =
-        other.masks.iter().flat_map(|mask| &mask.columns).map(|name| fold_column(name).into_owned()).collect();
+    let masked: BTreeSet<String> = other
+        .masks
+        .iter()
+        .flat_map(|mask| &mask.columns)
+        .map(|name| fold_column(name).into_owned())
+        .collect();
     (one.filter.is_none() || one.filter == other.filter && one.run_as == other.run_as)
         && one.hidden_tags.is_subset(&other.hidden_tags)
         && fold(&one.hidden).is_subset(&hidden)
@@ -425,7 +442,12 @@ fn strengths(rules: &[Rule]) -> Vec<i32> {
             let other = &rules[later];
             let meet = rule.who.may.overlaps(&other.who.may)
                 && other.tables.may.iter().any(|tables| rule.may_meet(tables))
-                && other.effect.restrictions.masks.iter().any(|b| masks.iter().any(|a| a.with != b.with && a.meets(b)));
+                && other
+                    .effect
+                    .restrictions
+                    .masks
+                    .iter()
+                    .any(|b| masks.iter().any(|a| a.with != b.with && a.meets(b)));
             if meet {
                 strengths[index] = strengths[index].max(strengths[later] + 1);
             }
@@ -440,6 +462,10 @@ impl super::draft::Mask {
         let pattern = |name: &String| Pattern::read(&fold_column(name)).unwrap_or_else(Pattern::any);
         !self.tags.is_empty()
             || !other.tags.is_empty()
-            || self.columns.iter().map(pattern).any(|a| other.columns.iter().map(pattern).any(|b| a.overlaps(&b)))
+            || self
+                .columns
+                .iter()
+                .map(pattern)
+                .any(|a| other.columns.iter().map(pattern).any(|b| a.overlaps(&b)))
     }
 }

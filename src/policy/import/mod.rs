@@ -3,18 +3,23 @@
 //! What is not understood in full makes the document stricter, never weaker, and a [`Note`] says so. Pure: text in,
 //! text out.
 
+mod crossed;
 mod draft;
 mod first;
 mod names;
 mod people;
 mod ranger;
 mod ranger_access;
+mod ranger_file;
+mod ranger_masks;
 mod ranger_tags;
 mod settle;
 #[cfg(test)]
 mod tests;
 mod trino;
+mod trino_file;
 mod unity;
+mod unity_file;
 mod unity_policy;
 mod unity_sql;
 

@@ -135,9 +135,11 @@ impl Names {
             let special = pattern.text.contains(['.', '"']) || pattern.text.contains(char::is_whitespace);
             pattern.text.is_ascii() && !(special && !pattern.is_literal())
         };
-        let sure = self.sure.into_iter().filter(accessible).filter(|pattern| {
-            plain(pattern) && !pattern.text.contains(|c: char| c.is_ascii_uppercase())
-        });
+        let sure = self
+            .sure
+            .into_iter()
+            .filter(accessible)
+            .filter(|pattern| plain(pattern) && !pattern.text.contains(|c: char| c.is_ascii_uppercase()));
         let may = self.may.into_iter().filter(accessible).map(|pattern| {
             if plain(&pattern) {
                 Pattern::read(&pattern.text.to_ascii_lowercase()).unwrap_or_else(Pattern::any)
@@ -215,7 +217,8 @@ impl Regex {
                     vec![vec![piece]]
                 }
                 Some('\\') => {
-                    let c = self.chars.get(self.at + 1).copied().filter(|c| !c.is_alphanumeric() && *c != '*')?;
+                    let c =
+                        self.chars.get(self.at + 1).copied().filter(|c| !c.is_alphanumeric() && *c != '*')?;
                     self.at += 2;
                     vec![vec![Piece::Char(c)]]
                 }
@@ -280,8 +283,24 @@ mod tests {
         check("", "");
         check("(|a)", "a");
         for unknown in [
-            "[a-z]+", "a?", "a*", "(ab)*", "(ab", "ab)", "a{2}", "\\d+", "\\*", "(?i)a", "a^b", "a$b", "a\\",
-            ".*?", "\\Qa\\E", "a\nb", "x\\$", "(((((((((((((((((((((((a)))))))))))))))))))))))",
+            "[a-z]+",
+            "a?",
+            "a*",
+            "(ab)*",
+            "(ab",
+            "ab)",
+            "a{2}",
+            "\\d+",
+            "\\*",
+            "(?i)a",
+            "a^b",
+            "a$b",
+            "a\\",
+            ".*?",
+            "\\Qa\\E",
+            "a\nb",
+            "x\\$",
+            "(((((((((((((((((((((((a)))))))))))))))))))))))",
         ] {
             // An escaped dollar at the end is one that is meant.
             let expect = if unknown == "x\\$" { "x$" } else { "[] to [*]" };
@@ -293,8 +312,9 @@ mod tests {
 
     #[test]
     fn identifiers() {
-        let check =
-            |regex: &str, expect: &str| assert_eq!(shown(&Names::regex(regex).identifiers()), expect, "{regex}");
+        let check = |regex: &str, expect: &str| {
+            assert_eq!(shown(&Names::regex(regex).identifiers()), expect, "{regex}");
+        };
         check("gold", "gold");
         check("Gold", "[] to [gold]");
         check("a\\.b", "a.b");

@@ -6,131 +6,37 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::draft::{Draft, Drafts, Mask, Restrictions, With, one_line};
+use super::draft::{Draft, Drafts, one_line};
 use super::first::{Compiling, Effect, Rule, Tables, tables};
 use super::names::{Bounds, Names, Pattern};
 use super::people::People;
 use super::ranger_access::{Access, Granted, finish};
-use super::settle::{NULL, NULL_STRENGTH, settle};
+use super::ranger_file::{Item, Policy, Resource, collect};
+use super::settle::settle;
 use super::{ImportError, Note, Options, expression, ranger_tags};
-use crate::sql::{fold_column, quote_identifier};
 
 /// The most policies, and the most items of all of them.
 const MOST: usize = 2_000;
 
-/// Keys of a file that say nothing about who may do what.
-const HARMLESS: [&str; 14] = [
-    "metaDataInfo", "serviceName", "serviceId", "policyVersion", "policyUpdateTime", "serviceDef", "auditMode",
-    "serviceConfig", "startIndex", "pageSize", "totalCount", "resultSize", "sortType", "sortBy",
-];
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Policy {
-    id: Option<i64>,
-    #[serde(default)]
-    name: String,
-    is_enabled: Option<bool>,
-    policy_type: Option<i64>,
-    policy_priority: Option<i64>,
-    #[serde(default)]
-    resources: BTreeMap<String, Resource>,
-    #[serde(default)]
-    additional_resources: Option<Vec<BTreeMap<String, Resource>>>,
-    #[serde(default)]
-    conditions: Option<Vec<Value>>,
-    #[serde(default)]
-    validity_schedules: Option<Vec<Value>>,
-    #[serde(default)]
-    policy_items: Option<Vec<Item>>,
-    #[serde(default)]
-    deny_policy_items: Option<Vec<Item>>,
-    #[serde(default)]
-    allow_exceptions: Option<Vec<Item>>,
-    #[serde(default)]
-    deny_exceptions: Option<Vec<Item>>,
-    #[serde(default)]
-    data_mask_policy_items: Option<Vec<Item>>,
-    #[serde(default)]
-    row_filter_policy_items: Option<Vec<Item>>,
-    is_deny_all_else: Option<bool>,
-    zone_name: Option<String>,
-    #[serde(flatten)]
-    rest: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Resource {
-    #[serde(default)]
-    values: Vec<String>,
-    is_excludes: Option<bool>,
-    is_recursive: Option<bool>,
-    #[serde(flatten)]
-    rest: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Item {
-    #[serde(default)]
-    accesses: Option<Vec<AccessType>>,
-    #[serde(default)]
-    users: Option<Vec<String>>,
-    #[serde(default)]
-    groups: Option<Vec<String>>,
-    #[serde(default)]
-    roles: Option<Vec<String>>,
-    #[serde(default)]
-    conditions: Option<Vec<Value>>,
-    data_mask_info: Option<MaskInfo>,
-    row_filter_info: Option<FilterInfo>,
-    #[serde(flatten)]
-    rest: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AccessType {
-    #[serde(rename = "type")]
-    kind: String,
-    is_allowed: Option<bool>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct MaskInfo {
-    data_mask_type: Option<String>,
-    condition_expr: Option<String>,
-    value_expr: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct FilterInfo {
-    filter_expr: Option<String>,
-}
-
 /// What a policy is about.
-struct About {
-    tables: Bounds<Vec<Tables>>,
+pub(super) struct About {
+    pub(super) tables: Bounds<Vec<Tables>>,
     /// The catalogs, where it is about them as a whole.
-    catalogs: Vec<Pattern>,
+    pub(super) catalogs: Vec<Pattern>,
     /// The columns; none where it names none.
-    columns: Option<Bounds<Vec<Pattern>>>,
+    pub(super) columns: Option<Bounds<Vec<Pattern>>>,
     /// Columns that it leaves out.
-    without: Vec<Pattern>,
+    pub(super) without: Vec<Pattern>,
 }
 
-struct Reader<'a> {
-    options: &'a Options,
-    notes: &'a mut Vec<Note>,
-    access: Access,
-    restricting: Vec<Draft>,
-    tags: ranger_tags::Tags,
+pub(super) struct Reader<'a> {
+    pub(super) options: &'a Options,
+    pub(super) notes: &'a mut Vec<Note>,
+    pub(super) access: Access,
+    pub(super) restricting: Vec<Draft>,
+    pub(super) tags: ranger_tags::Tags,
 }
 
 pub(super) fn import(source: &str, options: &Options, notes: &mut Vec<Note>) -> Result<Drafts, ImportError> {
@@ -152,7 +58,7 @@ pub(super) fn import(source: &str, options: &Options, notes: &mut Vec<Note>) -> 
         reader.policy(policy, zones)?;
     }
     let Reader { access, mut restricting, tags, .. } = reader;
-    let mut policies = finish(access, notes);
+    let mut policies = finish(&access, notes);
     settle(&mut restricting, notes);
     // What nobody is let into need not be denied: no pattern with a star lets anybody into `system`.
     let system = |table: &String| table.split('.').take(2).any(|part| part == "system");
@@ -175,46 +81,33 @@ pub(super) fn import(source: &str, options: &Options, notes: &mut Vec<Note>) -> 
     Ok(Drafts { head, tags, policies })
 }
 
-/// The policies of a file: a list, an export, or what a plugin downloads, with the tag policies in it.
-fn collect(file: Value, into: &mut Vec<Value>) -> Result<(), ImportError> {
-    match file {
-        Value::Array(policies) => into.extend(policies),
-        Value::Object(map) => {
-            for (key, value) in map {
-                let empty = value.is_null() || value.as_array().is_some_and(Vec::is_empty)
-                    || value.as_object().is_some_and(serde_json::Map::is_empty);
-                match (key.as_str(), value) {
-                    ("policies", Value::Array(policies)) => into.extend(policies),
-                    ("tagPolicies", value @ Value::Object(_)) => collect(value, into)?,
-                    (key, _) if HARMLESS.contains(&key) || empty => {}
-                    ("securityZones", _) => {
-                        return Err(ImportError::Missing(
-                            "the file has security zones: export the policies of one zone at a time".to_owned(),
-                        ));
-                    }
-                    (key, _) => {
-                        let key = one_line(key);
-                        return Err(ImportError::Unreadable(format!("the key '{key}' is not known")));
-                    }
-                }
-            }
-        }
-        _ => return Err(ImportError::Unreadable("it is neither a list of policies nor an export".to_owned())),
-    }
-    Ok(())
-}
-
 impl Reader<'_> {
-    fn note(&mut self, rule: &str, what: impl Into<String>, effect: &str) {
+    pub(super) fn note(&mut self, rule: &str, what: impl Into<String>, effect: &str) {
         self.notes.push(Note { rule: rule.to_owned(), what: what.into(), effect: effect.to_owned() });
     }
 
     fn policy(&mut self, policy: &Policy, zones: bool) -> Result<(), ImportError> {
         const KNOWN: [&str; 14] = [
-            "guid", "createdBy", "updatedBy", "createTime", "updateTime", "version", "service", "description",
-            "resourceSignature", "isAuditEnabled", "serviceType", "options", "policyLabels", "serviceDisplayName",
+            "guid",
+            "createdBy",
+            "updatedBy",
+            "createTime",
+            "updateTime",
+            "version",
+            "service",
+            "description",
+            "resourceSignature",
+            "isAuditEnabled",
+            "serviceType",
+            "options",
+            "policyLabels",
+            "serviceDisplayName",
         ];
-        let label = format!("policy {} '{}'", policy.id.map_or_else(|| "-".to_owned(), |id| id.to_string()), policy.name);
+        let label = format!(
+            "policy {} '{}'",
+            policy.id.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+            policy.name
+        );
         let some = |list: &Option<Vec<Value>>| list.as_ref().is_some_and(|list| !list.is_empty());
         let mut why = Vec::new();
         if some(&policy.conditions) {
@@ -223,10 +116,19 @@ impl Reader<'_> {
         if some(&policy.validity_schedules) {
             why.push("a schedule".to_owned());
         }
-        why.extend(policy.rest.keys().filter(|key| !KNOWN.contains(&key.as_str())).map(|key| format!("the key '{key}'")));
+        why.extend(
+            policy
+                .rest
+                .keys()
+                .filter(|key| !KNOWN.contains(&key.as_str()))
+                .map(|key| format!("the key '{key}'")),
+        );
         let zoned = policy.zone_name.as_ref().is_some_and(|zone| !zone.is_empty());
         if zones && !zoned {
-            why.push("no security zone, while others have one, and which tables are in zones is not said".to_owned());
+            why.push(
+                "no security zone, while others have one, and which tables are in zones is not said"
+                    .to_owned(),
+            );
         }
         if !why.is_empty() {
             let what = format!("it has {}", why.join(", "));
@@ -237,7 +139,9 @@ impl Reader<'_> {
             self.note(&label, "it overrides other policies", effect);
         }
         let clear = why.is_empty();
-        for resources in std::iter::once(&policy.resources).chain(policy.additional_resources.iter().flatten()) {
+        for resources in
+            std::iter::once(&policy.resources).chain(policy.additional_resources.iter().flatten())
+        {
             if resources.contains_key("tag") {
                 self.tagged(policy, &label, clear, resources)?;
             } else if let Some(about) = self.about(&label, resources)? {
@@ -245,7 +149,12 @@ impl Reader<'_> {
                     0 => self.access(policy, &label, clear, &about),
                     1 => self.masks(policy, &label, clear, &about, None),
                     2 => self.filters(policy, &label, clear, &about),
-                    _ => return Err(ImportError::Unreadable(format!("{}: policyType is not known", one_line(&label)))),
+                    _ => {
+                        return Err(ImportError::Unreadable(format!(
+                            "{}: policyType is not known",
+                            one_line(&label)
+                        )));
+                    }
                 }
             } else if resources.contains_key("queryid") {
                 self.queries(policy, &label, clear);
@@ -258,7 +167,7 @@ impl Reader<'_> {
     }
 
     /// The names that a resource stands for.
-    fn names(&mut self, label: &str, key: &str, resource: &Resource, fold: bool) -> Names {
+    pub(super) fn names(&mut self, label: &str, key: &str, resource: &Resource, fold: bool) -> Names {
         let mut names = Names { sure: Vec::new(), may: Vec::new() };
         for value in &resource.values {
             let value = if fold { value.to_lowercase() } else { value.clone() };
@@ -273,21 +182,28 @@ impl Reader<'_> {
                 _ => names.may.push(Pattern::any()),
             }
         }
-        let unclear = resource.is_excludes == Some(true) || resource.is_recursive == Some(true) || !resource.rest.is_empty();
+        let unclear = resource.is_excludes == Some(true)
+            || resource.is_recursive == Some(true)
+            || !resource.rest.is_empty();
         if unclear {
             names = Names::unknown();
         }
         if !names.is_exact() {
             let values = one_line(&resource.values.join(", "));
             let what = format!("{key} '{values}' is excluded, recursive, or no pattern with * alone");
-            let effect = "stricter: it allows what it surely means, and denies, filters or masks what it may mean";
+            let effect =
+                "stricter: it allows what it surely means, and denies, filters or masks what it may mean";
             self.note(label, what, effect);
         }
         names
     }
 
     /// The tables that resources are about; none where they are about something else.
-    fn about(&mut self, label: &str, resources: &BTreeMap<String, Resource>) -> Result<Option<About>, ImportError> {
+    fn about(
+        &mut self,
+        label: &str,
+        resources: &BTreeMap<String, Resource>,
+    ) -> Result<Option<About>, ImportError> {
         let known = ["catalog", "database", "schema", "table", "column"];
         let tables_only = resources.keys().all(|key| known.contains(&key.as_str()));
         if !tables_only || !(resources.contains_key("catalog") || resources.contains_key("database")) {
@@ -318,7 +234,12 @@ impl Reader<'_> {
         let columns = match resources.get("column") {
             None => None,
             Some(resource) if resource.is_excludes == Some(true) => {
-                let plain = Resource { values: resource.values.clone(), is_excludes: None, is_recursive: None, rest: BTreeMap::new() };
+                let plain = Resource {
+                    values: resource.values.clone(),
+                    is_excludes: None,
+                    is_recursive: None,
+                    rest: BTreeMap::new(),
+                };
                 without = self.names(label, "column", &plain, true).may;
                 Some(Names::any())
             }
@@ -331,7 +252,7 @@ impl Reader<'_> {
     }
 
     /// Whom an item is about.
-    fn who(&mut self, label: &str, item: &Item) -> Bounds<People> {
+    pub(super) fn who(&mut self, label: &str, item: &Item) -> Bounds<People> {
         let mut who = Bounds::exactly(People::default());
         for user in item.users.iter().flatten() {
             let people = match user.as_str() {
@@ -344,16 +265,26 @@ impl Reader<'_> {
                 who.may.add(&people);
             } else {
                 let what = format!("user '{}' is a name for whoever it is then", one_line(user));
-                self.note(label, what, "stricter: it allows nobody by that, and denies, filters or masks for everybody");
+                self.note(
+                    label,
+                    what,
+                    "stricter: it allows nobody by that, and denies, filters or masks for everybody",
+                );
                 who.may.add(&People::everyone());
             }
         }
         let roles = item.roles.iter().flatten();
-        let groups = item.groups.iter().flatten().chain(roles.clone().filter(|_| self.options.roles_are_groups));
+        let groups =
+            item.groups.iter().flatten().chain(roles.clone().filter(|_| self.options.roles_are_groups));
         for group in groups.cloned().collect::<Vec<_>>() {
             let people = match group.as_str() {
                 "public" => Some(People::everyone()),
-                name if name.is_empty() || name.contains(['*', '{']) || name.chars().any(char::is_control) => None,
+                name if name.is_empty()
+                    || name.contains(['*', '{'])
+                    || name.chars().any(char::is_control) =>
+                {
+                    None
+                }
                 name => Some(People { users: Vec::new(), groups: BTreeSet::from([name.to_owned()]) }),
             };
             if let Some(people) = people {
@@ -361,20 +292,32 @@ impl Reader<'_> {
                 who.may.add(&people);
             } else {
                 let what = format!("group '{}' is no name of a group", one_line(&group));
-                self.note(label, what, "stricter: it allows nobody by that, and denies, filters or masks for everybody");
+                self.note(
+                    label,
+                    what,
+                    "stricter: it allows nobody by that, and denies, filters or masks for everybody",
+                );
                 who.may.add(&People::everyone());
             }
         }
         if !self.options.roles_are_groups && roles.clone().next().is_some() {
             let roles: Vec<&str> = roles.map(String::as_str).collect();
-            let what = format!("roles {}: Northgate has no roles; with --roles-as-groups they are groups", one_line(&roles.join(", ")));
-            self.note(label, what, "stricter: it allows nobody by them, and denies, filters or masks for everybody");
+            let what = format!(
+                "roles {}: Northgate has no roles; with --roles-as-groups they are groups",
+                one_line(&roles.join(", "))
+            );
+            self.note(
+                label,
+                what,
+                "stricter: it allows nobody by them, and denies, filters or masks for everybody",
+            );
             who.may.add(&People::everyone());
         }
         let conditional = item.conditions.as_ref().is_some_and(|list| !list.is_empty());
         let unknown = item.rest.keys().find(|key| *key != "delegateAdmin" && *key != "itemId");
         if conditional || unknown.is_some() {
-            let what = unknown.map_or("an item has conditions".to_owned(), |key| format!("an item has the key '{key}'"));
+            let what = unknown
+                .map_or("an item has conditions".to_owned(), |key| format!("an item has the key '{key}'"));
             self.note(label, what, "stricter: it allows nobody, and denies, filters or masks always");
             who.sure = People::default();
         }
@@ -388,9 +331,9 @@ impl Reader<'_> {
     }
 
     /// Those whom some items are about.
-    fn all(&mut self, label: &str, items: &Option<Vec<Item>>) -> Bounds<People> {
+    pub(super) fn all(&mut self, label: &str, items: Option<&Vec<Item>>) -> Bounds<People> {
         let mut all = Bounds::exactly(People::default());
-        for item in items.iter().flatten() {
+        for item in items.into_iter().flatten() {
             let who = self.who(label, item);
             all.sure.add(&who.sure);
             all.may.add(&who.may);
@@ -399,7 +342,7 @@ impl Reader<'_> {
     }
 
     fn access(&mut self, policy: &Policy, label: &str, clear: bool, about: &About) {
-        let but = self.all(label, &policy.allow_exceptions).may;
+        let but = self.all(label, policy.allow_exceptions.as_ref()).may;
         let mut allowed = People::default();
         let whole = about.columns.as_ref().is_some_and(|columns| columns.sure.iter().any(Pattern::is_any));
         for item in policy.policy_items.iter().flatten() {
@@ -413,7 +356,10 @@ impl Reader<'_> {
                 && !whole
             {
                 let columns: Vec<&str> = columns.may.iter().map(Pattern::text).collect();
-                let what = format!("it lets some columns be read ({}), and no others", one_line(&columns.join(", ")));
+                let what = format!(
+                    "it lets some columns be read ({}), and no others",
+                    one_line(&columns.join(", "))
+                );
                 self.note(label, what, "stricter: it allows nothing");
             }
             if clear {
@@ -429,7 +375,7 @@ impl Reader<'_> {
                 });
             }
         }
-        let spared = self.all(label, &policy.deny_exceptions).sure;
+        let spared = self.all(label, policy.deny_exceptions.as_ref()).sure;
         for item in policy.deny_policy_items.iter().flatten() {
             let (who, kinds) = (self.who(label, item), Self::kinds(item));
             self.deny(label, &who.may, &spared, &kinds, about);
@@ -455,11 +401,20 @@ impl Reader<'_> {
             comments: vec![label.to_owned()],
             who: who.clone(),
             except: spared.clone(),
-            tables: about.tables.may.iter().flat_map(Tables::with_system).map(|tables| tables.text()).collect(),
+            tables: about
+                .tables
+                .may
+                .iter()
+                .flat_map(Tables::with_system)
+                .map(|tables| tables.text())
+                .collect(),
             ..Draft::default()
         };
         match some {
-            Some(columns) => draft.restrictions.hidden = columns.may.iter().map(|column| column.text().to_owned()).collect(),
+            Some(columns) => {
+                draft.restrictions.hidden =
+                    columns.may.iter().map(|column| column.text().to_owned()).collect();
+            }
             None => draft.deny = true,
         }
         if !draft.tables.is_empty() {
@@ -475,7 +430,12 @@ impl Reader<'_> {
                 self.access.execute.add(&who.sure);
             }
         }
-        let everything = About { tables: tables(&Names::any(), &Names::any(), &Names::any()), catalogs: Vec::new(), columns: None, without: Vec::new() };
+        let everything = About {
+            tables: tables(&Names::any(), &Names::any(), &Names::any()),
+            catalogs: Vec::new(),
+            columns: None,
+            without: Vec::new(),
+        };
         for item in policy.deny_policy_items.iter().flatten() {
             let who = self.who(label, item).may;
             self.deny(label, &who, &People::default(), &BTreeSet::from(["select".to_owned()]), &everything);
@@ -490,7 +450,11 @@ impl Reader<'_> {
                 who.sure = People::default();
             }
             let mut effect = Effect { read: true, ..Effect::default() };
-            let text = item.row_filter_info.as_ref().and_then(|info| info.filter_expr.as_deref()).unwrap_or_default();
+            let text = item
+                .row_filter_info
+                .as_ref()
+                .and_then(|info| info.filter_expr.as_deref())
+                .unwrap_or_default();
             if !text.trim().is_empty() {
                 match expression(text, &about.tables.may) {
                     Ok(_) => effect.restrictions.filter = Some(text.to_owned()),
@@ -503,153 +467,5 @@ impl Reader<'_> {
             rules.push(Rule { label: label.to_owned(), who, tables: about.tables.clone(), effect });
         }
         self.restricting.extend(Compiling { rules: &rules, grants: false, notes: self.notes }.compile());
-    }
-
-    fn masks(&mut self, policy: &Policy, label: &str, clear: bool, about: &About, tags: Option<&[String]>) {
-        let mut rules = Vec::new();
-        let columns = about.columns.as_ref();
-        let exact = columns.is_none_or(Bounds::is_exact) && about.without.is_empty();
-        let names: Vec<String> = match (tags, columns) {
-            (Some(_), _) => Vec::new(),
-            (None, Some(columns)) => columns.may.iter().map(|column| column.text().to_owned()).collect(),
-            (None, None) => vec!["*".to_owned()],
-        };
-        for (index, item) in policy.data_mask_policy_items.iter().flatten().enumerate() {
-            let mut who = self.who(label, item);
-            let mut restrictions = Restrictions::default();
-            let kind = item.data_mask_info.as_ref().and_then(|info| info.data_mask_type.as_deref()).unwrap_or_default();
-            let unmasked = kind.rsplit(':').next() == Some("MASK_NONE");
-            if !clear || !exact && unmasked {
-                who.sure = People::default();
-            }
-            if let (Some(info), false) = (&item.data_mask_info, unmasked) {
-                for name in &names {
-                    match self.mask(label, index, info, name, &about.tables.may) {
-                        Some(with) if exact => restrictions.masks.push(Mask {
-                            columns: vec![name.clone()],
-                            tags: Vec::new(),
-                            strength: if with == NULL { NULL_STRENGTH } else { 0 },
-                            with,
-                        }),
-                        _ => drop(restrictions.hidden.insert(name.clone())),
-                    }
-                }
-                if let Some(tags) = tags {
-                    match kind.rsplit(':').next() {
-                        Some("MASK_NULL") => restrictions.masks.push(Mask {
-                            columns: Vec::new(),
-                            tags: tags.to_vec(),
-                            with: NULL,
-                            strength: NULL_STRENGTH,
-                        }),
-                        _ => {
-                            let what = format!("item {index}: the mask {} of a tag would be written for each column", one_line(kind));
-                            self.note(label, what, "stricter: the columns are hidden");
-                            restrictions.hidden_tags.extend(tags.iter().cloned());
-                        }
-                    }
-                }
-            } else if !unmasked {
-                self.note(label, format!("item {index} says no mask"), "stricter: the columns are hidden");
-                restrictions.hidden.extend(names.iter().cloned());
-                restrictions.hidden_tags.extend(tags.into_iter().flatten().cloned());
-            }
-            let effect = Effect { read: true, restrictions, ..Effect::default() };
-            rules.push(Rule { label: label.to_owned(), who, tables: about.tables.clone(), effect });
-        }
-        self.restricting.extend(Compiling { rules: &rules, grants: false, notes: self.notes }.compile());
-    }
-
-    /// What a mask shows of a column; none where the column is hidden instead.
-    fn mask(&mut self, label: &str, index: usize, info: &MaskInfo, column: &str, tables: &[Tables]) -> Option<With> {
-        let c = quote_identifier(&fold_column(column));
-        let kind = info.data_mask_type.as_deref().unwrap_or_default();
-        let kind = kind.rsplit(':').next().unwrap_or_default();
-        let sql = match kind {
-            "MASK_NULL" => return Some(NULL),
-            "MASK_HASH" => format!("to_hex(sha256(to_utf8({c})))"),
-            "MASK" => {
-                let letters = format!("regexp_replace(regexp_replace({c}, '[A-Z]', 'X'), '[a-z]', 'x')");
-                format!("regexp_replace({letters}, '[0-9]', 'n')")
-            }
-            "MASK_SHOW_LAST_4" => {
-                let masked = format!("concat(rpad('', length({c}) - 4, 'X'), substr({c}, -4))");
-                format!("CASE WHEN length({c}) <= 4 THEN {c} ELSE {masked} END")
-            }
-            "MASK_SHOW_FIRST_4" => {
-                let masked = format!("concat(substr({c}, 1, 4), rpad('', length({c}) - 4, 'X'))");
-                format!("CASE WHEN length({c}) <= 4 THEN {c} ELSE {masked} END")
-            }
-            "MASK_DATE_SHOW_YEAR" => format!("date_trunc('year', {c})"),
-            "CUSTOM" => info.value_expr.as_deref().unwrap_or_default().replace("{col}", &c),
-            _ => String::new(),
-        };
-        let conditional = info.condition_expr.as_ref().is_some_and(|text| !text.is_empty());
-        let why = if conditional {
-            "its mask has a condition".to_owned()
-        } else if column.contains('*') {
-            "a mask of many columns would be written for each of them".to_owned()
-        } else if sql.is_empty() {
-            format!("the mask '{}' is not known", one_line(kind))
-        } else {
-            match expression(&sql, tables) {
-                Ok(_) => return Some(With::Sql(sql)),
-                Err(why) => why,
-            }
-        };
-        self.note(label, format!("item {index}, column {}: {why}", one_line(column)), "stricter: the column is hidden");
-        None
-    }
-
-    /// A policy about tags: of the tables and columns that the file of tags names.
-    fn tagged(
-        &mut self,
-        policy: &Policy,
-        label: &str,
-        clear: bool,
-        resources: &BTreeMap<String, Resource>,
-    ) -> Result<(), ImportError> {
-        let Some(resource) = resources.get("tag").filter(|_| resources.len() == 1) else {
-            return Err(ImportError::Unreadable(format!("{}: its resources are not known", one_line(label))));
-        };
-        let wanted = self.names(label, "tag", resource, false).may;
-        let found = self.tags.named(&wanted, label)?;
-        if policy.policy_items.iter().flatten().next().is_some() {
-            self.note(label, "it lets be read what has a tag", "stricter: it allows nothing");
-        }
-        let everything = tables(&Names::any(), &Names::any(), &Names::any());
-        let names: Vec<String> = found.columns.iter().cloned().collect();
-        if policy.policy_type.unwrap_or(0) == 1 {
-            if !names.is_empty() {
-                let about = About { tables: everything, catalogs: Vec::new(), columns: None, without: Vec::new() };
-                self.masks(policy, label, clear, &about, Some(&names));
-            }
-            if !found.tables.is_empty() {
-                let about = About { tables: Bounds::exactly(found.tables), catalogs: Vec::new(), columns: None, without: Vec::new() };
-                self.masks(policy, label, clear, &about, None);
-            }
-            return Ok(());
-        }
-        let spared = self.all(label, &policy.deny_exceptions).sure;
-        let mut denied: Vec<People> = Vec::new();
-        for item in policy.deny_policy_items.iter().flatten() {
-            denied.push(self.who(label, item).may);
-        }
-        if policy.is_deny_all_else == Some(true) {
-            denied.push(People::everyone());
-        }
-        for who in denied.iter().filter(|who| !spared.covers(who) && !who.is_nobody()) {
-            let draft = Draft { comments: vec![label.to_owned()], who: who.clone(), except: spared.clone(), ..Draft::default() };
-            if !found.tables.is_empty() {
-                let tables = found.tables.iter().map(Tables::text).collect();
-                self.restricting.push(Draft { tables, deny: true, ..draft.clone() });
-            }
-            if !names.is_empty() {
-                let restrictions = Restrictions { hidden_tags: found.columns.clone(), ..Restrictions::default() };
-                let tables = everything.may.iter().flat_map(Tables::with_system).map(|tables| tables.text()).collect();
-                self.restricting.push(Draft { tables, restrictions, ..draft });
-            }
-        }
-        Ok(())
     }
 }

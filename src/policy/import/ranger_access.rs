@@ -10,7 +10,8 @@ use super::names::Pattern;
 use super::people::People;
 
 /// Accesses that change something.
-pub(super) const WRITES: [&str; 8] = ["insert", "update", "delete", "create", "drop", "alter", "index", "lock"];
+pub(super) const WRITES: [&str; 8] =
+    ["insert", "update", "delete", "create", "drop", "alter", "index", "lock"];
 
 /// What one item lets.
 pub(super) struct Granted {
@@ -38,12 +39,11 @@ pub(super) struct Access {
 }
 
 /// The policies that allow.
-pub(super) fn finish(access: Access, notes: &mut Vec<Note>) -> Vec<Draft> {
+pub(super) fn finish(access: &Access, notes: &mut Vec<Note>) -> Vec<Draft> {
     let mut drafts: Vec<Draft> = Vec::new();
     let uses: Vec<&Granted> = access
         .granted
         .iter()
-        
         .filter(|one| (one.kinds.contains("use") || one.kinds.contains("all")) && one.but.is_nobody())
         .collect();
     for one in access.granted.iter().filter(|one| one.reads && !one.who.is_nobody()) {
@@ -51,7 +51,9 @@ pub(super) fn finish(access: Access, notes: &mut Vec<Note>) -> Vec<Draft> {
             let mut who = one.who.clone();
             if !access.hive {
                 let mut users = People::default();
-                for other in uses.iter().filter(|other| other.uses.iter().any(|catalog| catalog.covers(&tables.0[0]))) {
+                for other in
+                    uses.iter().filter(|other| other.uses.iter().any(|catalog| catalog.covers(&tables.0[0])))
+                {
                     users.add(&other.who);
                 }
                 let (users, running) = (who.surely_both(&users), &access.execute);
@@ -103,11 +105,13 @@ pub(super) fn finish(access: Access, notes: &mut Vec<Note>) -> Vec<Draft> {
                 ..Draft::default()
             };
             if !one.without.is_empty() {
-                draft.restrictions.hidden = one.without.iter().map(|column| column.text().to_owned()).collect();
+                draft.restrictions.hidden =
+                    one.without.iter().map(|column| column.text().to_owned()).collect();
                 notes.push(Note {
                     rule: one.label.clone(),
                     what: "it leaves out columns".to_owned(),
-                    effect: "stricter: they are hidden also where another policy lets them be read".to_owned(),
+                    effect: "stricter: they are hidden also where another policy lets them be read"
+                        .to_owned(),
                 });
             }
             drafts.push(draft);
@@ -121,9 +125,7 @@ fn merge(drafts: Vec<Draft>) -> Vec<Draft> {
     let mut merged: Vec<Draft> = Vec::new();
     for mut draft in drafts {
         let tables = std::mem::take(&mut draft.tables);
-        let same = merged.iter_mut().find(|other| {
-            Draft { tables: Vec::new(), ..(*other).clone() } == draft
-        });
+        let same = merged.iter_mut().find(|other| Draft { tables: Vec::new(), ..(*other).clone() } == draft);
         match same {
             Some(other) => other.tables.extend(tables),
             None => merged.push(Draft { tables, ..draft }),

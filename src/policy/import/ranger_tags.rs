@@ -62,8 +62,8 @@ impl Tags {
     pub(super) fn read(options: &Options) -> Result<Self, ImportError> {
         let Some(text) = &options.tags else { return Ok(Self(None)) };
         super::bounded(text)?;
-        let file: File =
-            serde_json::from_str(text).map_err(|error| ImportError::Unreadable(format!("the tags: {error}")))?;
+        let file: File = serde_json::from_str(text)
+            .map_err(|error| ImportError::Unreadable(format!("the tags: {error}")))?;
         let unreadable = |why: &str| ImportError::Unreadable(format!("the tags: {why}"));
         if file.is_delta == Some(true) {
             return Err(unreadable("these are changes only; download all of them"));
@@ -83,9 +83,12 @@ impl Tags {
             if resource.resource_elements.keys().any(|key| !known.contains(&key.as_str())) {
                 continue;
             }
-            let own = options.catalog.as_deref().and_then(Pattern::read).map(|name| Names::exactly(vec![name]));
+            let own =
+                options.catalog.as_deref().and_then(Pattern::read).map(|name| Names::exactly(vec![name]));
             let Some(catalogs) = names("catalog")?.or(own) else {
-                return Err(ImportError::Missing("the tags name no catalog: say it with --catalog".to_owned()));
+                return Err(ImportError::Missing(
+                    "the tags name no catalog: say it with --catalog".to_owned(),
+                ));
             };
             let schemas = names("schema")?.or(names("database")?).unwrap_or_else(Names::any);
             let of = tables(
@@ -96,14 +99,19 @@ impl Tags {
             .may;
             let columns = names("column")?;
             for id in file.resource_to_tag_ids.get(&resource.id.to_string()).into_iter().flatten() {
-                let tag = file.tags.get(&id.to_string()).ok_or_else(|| unreadable("a tag that is used is not there"))?;
+                let tag = file
+                    .tags
+                    .get(&id.to_string())
+                    .ok_or_else(|| unreadable("a tag that is used is not there"))?;
                 let tagged = tags.entry(tag.kind.clone()).or_default();
                 match &columns {
                     None => tagged.tables.extend(of.iter().cloned()),
                     Some(columns) => {
                         for table in &of {
-                            let name = |column: &Pattern| super::first::part(column);
-                            tagged.columns.extend(columns.may.iter().map(|one| format!("{}.{}", table.text(), name(one))));
+                            let name = |column: &Pattern| super::unity::quoted(column.text());
+                            tagged.columns.extend(
+                                columns.may.iter().map(|one| format!("{}.{}", table.text(), name(one))),
+                            );
                         }
                     }
                 }

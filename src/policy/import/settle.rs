@@ -1,8 +1,8 @@
 //! Masks of several policies that meet on a column.
 
+use super::super::document::Action;
 use super::Note;
 use super::draft::{Draft, Mask, With};
-use super::super::document::Action;
 
 /// What is stronger than any other mask.
 pub(super) const NULL: With = With::Action(Action::ReplaceWithNull);
@@ -18,7 +18,9 @@ pub(super) fn settle(drafts: &mut [Draft], notes: &mut Vec<Note>) {
         let Some(other) = behind.first_mut() else { return };
         for one in before {
             let tables = || one.tables.iter().any(|x| other.tables.iter().any(|y| texts_overlap(x, y)));
-            let apart = !one.who.overlaps(&other.who) || one.except.covers(&other.who) || other.except.covers(&one.who);
+            let apart = !one.who.overlaps(&other.who)
+                || one.except.covers(&other.who)
+                || other.except.covers(&one.who);
             let masks = |draft: &Draft| draft.restrictions.masks.clone();
             let meet = |x: &Mask, y: &Mask| x.with != y.with && x.meets(y);
             let (ours, theirs) = (masks(other), masks(one));
@@ -29,11 +31,13 @@ pub(super) fn settle(drafts: &mut [Draft], notes: &mut Vec<Note>) {
             notes.push(Note {
                 rule: other.comments.join(", "),
                 what: format!("it masks columns in another way than {}", one.comments.join(", ")),
-                effect: "stricter: NULL is shown where one of the two says so, else the columns are hidden".to_owned(),
+                effect: "stricter: NULL is shown where one of the two says so, else the columns are hidden"
+                    .to_owned(),
             });
             let mut kept = Vec::new();
             for (mask, clash) in ours.into_iter().zip(clashes) {
-                let null = mask.with == NULL || theirs.iter().filter(|x| meet(x, &mask)).all(|x| x.with == NULL);
+                let null =
+                    mask.with == NULL || theirs.iter().filter(|x| meet(x, &mask)).all(|x| x.with == NULL);
                 if !clash || null {
                     kept.push(mask);
                 } else {

@@ -5,122 +5,22 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use super::crossed::{crossed, too_many};
 use super::draft::{Drafts, Mask, Restrictions, With, one_line};
 use super::first::{Compiling, Effect, Rule, Tables, tables};
 use super::names::{Bounds, Names};
 use super::people::People;
+use super::trino_file::{CatalogRule, Environment, File, Privilege, TableRule};
 use super::{ImportError, Note, Options, expression};
 use crate::sql::fold_column;
 
 /// The most rules that the lists make together, and patterns of tables in all of them.
-const MOST_RULES: usize = 2_000;
-const MOST_PATTERNS: usize = 6_000;
+pub(super) const MOST_RULES: usize = 2_000;
+pub(super) const MOST_PATTERNS: usize = 6_000;
 /// How the rule behind the last one of a list is called.
-const NO_RULE: &str = "no rule";
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    catalogs: Option<Vec<CatalogRule>>,
-    schemas: Option<Vec<SchemaRule>>,
-    tables: Option<Vec<TableRule>>,
-    queries: Option<Vec<QueryRule>>,
-    impersonation: Option<Vec<ImpersonationRule>>,
-    principals: Option<Vec<Value>>,
-    system_information: Option<Vec<Value>>,
-    system_session_properties: Option<Vec<Value>>,
-    catalog_session_properties: Option<Vec<Value>>,
-    /// Of a catalog's own file.
-    session_properties: Option<Vec<Value>>,
-    functions: Option<Vec<Value>>,
-    procedures: Option<Vec<Value>>,
-    authorization: Option<Vec<Value>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CatalogRule {
-    user: Option<String>,
-    role: Option<String>,
-    group: Option<String>,
-    catalog: Option<String>,
-    allow: Value,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SchemaRule {
-    user: Option<String>,
-    role: Option<String>,
-    group: Option<String>,
-    catalog: Option<String>,
-    schema: Option<String>,
-    owner: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TableRule {
-    user: Option<String>,
-    role: Option<String>,
-    group: Option<String>,
-    catalog: Option<String>,
-    schema: Option<String>,
-    table: Option<String>,
-    privileges: BTreeSet<Privilege>,
-    columns: Option<Vec<Column>>,
-    filter: Option<String>,
-    filter_environment: Option<Environment>,
-}
-
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Privilege {
-    Select,
-    Insert,
-    Delete,
-    Update,
-    Ownership,
-    GrantSelect,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Column {
-    name: String,
-    allow: Option<bool>,
-    mask: Option<String>,
-    mask_environment: Option<Environment>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Environment {
-    user: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct QueryRule {
-    user: Option<String>,
-    role: Option<String>,
-    group: Option<String>,
-    #[serde(rename = "queryOwner")]
-    query_owner: Option<String>,
-    allow: BTreeSet<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ImpersonationRule {
-    original_user: Option<String>,
-    original_role: Option<String>,
-    new_user: String,
-    allow: Option<bool>,
-}
+pub(super) const NO_RULE: &str = "no rule";
 
 /// Whom a rule is about, as it is written.
 struct Whom<'a> {
@@ -135,7 +35,8 @@ struct Reader<'a> {
 }
 
 pub(super) fn import(source: &str, options: &Options, notes: &mut Vec<Note>) -> Result<Drafts, ImportError> {
-    let file: File = serde_json::from_str(source).map_err(|error| ImportError::Unreadable(error.to_string()))?;
+    let file: File =
+        serde_json::from_str(source).map_err(|error| ImportError::Unreadable(error.to_string()))?;
     let mut reader = Reader { options, notes };
     reader.left_out(&file);
     let rules = reader.rules(&file)?;
@@ -156,14 +57,27 @@ impl Reader<'_> {
 
     /// What documents have no words for.
     fn left_out(&mut self, file: &File) {
-        let properties = "Northgate lets everybody set what [query] session_properties lists, and nothing else";
+        let properties =
+            "Northgate lets everybody set what [query] session_properties lists, and nothing else";
         let lists = [
-            ("principals", &file.principals, "who may be whom is for [identity] to say; nobody may be anybody else until then"),
-            ("system_information", &file.system_information, "stricter: Northgate passes on none of these endpoints"),
+            (
+                "principals",
+                &file.principals,
+                "who may be whom is for [identity] to say; nobody may be anybody else until then",
+            ),
+            (
+                "system_information",
+                &file.system_information,
+                "stricter: Northgate passes on none of these endpoints",
+            ),
             ("system_session_properties", &file.system_session_properties, properties),
             ("catalog_session_properties", &file.catalog_session_properties, properties),
             ("session_properties", &file.session_properties, properties),
-            ("functions", &file.functions, "stricter: functions of catalogs are not called through Northgate"),
+            (
+                "functions",
+                &file.functions,
+                "stricter: functions of catalogs are not called through Northgate",
+            ),
             ("procedures", &file.procedures, "stricter: procedures are not called through Northgate"),
             ("authorization", &file.authorization, "stricter: owners are not changed through Northgate"),
         ];
@@ -200,27 +114,26 @@ impl Reader<'_> {
     }
 
     fn rules(&mut self, file: &File) -> Result<Vec<Rule>, ImportError> {
-        let mut rules = match &file.tables {
-            Some(tables) => tables
-                .iter()
-                .enumerate()
-                .map(|(index, rule)| self.table_rule(index, rule))
-                .collect::<Result<Vec<_>, _>>()?,
-            None => {
-                let effect = Effect { read: true, write: true, ..Effect::default() };
-                vec![self.everything("tables (there is no such list: everybody may do everything)", effect)?]
-            }
-        };
+        let mut rules = Vec::new();
+        for (index, rule) in file.tables.iter().flatten().enumerate() {
+            rules.push(self.table_rule(index, rule)?);
+        }
+        if file.tables.is_none() {
+            let effect = Effect { read: true, write: true, ..Effect::default() };
+            let label = "tables (there is no such list: everybody may do everything)";
+            rules.push(self.everything(label, effect)?);
+        }
         if let Some(list) = &file.catalogs {
             let mut catalogs = Vec::new();
             for (index, rule) in list.iter().enumerate() {
                 catalogs.push(self.catalog_rule(index, rule)?);
             }
-            let mut system = self.everything("catalogs: system", Effect { read: true, write: true, ..Effect::default() })?;
-            system.tables = self.tables("catalogs", &Some("system".to_owned()), &None, &None)?;
+            let mut system =
+                self.everything("catalogs: system", Effect { read: true, write: true, ..Effect::default() })?;
+            system.tables = self.tables("catalogs", Some("system"), None, None)?;
             catalogs.push(system);
             catalogs.push(self.everything(&format!("catalogs: {NO_RULE}"), Effect::default())?);
-            rules = self.crossed(&rules, &catalogs, |one, other| {
+            rules = crossed(self.notes, &rules, &catalogs, |one, other| {
                 if !other.read {
                     return Effect::default();
                 }
@@ -235,8 +148,15 @@ impl Reader<'_> {
                     let effect = "stricter: everybody sees and cancels their own queries alone";
                     self.note(&label, "it is about queries of others", effect);
                 }
-                if let Some(word) = rule.allow.iter().find(|word| !["execute", "view", "kill"].contains(&word.to_lowercase().as_str())) {
-                    return Err(ImportError::Unreadable(format!("{label}: allow has the word '{}'", one_line(word))));
+                if let Some(word) = rule
+                    .allow
+                    .iter()
+                    .find(|word| !["execute", "view", "kill"].contains(&word.to_lowercase().as_str()))
+                {
+                    return Err(ImportError::Unreadable(format!(
+                        "{label}: allow has the word '{}'",
+                        one_line(word)
+                    )));
                 }
                 // Rules with an owner are about queries that run already.
                 if rule.query_owner.is_none() {
@@ -248,7 +168,9 @@ impl Reader<'_> {
                 }
             }
             queries.push(self.everything(&format!("queries: {NO_RULE}"), Effect::default())?);
-            rules = self.crossed(&rules, &queries, |one, other| if other.read { one.clone() } else { Effect::default() })?;
+            rules = crossed(self.notes, &rules, &queries, |one, other| {
+                if other.read { one.clone() } else { Effect::default() }
+            })?;
         }
         let mut schemas = Vec::new();
         match &file.schemas {
@@ -262,14 +184,18 @@ impl Reader<'_> {
                     let label = format!("schemas[{index}]");
                     let whom = Whom { user: &rule.user, role: &rule.role, group: &rule.group };
                     let effect = Effect { owns_schema: rule.owner, ..Effect::default() };
-                    let tables = self.tables(&label, &rule.catalog, &rule.schema, &None)?;
+                    let tables =
+                        self.tables(&label, rule.catalog.as_deref(), rule.schema.as_deref(), None)?;
                     schemas.push(Rule { who: self.who(&label, &whom), tables, effect, label });
                 }
                 schemas.push(self.everything(&format!("schemas: {NO_RULE}"), Effect::default())?);
             }
         }
         if rules.iter().any(|rule| rule.effect.write) && !schemas.is_empty() {
-            rules = self.crossed(&rules, &schemas, |one, other| Effect { owns_schema: other.owns_schema, ..one.clone() })?;
+            rules = crossed(self.notes, &rules, &schemas, |one, other| Effect {
+                owns_schema: other.owns_schema,
+                ..one.clone()
+            })?;
         }
         let patterns: usize = rules.iter().map(|rule| rule.tables.may.len() + rule.tables.sure.len()).sum();
         if rules.len() > MOST_RULES || patterns > MOST_PATTERNS {
@@ -279,7 +205,7 @@ impl Reader<'_> {
     }
 
     fn everything(&self, label: &str, effect: Effect) -> Result<Rule, ImportError> {
-        let catalogs = self.catalogs(label, &None)?;
+        let catalogs = self.catalogs(label, None)?;
         Ok(Rule {
             label: label.to_owned(),
             who: Bounds::exactly(People::everyone()),
@@ -288,15 +214,20 @@ impl Reader<'_> {
         })
     }
 
-    fn catalogs(&self, label: &str, catalog: &Option<String>) -> Result<Names, ImportError> {
+    fn catalogs(&self, label: &str, catalog: Option<&str>) -> Result<Names, ImportError> {
         match (&self.options.catalog, catalog) {
             (Some(_), Some(_)) => Err(ImportError::Missing(format!(
                 "{label} names catalogs, so this is the file of a whole cluster: leave --catalog out"
             ))),
-            (Some(name), None) => match super::names::Pattern::read(name).filter(super::names::Pattern::is_literal) {
-                Some(name) => Ok(Names::exactly(vec![name]).identifiers()),
-                None => Err(ImportError::Missing(format!("--catalog: '{}' is no name of a catalog", one_line(name)))),
-            },
+            (Some(name), None) => {
+                match super::names::Pattern::read(name).filter(super::names::Pattern::is_literal) {
+                    Some(name) => Ok(Names::exactly(vec![name]).identifiers()),
+                    None => Err(ImportError::Missing(format!(
+                        "--catalog: '{}' is no name of a catalog",
+                        one_line(name)
+                    ))),
+                }
+            }
             (None, Some(regex)) => Ok(Names::regex(regex).identifiers()),
             (None, None) => Ok(Names::any()),
         }
@@ -305,31 +236,39 @@ impl Reader<'_> {
     fn tables(
         &mut self,
         label: &str,
-        catalog: &Option<String>,
-        schema: &Option<String>,
-        table: &Option<String>,
+        catalog: Option<&str>,
+        schema: Option<&str>,
+        table: Option<&str>,
     ) -> Result<Bounds<Vec<Tables>>, ImportError> {
-        let names = |regex: &Option<String>| regex.as_deref().map_or_else(Names::any, Names::regex).identifiers();
+        let names = |regex: Option<&str>| regex.map_or_else(Names::any, Names::regex).identifiers();
         let (catalogs, schemas, names) = (self.catalogs(label, catalog)?, names(schema), names(table));
-        for (key, of, written) in [("catalog", &catalogs, catalog), ("schema", &schemas, schema), ("table", &names, table)] {
+        for (key, of, written) in
+            [("catalog", &catalogs, catalog), ("schema", &schemas, schema), ("table", &names, table)]
+        {
             if let Some(regex) = written
                 && !of.is_exact()
             {
                 self.unclear(label, key, regex);
             }
-            if written.as_deref().is_some_and(|regex| regex.contains('$') && of.may.is_empty()) {
+            if written.is_some_and(|regex| regex.contains('$') && of.may.is_empty()) {
                 self.note(label, "names with $ are never accessible", "stricter: the rule is left out");
             }
         }
         let found = tables(&catalogs, &schemas, &names);
-        if found.may.len() > 1 && !found.is_exact() && catalogs.is_exact() && schemas.is_exact() && names.is_exact() {
+        if found.may.len() > 1
+            && !found.is_exact()
+            && catalogs.is_exact()
+            && schemas.is_exact()
+            && names.is_exact()
+        {
             self.note(label, "it names more tables than are listed", "stricter: it allows nothing");
         }
         Ok(found)
     }
 
     fn unclear(&mut self, label: &str, key: &str, regex: &str) {
-        let what = format!("{key} '{}' is no name, no list of names and no pattern with .* alone", one_line(regex));
+        let what =
+            format!("{key} '{}' is no name, no list of names and no pattern with .* alone", one_line(regex));
         let effect = "stricter: it allows what it surely matches, and restricts or denies whatever it may match; a column \
                       that it masks is hidden";
         self.note(label, what, effect);
@@ -350,12 +289,14 @@ impl Reader<'_> {
             let groups = Bounds::<People>::groups(&Names::regex(regex));
             if !groups.is_exact() {
                 let what = format!("{key} '{}' does not list groups by their names", one_line(regex));
-                let effect = "stricter: it allows those of the groups that are named, and restricts everybody";
+                let effect =
+                    "stricter: it allows those of the groups that are named, and restricts everybody";
                 self.note(label, what, effect);
             }
             let both = who.and(&groups);
             if !both.is_exact() && who.is_exact() && groups.is_exact() {
-                let what = "it is about users who are in a group, too, and a policy is about one or the other";
+                let what =
+                    "it is about users who are in a group, too, and a policy is about one or the other";
                 self.note(label, what, "stricter: it allows nobody, and restricts all of them");
             }
             who = both;
@@ -363,7 +304,10 @@ impl Reader<'_> {
         if let Some(regex) = whom.role
             && !self.options.roles_are_groups
         {
-            let what = format!("role '{}': Northgate has no roles; with --roles-as-groups they are groups", one_line(regex));
+            let what = format!(
+                "role '{}': Northgate has no roles; with --roles-as-groups they are groups",
+                one_line(regex)
+            );
             self.note(label, what, "stricter: it allows nobody, and restricts whoever may have the role");
             who.sure = People::default();
         }
@@ -383,7 +327,7 @@ impl Reader<'_> {
             },
             _ => return Err(ImportError::Unreadable(format!("{label}: allow is no word"))),
         };
-        let tables = self.tables(&label, &rule.catalog, &None, &None)?;
+        let tables = self.tables(&label, rule.catalog.as_deref(), None, None)?;
         let effect = Effect { read, write, ..Effect::default() };
         Ok(Rule { who: self.who(&label, &whom), tables, effect, label })
     }
@@ -392,7 +336,8 @@ impl Reader<'_> {
         let label = format!("tables[{index}]");
         let whom = Whom { user: &rule.user, role: &rule.role, group: &rule.group };
         let who = self.who(&label, &whom);
-        let tables = self.tables(&label, &rule.catalog, &rule.schema, &rule.table)?;
+        let tables =
+            self.tables(&label, rule.catalog.as_deref(), rule.schema.as_deref(), rule.table.as_deref())?;
         let has = |privilege: Privilege| rule.privileges.contains(&privilege);
         let changes = [Privilege::Insert, Privilege::Delete, Privilege::Update, Privilege::Ownership];
         let mut effect = Effect { read: has(Privilege::Select), ..Effect::default() };
@@ -449,10 +394,13 @@ impl Reader<'_> {
                 return Err(ImportError::Unreadable(format!("{label}: the column {folded} is there twice")));
             }
             if column.name != folded {
-                let what = format!("column '{}': Trino compares it in upper and lower case", one_line(&column.name));
+                let what =
+                    format!("column '{}': Trino compares it in upper and lower case", one_line(&column.name));
                 self.note(label, what, "stricter: it is meant however it is written");
             }
-            if column.name.contains(['.', '"', '*']) || super::super::pattern::Glob::column(&column.name).is_err() {
+            if column.name.contains(['.', '"', '*'])
+                || super::super::pattern::Glob::column(&column.name).is_err()
+            {
                 let what = format!("column '{}' is no name that a document can hold", one_line(&column.name));
                 self.note(label, what, "stricter: its tables are denied");
                 return Ok(None);
@@ -470,7 +418,10 @@ impl Reader<'_> {
                     if *reader.get_or_insert_with(|| own.clone()) == own {
                         None
                     } else {
-                        Some("its sub-query reads as another user than those of the filter or of another mask".to_owned())
+                        Some(
+                            "its sub-query reads as another user than those of the filter or of another mask"
+                                .to_owned(),
+                        )
                     }
                 }
                 Ok(false) => None,
@@ -494,94 +445,4 @@ impl Reader<'_> {
         }
         Ok(Some(all))
     }
-
-    /// Each rule of the one list together with each of the other: the first that matches is the pair of those that
-    /// match first.
-    fn crossed(
-        &mut self,
-        one: &[Rule],
-        other: &[Rule],
-        effect: impl Fn(&Effect, &Effect) -> Effect,
-    ) -> Result<Vec<Rule>, ImportError> {
-        let mut rules = Vec::new();
-        for a in one {
-            let mut pairs = Vec::new();
-            let mut whole = false;
-            for b in other {
-                let (who, tables) = (a.who.and(&b.who), met(&a.tables, &b.tables));
-                if !who.may.is_nobody() && !tables.may.is_empty() {
-                    pairs.push((b, who, tables, settled(effect(&a.effect, &b.effect))));
-                }
-                // Nobody gets past this one.
-                let covered = |own: &Tables| b.tables.sure.iter().any(|all| all.covers(own));
-                whole = b.who.sure.covers(&a.who.may) && a.tables.may.iter().all(covered);
-                if whole {
-                    break;
-                }
-            }
-            // Where it does not matter which of the other list matches, the rule stays as it is.
-            if whole && pairs.windows(2).all(|two| two[0].3 == two[1].3) {
-                let effect = pairs.pop().map(|(.., effect)| effect).unwrap_or_default();
-                rules.push(Rule { effect, ..a.clone() });
-                pairs.clear();
-            }
-            for (b, who, tables, effect) in pairs {
-                let label = if b.label.ends_with(NO_RULE) { a.label.clone() } else { format!("{}, {}", a.label, b.label) };
-                let lost = |a: bool, b: bool, both: bool| a && b && !both;
-                if lost(a.who.is_exact(), b.who.is_exact(), who.is_exact()) {
-                    let what = "it is about users and groups together, and a policy is about one or the other";
-                    self.note(&label, what, "stricter: it allows whom it surely means, and restricts all of them");
-                }
-                if lost(a.tables.is_exact(), b.tables.is_exact(), tables.is_exact()) {
-                    let what = "two patterns that meet in part make none together";
-                    self.note(&label, what, "stricter: it allows what it surely means, and restricts what it may mean");
-                }
-                rules.push(Rule { label, who, tables, effect });
-            }
-            if rules.len() > MOST_RULES {
-                return Err(too_many());
-            }
-        }
-        Ok(rules)
-    }
-}
-
-/// Without what does not count.
-fn settled(effect: Effect) -> Effect {
-    match effect {
-        Effect { read: false, .. } => Effect::default(),
-        Effect { write: false, .. } => Effect { owns_schema: false, ..effect },
-        _ => effect,
-    }
-}
-
-fn too_many() -> ImportError {
-    ImportError::TooLarge(format!("its lists make more than {MOST_RULES} rules or {MOST_PATTERNS} patterns together"))
-}
-
-fn met(one: &Bounds<Vec<Tables>>, other: &Bounds<Vec<Tables>>) -> Bounds<Vec<Tables>> {
-    let both = |one: &[Tables], other: &[Tables], surely: bool| {
-        let mut both: Vec<Tables> = Vec::new();
-        for a in one {
-            for b in other {
-                let mut parts = Vec::new();
-                for (x, y) in a.0.iter().zip(&b.0) {
-                    if y.covers(x) {
-                        parts.push(x.clone());
-                    } else if x.covers(y) {
-                        parts.push(y.clone());
-                    } else if !surely && x.overlaps(y) {
-                        parts.push(x.clone());
-                    }
-                }
-                if let Ok(parts) = <[super::names::Pattern; 3]>::try_from(parts)
-                    && !both.contains(&Tables(parts.clone()))
-                {
-                    both.push(Tables(parts));
-                }
-            }
-        }
-        both
-    };
-    Bounds { sure: both(&one.sure, &other.sure, true), may: both(&one.may, &other.may, false) }
 }

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::draft::{Draft, Drafts, Mask, Restrictions, With, one_line};
@@ -14,6 +13,9 @@ use super::first::{Tables, part};
 use super::names::Pattern;
 use super::people::People;
 use super::settle::settle;
+use super::unity_file::{
+    File, FilterRow, MaskRow, OF_COLUMNS, OF_TABLES, Parameter, ParameterRow, Table, TagRow, Using,
+};
 use super::unity_policy::AbacPolicy;
 use super::unity_sql::{Argument, translate};
 use super::{ImportError, Note, Options, expression};
@@ -22,172 +24,11 @@ use crate::sql::fold_column;
 /// The most tables, functions, policies and tags, of each.
 const MOST: usize = 20_000;
 
-/// Keys of a table and of a column that say nothing about who sees what.
-const OF_TABLES: [&str; 33] = [
-    "access_point", "browse_only", "catalog_id", "comment", "created_at", "created_by", "data_access_configuration_id",
-    "data_source_format", "deleted_at", "delta_runtime_properties_kvpairs", "effective_predictive_optimization_flag",
-    "enable_predictive_optimization", "encryption_details", "full_name", "generation", "metastore_id", "owner",
-    "pipeline_id", "properties", "schema_id", "securable_kind", "securable_kind_manifest", "securable_type", "sql_path",
-    "storage_credential_name", "storage_location", "table_constraints", "table_id", "table_type", "updated_at",
-    "updated_by", "view_definition", "view_dependencies",
-];
-const OF_COLUMNS: [&str; 10] = [
-    "comment", "nullable", "partition_index", "position", "type_interval_type", "type_json", "type_name",
-    "type_precision", "type_scale", "column_id",
-];
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    #[serde(default)]
-    tables: Vec<Table>,
-    #[serde(default)]
-    functions: Vec<Function>,
-    #[serde(default)]
-    policies: Vec<AbacPolicy>,
-    column_tags: Option<Vec<TagRow>>,
-    table_tags: Option<Vec<TagRow>>,
-    schema_tags: Option<Vec<TagRow>>,
-    catalog_tags: Option<Vec<TagRow>>,
-    #[serde(default)]
-    row_filters: Vec<FilterRow>,
-    #[serde(default)]
-    column_masks: Vec<MaskRow>,
-    #[serde(default)]
-    routines: Vec<RoutineRow>,
-    #[serde(default)]
-    parameters: Vec<ParameterRow>,
-    next_page_token: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Table {
-    catalog_name: String,
-    schema_name: String,
-    name: String,
-    #[serde(default)]
-    columns: Vec<ColumnInfo>,
-    row_filter: Option<RowFilter>,
-    #[serde(flatten)]
-    rest: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct ColumnInfo {
-    name: String,
-    type_text: Option<String>,
-    mask: Option<ColumnMask>,
-    #[serde(flatten)]
-    rest: BTreeMap<String, Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RowFilter {
-    function_name: String,
-    #[serde(default)]
-    input_column_names: Vec<String>,
-    using_arguments: Option<Vec<Using>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ColumnMask {
-    function_name: String,
-    #[serde(default)]
-    using_column_names: Vec<String>,
-    using_arguments: Option<Vec<Using>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Using {
-    column: Option<String>,
-    constant: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Function {
-    catalog_name: String,
-    schema_name: String,
-    name: String,
-    input_params: Option<Parameters>,
-    routine_body: Option<String>,
-    routine_definition: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Parameters {
-    #[serde(default)]
-    parameters: Vec<Parameter>,
-}
-
-#[derive(Deserialize)]
-struct Parameter {
-    name: String,
-    type_text: Option<String>,
-    #[serde(default)]
-    position: i64,
-}
-
-#[derive(Deserialize)]
-pub(super) struct TagRow {
-    catalog_name: String,
-    schema_name: Option<String>,
-    table_name: Option<String>,
-    column_name: Option<String>,
-    tag_name: String,
-    #[serde(default)]
-    tag_value: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct FilterRow {
-    catalog_name: String,
-    schema_name: String,
-    table_name: String,
-    filter_catalog: String,
-    filter_schema: String,
-    filter_name: String,
-    #[serde(default)]
-    filter_col_usage: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct MaskRow {
-    catalog_name: String,
-    schema_name: String,
-    table_name: String,
-    column_name: String,
-    mask_catalog: String,
-    mask_schema: String,
-    mask_name: String,
-    #[serde(default)]
-    mask_col_usage: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RoutineRow {
-    specific_catalog: String,
-    specific_schema: String,
-    specific_name: String,
-    routine_body: Option<String>,
-    routine_definition: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ParameterRow {
-    specific_catalog: String,
-    specific_schema: String,
-    specific_name: String,
-    parameter_name: Option<String>,
-    #[serde(default)]
-    ordinal_position: i64,
-    full_data_type: Option<String>,
-}
-
 /// A table or a column by its parts, in lower case.
 pub(super) type Path = Vec<String>;
+
+/// A column, the function that masks it and what it is given besides.
+type Masked<'a> = (&'a str, &'a str, Result<Vec<Argument>, String>);
 
 /// A function, as far as it is known.
 struct Known {
@@ -215,7 +56,8 @@ pub(super) fn import(source: &str, options: &Options, notes: &mut Vec<Note>) -> 
     for (_, list) in value.as_object_mut().into_iter().flatten() {
         for row in list.as_array_mut().into_iter().flatten() {
             if let Value::Object(map) = row {
-                *map = std::mem::take(map).into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect();
+                *map =
+                    std::mem::take(map).into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect();
             }
         }
     }
@@ -223,25 +65,34 @@ pub(super) fn import(source: &str, options: &Options, notes: &mut Vec<Note>) -> 
     if file.next_page_token.as_ref().is_some_and(|token| !token.is_empty()) {
         return Err(ImportError::Missing("this is the first page of a list: bring all of them".to_owned()));
     }
-    let sizes = [file.tables.len(), file.functions.len(), file.policies.len(), file.column_tags.as_ref().map_or(0, Vec::len)];
+    let sizes = [
+        file.tables.len(),
+        file.functions.len(),
+        file.policies.len(),
+        file.column_tags.as_ref().map_or(0, Vec::len),
+    ];
     if sizes.iter().any(|size| *size > MOST) {
         return Err(ImportError::TooLarge(format!("more than {MOST} of one kind")));
     }
     let File { tables, policies, row_filters, column_masks, .. } = &file;
-    let mut catalogs: BTreeSet<String> = tables.iter().map(|table| table.catalog_name.to_lowercase()).collect();
+    let mut catalogs: BTreeSet<String> =
+        tables.iter().map(|table| table.catalog_name.to_lowercase()).collect();
     catalogs.extend(row_filters.iter().map(|row| row.catalog_name.to_lowercase()));
     catalogs.extend(column_masks.iter().map(|row| row.catalog_name.to_lowercase()));
     catalogs.extend(policies.iter().filter_map(AbacPolicy::catalog));
     if options.catalog.is_some() && catalogs.len() > 1 {
         let all: Vec<&str> = catalogs.iter().map(String::as_str).collect();
-        return Err(ImportError::Missing(format!("--catalog stands for one catalog, and there are {}", one_line(&all.join(", ")))));
+        return Err(ImportError::Missing(format!(
+            "--catalog stands for one catalog, and there are {}",
+            one_line(&all.join(", "))
+        )));
     }
     let mut reader = Reader {
         options,
         notes,
         functions: functions(&file),
         types: BTreeMap::new(),
-        column_tags: file.column_tags.as_ref().map(|rows| tags(rows)),
+        column_tags: file.column_tags.as_ref().map(tags),
         tags: None,
         drafts: Vec::new(),
     };
@@ -252,7 +103,10 @@ pub(super) fn import(source: &str, options: &Options, notes: &mut Vec<Note>) -> 
     }
     for table in tables {
         let path = path([&table.catalog_name, &table.schema_name, &table.name]);
-        let types = table.columns.iter().filter_map(|column| Some((fold_column(&column.name).into_owned(), column.type_text.clone()?)));
+        let types = table
+            .columns
+            .iter()
+            .filter_map(|column| Some((fold_column(&column.name).into_owned(), column.type_text.clone()?)));
         reader.types.insert(path, types.collect());
     }
     for table in tables {
@@ -278,7 +132,12 @@ pub(super) fn path<const N: usize>(parts: [&str; N]) -> Path {
 fn tags<'a>(rows: impl IntoIterator<Item = &'a TagRow>) -> BTreeMap<Path, Vec<(String, String)>> {
     let mut all: BTreeMap<Path, Vec<(String, String)>> = BTreeMap::new();
     for row in rows {
-        let parts = [Some(&row.catalog_name), row.schema_name.as_ref(), row.table_name.as_ref(), row.column_name.as_ref()];
+        let parts = [
+            Some(&row.catalog_name),
+            row.schema_name.as_ref(),
+            row.table_name.as_ref(),
+            row.column_name.as_ref(),
+        ];
         let path: Path = parts.into_iter().flatten().map(|part| part.to_lowercase()).collect();
         all.entry(path).or_default().push((row.tag_name.clone(), row.tag_value.clone().unwrap_or_default()));
     }
@@ -293,18 +152,24 @@ fn functions(file: &File) -> BTreeMap<String, Known> {
         _ => Err("what it does is not in the file".to_owned()),
     };
     for one in &file.functions {
-        let mut parameters: Vec<&Parameter> = one.input_params.iter().flat_map(|all| &all.parameters).collect();
+        let mut parameters: Vec<&Parameter> =
+            one.input_params.iter().flat_map(|all| &all.parameters).collect();
         parameters.sort_by_key(|parameter| parameter.position);
-        let parameters = parameters.iter().map(|one| (one.name.to_lowercase(), one.type_text.clone())).collect();
+        let parameters =
+            parameters.iter().map(|one| (one.name.to_lowercase(), one.type_text.clone())).collect();
         let name = path([&one.catalog_name, &one.schema_name, &one.name]).join(".");
         all.insert(name, Known { parameters, body: body(&one.routine_body, &one.routine_definition) });
     }
     for one in &file.routines {
         let name = path([&one.specific_catalog, &one.specific_schema, &one.specific_name]).join(".");
-        let of = |row: &&ParameterRow| path([&row.specific_catalog, &row.specific_schema, &row.specific_name]).join(".") == name;
+        let of = |row: &&ParameterRow| {
+            path([&row.specific_catalog, &row.specific_schema, &row.specific_name]).join(".") == name
+        };
         let mut rows: Vec<&ParameterRow> = file.parameters.iter().filter(of).collect();
         rows.sort_by_key(|row| row.ordinal_position);
-        let named = rows.iter().filter_map(|row| Some((row.parameter_name.as_ref()?.to_lowercase(), row.full_data_type.clone())));
+        let named = rows.iter().filter_map(|row| {
+            Some((row.parameter_name.as_ref()?.to_lowercase(), row.full_data_type.clone()))
+        });
         let body = body(&one.routine_body, &one.routine_definition);
         all.entry(name).or_insert(Known { parameters: named.collect(), body });
     }
@@ -340,36 +205,51 @@ impl Reader<'_> {
         about: &[Tables],
     ) -> Result<String, String> {
         let name = function.replace('`', "").to_lowercase();
-        let known = self.functions.get(&name).ok_or_else(|| format!("the function {} is not in the file", one_line(&name)))?;
+        let known = self
+            .functions
+            .get(&name)
+            .ok_or_else(|| format!("the function {} is not in the file", one_line(&name)))?;
         let body = known.body.as_ref().map_err(|why| format!("the function {}: {why}", one_line(&name)))?;
         if known.parameters.len() != arguments.len() {
             return Err(format!("the function {} has another number of parameters", one_line(&name)));
         }
         let mut bound = BTreeMap::new();
         for ((parameter, ty), argument) in known.parameters.iter().zip(arguments) {
-            if let (Argument::Column(column), Some(ty), Some(types)) = (argument, ty, table.and_then(|table| self.types.get(table)))
+            if let (Argument::Column(column), Some(ty), Some(types)) =
+                (argument, ty, table.and_then(|table| self.types.get(table)))
                 && types.get(column).is_some_and(|of| !of.eq_ignore_ascii_case(ty))
             {
-                return Err(format!("the function {} takes {parameter} as another type than the column has", one_line(&name)));
+                return Err(format!(
+                    "the function {} takes {parameter} as another type than the column has",
+                    one_line(&name)
+                ));
             }
             bound.insert(parameter.clone(), argument.clone());
         }
-        let sql = translate(body, &bound).map_err(|why| format!("the function {}: {why}", one_line(&name)))?;
+        let sql =
+            translate(body, &bound).map_err(|why| format!("the function {}: {why}", one_line(&name)))?;
         expression(&sql, about).map(|_| sql).map_err(|why| format!("the function {}: {why}", one_line(&name)))
     }
 
     fn table(&mut self, table: &Table) {
         let path = path([&table.catalog_name, &table.schema_name, &table.name]);
-        let masks: Vec<(&str, &str, Result<Vec<Argument>, String>)> = table
+        let masks: Vec<Masked<'_>> = table
             .columns
             .iter()
             .filter_map(|column| {
                 let mask = column.mask.as_ref()?;
-                Some((column.name.as_str(), mask.function_name.as_str(), arguments(&mask.using_column_names, &mask.using_arguments)))
+                Some((
+                    column.name.as_str(),
+                    mask.function_name.as_str(),
+                    arguments(&mask.using_column_names, mask.using_arguments.as_ref()),
+                ))
             })
             .collect();
         let filter = table.row_filter.as_ref().map(|filter| {
-            (filter.function_name.as_str(), arguments(&filter.input_column_names, &filter.using_arguments))
+            (
+                filter.function_name.as_str(),
+                arguments(&filter.input_column_names, filter.using_arguments.as_ref()),
+            )
         });
         let of_columns = table.columns.iter().flat_map(|column| column.rest.keys());
         let odd = (table.rest.keys().filter(|key| !OF_TABLES.contains(&key.as_str())))
@@ -378,10 +258,20 @@ impl Reader<'_> {
         if !odd.is_empty() {
             let odd: Vec<&str> = odd.into_iter().collect();
             let label = format!("table {}", path.join("."));
-            self.note(&label, format!("the keys {} are not known", one_line(&odd.join(", "))), "stricter: the table is denied");
+            self.note(
+                &label,
+                format!("the keys {} are not known", one_line(&odd.join(", "))),
+                "stricter: the table is denied",
+            );
             if let Ok(pattern) = self.pattern(&path) {
                 let (who, tables) = (People::everyone(), vec![pattern.text()]);
-                self.drafts.push(Draft { comments: vec![label], who, tables, deny: true, ..Draft::default() });
+                self.drafts.push(Draft {
+                    comments: vec![label],
+                    who,
+                    tables,
+                    deny: true,
+                    ..Draft::default()
+                });
             }
             return;
         }
@@ -396,12 +286,16 @@ impl Reader<'_> {
         for row in filters {
             let path = path([&row.catalog_name, &row.schema_name, &row.table_name]);
             let function = [&row.filter_catalog[..], &row.filter_schema, &row.filter_name].join(".");
-            self.restrict(&path, Some((&function, arguments(&usage(&row.filter_col_usage), &None))), Vec::new());
+            self.restrict(
+                &path,
+                Some((&function, arguments(&usage(&row.filter_col_usage), None))),
+                Vec::new(),
+            );
         }
         for row in masks {
             let path = path([&row.catalog_name, &row.schema_name, &row.table_name]);
             let function = [&row.mask_catalog[..], &row.mask_schema, &row.mask_name].join(".");
-            let arguments = arguments(&usage(&row.mask_col_usage), &None);
+            let arguments = arguments(&usage(&row.mask_col_usage), None);
             self.restrict(&path, None, vec![(&row.column_name, &function, arguments)]);
         }
     }
@@ -411,7 +305,7 @@ impl Reader<'_> {
         &mut self,
         path: &Path,
         filter: Option<(&str, Result<Vec<Argument>, String>)>,
-        masks: Vec<(&str, &str, Result<Vec<Argument>, String>)>,
+        masks: Vec<Masked<'_>>,
     ) {
         if filter.is_none() && masks.is_empty() {
             return;
@@ -452,26 +346,43 @@ impl Reader<'_> {
     }
 
     /// Adds the mask of one column, or hides it.
-    pub(super) fn mask(&mut self, label: &str, to: &mut Restrictions, column: &str, sql: Result<String, String>) {
+    pub(super) fn mask(
+        &mut self,
+        label: &str,
+        to: &mut Restrictions,
+        column: &str,
+        sql: Result<String, String>,
+    ) {
         let name = quoted(column);
         match sql {
-            Ok(sql) => to.masks.push(Mask { columns: vec![name], tags: Vec::new(), with: With::Sql(sql), strength: 0 }),
+            Ok(sql) => to.masks.push(Mask {
+                columns: vec![name],
+                tags: Vec::new(),
+                with: With::Sql(sql),
+                strength: 0,
+            }),
             Err(why) => {
-                self.note(label, format!("mask of {}: {why}", one_line(column)), "stricter: the column is hidden");
+                self.note(
+                    label,
+                    format!("mask of {}: {why}", one_line(column)),
+                    "stricter: the column is hidden",
+                );
                 // What is hidden is named without quotes.
-                to.hidden.insert(column.replace(['.', '"'], "*"));
+                to.hidden.insert(column.to_owned());
             }
         }
     }
 }
 
 /// A column as a mask names it.
-fn quoted(column: &str) -> String {
-    Pattern::read(column).map_or_else(|| column.to_owned(), |pattern| part(&pattern))
+pub(super) fn quoted(column: &str) -> String {
+    // In quotes a star would be a star.
+    let column = if column.contains('*') { column.replace(['.', '"'], "*") } else { column.to_owned() };
+    Pattern::read(&column).map_or(column, |pattern| part(&pattern))
 }
 
-fn arguments(columns: &[String], using: &Option<Vec<Using>>) -> Result<Vec<Argument>, String> {
-    let Some(using) = using.as_ref().filter(|_| columns.is_empty()) else {
+fn arguments(columns: &[String], using: Option<&Vec<Using>>) -> Result<Vec<Argument>, String> {
+    let Some(using) = using.filter(|_| columns.is_empty()) else {
         return Ok(columns.iter().map(|name| Argument::Column(fold_column(name).into_owned())).collect());
     };
     using

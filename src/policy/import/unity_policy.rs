@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::ImportError;
 use super::draft::{Draft, Restrictions, one_line};
+use super::first::Tables;
 use super::names::Pattern;
 use super::people::People;
 use super::unity::{Path, Reader, constant};
@@ -63,6 +64,13 @@ struct Using {
     constant: Option<String>,
 }
 
+/// What a policy is about: one table, or all tables of a schema or a catalog.
+struct On<'a> {
+    path: &'a Path,
+    table: Tables,
+    columns: &'a Matched,
+}
+
 /// The columns of one table that each alias stands for.
 type Matched = BTreeMap<String, Vec<String>>;
 
@@ -94,7 +102,9 @@ impl AbacPolicy {
         for name in self.except_principals.iter().flatten() {
             let odd = name.is_empty() || name.contains('*') || name.chars().any(char::is_control);
             match Pattern::read(name).filter(|_| !odd) {
-                Some(pattern) if is_user(name) => except.add(&People { users: vec![pattern], groups: BTreeSet::new() }),
+                Some(pattern) if is_user(name) => {
+                    except.add(&People { users: vec![pattern], groups: BTreeSet::new() });
+                }
                 Some(_) => except.add(&People { users: Vec::new(), groups: BTreeSet::from([name.clone()]) }),
                 None => {}
             }
@@ -107,7 +117,13 @@ impl Reader<'_> {
     pub(super) fn policy(&mut self, policy: &AbacPolicy) -> Result<(), ImportError> {
         const KNOWN: [&str; 6] = ["id", "comment", "created_at", "created_by", "updated_at", "updated_by"];
         let label = format!("policy '{}' on {}", policy.name, policy.on_securable_fullname);
-        let scope: Path = policy.on_securable_fullname.replace('`', "").to_lowercase().split('.').map(str::to_owned).collect();
+        let scope: Path = policy
+            .on_securable_fullname
+            .replace('`', "")
+            .to_lowercase()
+            .split('.')
+            .map(str::to_owned)
+            .collect();
         let about = self.pattern(&scope)?;
         let (who, except) = policy.who();
         if except.covers(&who) {
@@ -119,15 +135,20 @@ impl Reader<'_> {
             self.note(&label, "it grants something", "stricter: it allows nothing");
             return Ok(());
         }
-        let parts = ["CATALOG", "SCHEMA", "TABLE"].iter().position(|kind| *kind == policy.on_securable_type.to_uppercase());
-        let tables = policy.for_securable_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("TABLE"));
-        if kind == "COLUMN_MASK" || kind == "ROW_FILTER" {
-            if !tables {
-                self.note(&label, "it is not about tables", "stricter: Northgate passes on nothing of the kind");
-                return Ok(());
-            }
+        let parts = ["CATALOG", "SCHEMA", "TABLE"]
+            .iter()
+            .position(|kind| *kind == policy.on_securable_type.to_uppercase());
+        let tables =
+            policy.for_securable_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("TABLE"));
+        if (kind == "COLUMN_MASK" || kind == "ROW_FILTER") && !tables {
+            self.note(&label, "it is not about tables", "stricter: Northgate passes on nothing of the kind");
+            return Ok(());
         }
-        let mut why = policy.rest.keys().find(|key| !KNOWN.contains(&key.as_str())).map(|key| format!("the key '{key}' is not known"));
+        let mut why = policy
+            .rest
+            .keys()
+            .find(|key| !KNOWN.contains(&key.as_str()))
+            .map(|key| format!("the key '{key}' is not known"));
         if parts.is_none_or(|at| at + 1 != scope.len()) {
             why.get_or_insert_with(|| "what it is on is not clear".to_owned());
         }
@@ -145,53 +166,74 @@ impl Reader<'_> {
             }
         };
         if found.is_empty() {
-            self.note(&label, "no table of the file matches it", "it does nothing here: bring it again when something is tagged");
+            self.note(
+                &label,
+                "no table of the file matches it",
+                "it does nothing here: bring it again when something is tagged",
+            );
         }
         for (path, columns) in found {
             let table = self.pattern(&path)?;
             let mut draft = Draft { tables: vec![table.text()], ..draft.clone() };
-            let whole = (path.len() == 3).then_some(&path);
-            let call = |reader: &Self, function: &str, first: Option<&String>, using: &Option<Vec<Using>>| {
-                let mut arguments: Vec<Argument> = first.map(|name| Argument::Column(name.clone())).into_iter().collect();
-                for one in using.iter().flatten() {
-                    arguments.push(match (&one.alias, &one.constant) {
-                        (Some(alias), None) => match columns.get(&alias.to_lowercase()).map(Vec::as_slice) {
-                            Some([only]) => Argument::Column(only.clone()),
-                            _ => return Err(format!("{} stands for no column or for several", one_line(alias))),
-                        },
-                        (None, Some(text)) => constant(text)?,
-                        _ => return Err("an argument is neither an alias nor a constant".to_owned()),
-                    });
-                }
-                reader.call(function, &arguments, whole, std::slice::from_ref(&table))
-            };
-            match (kind, &policy.column_mask, &policy.row_filter) {
-                ("COLUMN_MASK", Some(mask), None) => {
-                    let Some(names) = columns.get(&mask.on_column.to_lowercase()) else {
-                        self.note(&label, "the column that it masks is not among those that it matches", "stricter: the tables are denied");
-                        self.drafts.push(Draft { deny: true, restrictions: Restrictions::default(), ..draft });
-                        continue;
-                    };
-                    for name in names {
-                        let sql = call(self, &mask.function_name, Some(name), &mask.using);
-                        self.mask(&label, &mut draft.restrictions, name, sql);
-                    }
-                }
-                ("ROW_FILTER", None, Some(filter)) => match call(self, &filter.function_name, None, &filter.using) {
-                    Ok(sql) => draft.restrictions.filter = Some(sql),
-                    Err(why) => {
-                        self.note(&label, why, "stricter: the table is denied to those whom it is about");
-                        draft.deny = true;
-                    }
-                },
-                _ => {
-                    self.note(&label, "it does not say what it does", "stricter: what it is on is denied");
-                    draft.deny = true;
-                }
+            let on = On { path: &path, table, columns: &columns };
+            if let Err(why) = self.apply(policy, kind, &label, &on, &mut draft.restrictions) {
+                self.note(&label, why, "stricter: the table is denied to those whom it is about");
+                draft.deny = true;
+                draft.restrictions = Restrictions::default();
             }
             self.drafts.push(draft);
         }
         Ok(())
+    }
+
+    /// What a policy withholds of one table, or why it is not known.
+    fn apply(
+        &mut self,
+        policy: &AbacPolicy,
+        kind: &str,
+        label: &str,
+        on: &On<'_>,
+        to: &mut Restrictions,
+    ) -> Result<(), String> {
+        match (kind, &policy.column_mask, &policy.row_filter) {
+            ("COLUMN_MASK", Some(mask), None) => {
+                let names = on.columns.get(&mask.on_column.to_lowercase());
+                for name in names.ok_or("the column that it masks is not among those that it matches")? {
+                    let sql = self.called(&mask.function_name, Some(name), mask.using.as_ref(), on);
+                    self.mask(label, to, name, sql);
+                }
+                Ok(())
+            }
+            ("ROW_FILTER", None, Some(filter)) => {
+                to.filter = Some(self.called(&filter.function_name, None, filter.using.as_ref(), on)?);
+                Ok(())
+            }
+            _ => Err("it does not say what it does".to_owned()),
+        }
+    }
+
+    /// A function of a policy, with what it is given.
+    fn called(
+        &self,
+        function: &str,
+        first: Option<&String>,
+        using: Option<&Vec<Using>>,
+        on: &On<'_>,
+    ) -> Result<String, String> {
+        let mut arguments: Vec<Argument> =
+            first.map(|name| Argument::Column(name.clone())).into_iter().collect();
+        for one in using.into_iter().flatten() {
+            arguments.push(match (&one.alias, &one.constant) {
+                (Some(alias), None) => match on.columns.get(&alias.to_lowercase()).map(Vec::as_slice) {
+                    Some([only]) => Argument::Column(only.clone()),
+                    _ => return Err(format!("{} stands for no column or for several", one_line(alias))),
+                },
+                (None, Some(text)) => constant(text)?,
+                _ => return Err("an argument is neither an alias nor a constant".to_owned()),
+            });
+        }
+        let whole = (on.path.len() == 3).then_some(on.path);
+        self.call(function, &arguments, whole, std::slice::from_ref(&on.table))
     }
 
     /// The tables that a policy is about, with the columns that its aliases stand for; or why that is not known.
@@ -213,19 +255,28 @@ impl Reader<'_> {
             let Some(condition) = &condition else { return true };
             let mut has = Vec::new();
             for length in 1..=table.len() {
-                has.extend(reader.tags.iter().filter_map(|tags| tags.get(&table[..length])).flatten().cloned());
+                has.extend(
+                    reader.tags.iter().filter_map(|tags| tags.get(&table[..length])).flatten().cloned(),
+                );
             }
             condition.holds(&has)
         };
         if wanted.is_empty() {
             if condition.is_some() {
                 // Which tables have tags from above is not all said: there may be more of them than are listed.
-                self.note(label, "it holds for tables with some tags, and for all of their columns", "stricter: it holds for all tables that it is on");
+                self.note(
+                    label,
+                    "it holds for tables with some tags, and for all of their columns",
+                    "stricter: it holds for all tables that it is on",
+                );
             }
             return Ok(Ok(vec![(scope.clone(), Matched::new())]));
         }
         let Some(column_tags) = &self.column_tags else {
-            return Err(ImportError::Missing(format!("{} is about tags of columns: give column_tags, too", one_line(label))));
+            return Err(ImportError::Missing(format!(
+                "{} is about tags of columns: give column_tags, too",
+                one_line(label)
+            )));
         };
         let mut conditions = Vec::new();
         for (number, one) in wanted.iter().enumerate() {
@@ -237,9 +288,15 @@ impl Reader<'_> {
             conditions.push((alias.to_lowercase(), condition));
         }
         let mut found: BTreeMap<Path, Matched> = BTreeMap::new();
-        for (path, tags) in column_tags.iter().filter(|(path, _)| path.len() == 4 && path.starts_with(scope)) {
+        for (path, tags) in column_tags.iter().filter(|(path, _)| path.len() == 4 && path.starts_with(scope))
+        {
             for (alias, _) in conditions.iter().filter(|(_, condition)| condition.holds(tags)) {
-                found.entry(path[..3].to_vec()).or_default().entry(alias.clone()).or_default().push(path[3].clone());
+                found
+                    .entry(path[..3].to_vec())
+                    .or_default()
+                    .entry(alias.clone())
+                    .or_default()
+                    .push(path[3].clone());
             }
         }
         found.retain(|table, columns| {

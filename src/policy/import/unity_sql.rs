@@ -17,8 +17,8 @@ pub(super) enum Argument {
 
 /// Words of the language that both read alike.
 const WORDS: [&str; 17] = [
-    "and", "between", "case", "else", "end", "false", "if", "in", "is", "like", "not", "null", "or", "then", "true",
-    "when", "distinct",
+    "and", "between", "case", "else", "end", "false", "if", "in", "is", "like", "not", "null", "or", "then",
+    "true", "when", "distinct",
 ];
 /// Functions that give the same for the same texts.
 const SAME: [&str; 6] = ["coalesce", "concat", "length", "lower", "nullif", "upper"];
@@ -47,7 +47,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, String> {
                 let end = rest[1..].find(first).ok_or("a quote is not closed")?;
                 let inner = &rest[1..=end];
                 if inner.contains('\\') || inner.chars().any(char::is_control) {
-                    return Err("a backslash or a control character is read in another way by Trino".to_owned());
+                    return Err(
+                        "a backslash or a control character is read in another way by Trino".to_owned()
+                    );
                 }
                 let text = inner.to_owned();
                 (if first == '`' { Token::Quoted(text) } else { Token::Text(text) }, end + 2)
@@ -58,7 +60,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, String> {
             }
             c if c.is_ascii_digit() => {
                 let end = take(|c| c.is_ascii_digit() || c == '.');
-                if rest[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_') || rest[..end].matches('.').count() > 1 {
+                if rest[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+                    || rest[..end].matches('.').count() > 1
+                {
                     return Err("a number is written in a way of Databricks'".to_owned());
                 }
                 (Token::Number(rest[..end].to_owned()), end)
@@ -68,7 +72,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, String> {
                     return Err(format!("'{}' is not known", &rest[..2]));
                 }
                 let symbol = SYMBOLS.iter().find(|symbol| rest.starts_with(**symbol));
-                let symbol = symbol.ok_or_else(|| format!("'{first}' is not known, or read in another way by Trino"))?;
+                let symbol = symbol
+                    .ok_or_else(|| format!("'{first}' is not known, or read in another way by Trino"))?;
                 (Token::Symbol(symbol), symbol.len())
             }
         };
@@ -88,7 +93,8 @@ pub(super) fn translate(body: &str, parameters: &BTreeMap<String, Argument>) -> 
         Some((Token::Word(word), rest)) if word.eq_ignore_ascii_case("return") => rest,
         _ => &tokens[..],
     };
-    let symbol = |at: usize, symbol: &str| matches!(tokens.get(at), Some(Token::Symbol(found)) if *found == symbol);
+    let symbol =
+        |at: usize, symbol: &str| matches!(tokens.get(at), Some(Token::Symbol(found)) if *found == symbol);
     let mut sql: Vec<String> = Vec::new();
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
@@ -123,7 +129,8 @@ pub(super) fn translate(body: &str, parameters: &BTreeMap<String, Argument>) -> 
         }
         match lower.as_str() {
             "is_account_group_member" | "is_member" => {
-                let (true, Some(Token::Text(group)), true) = (call, tokens.get(at + 1), symbol(at + 2, ")")) else {
+                let (true, Some(Token::Text(group)), true) = (call, tokens.get(at + 1), symbol(at + 2, ")"))
+                else {
                     return Err(format!("{lower} of something else than a text"));
                 };
                 sql.push(format!("contains(current_groups(), {})", quote_string(group)));
@@ -155,7 +162,9 @@ pub(super) fn translate(body: &str, parameters: &BTreeMap<String, Argument>) -> 
                     Some(Token::Number(start)) if start.parse::<u32>().is_ok_and(|start| start > 0) => start,
                     _ => return Err(format!("{lower} that does not begin at a number from 1 on")),
                 };
-                let (true, Some(Token::Word(name) | Token::Quoted(name)), true) = (call, inner, symbol(at + 2, ",")) else {
+                let (true, Some(Token::Word(name) | Token::Quoted(name)), true) =
+                    (call, inner, symbol(at + 2, ","))
+                else {
                     return Err(format!("{lower} of something else than a parameter"));
                 };
                 let column = parameter(name, parameters).ok_or_else(|| format!("{name} is no parameter"))?;
@@ -168,7 +177,14 @@ pub(super) fn translate(body: &str, parameters: &BTreeMap<String, Argument>) -> 
             _ => return Err(format!("'{word}' is not known to mean the same in Trino")),
         }
     }
-    let text = sql.join(" ").replace("( ", "(").replace(" )", ")").replace(" ,", ",").replace(" (", " (");
+    let mut text = String::new();
+    for piece in &sql {
+        let close = text.is_empty() || text.ends_with('(') || [")", ","].contains(&piece.as_str());
+        if !close {
+            text.push(' ');
+        }
+        text.push_str(piece);
+    }
     Ok(text)
 }
 
@@ -224,7 +240,9 @@ impl TagCondition {
                 [] => break,
                 [Token::Word(word), more @ ..] => {
                     let word = word.to_lowercase();
-                    if !["and", "or"].contains(&word.as_str()) || joined.as_ref().is_some_and(|before| *before != word) {
+                    if !["and", "or"].contains(&word.as_str())
+                        || joined.as_ref().is_some_and(|before| *before != word)
+                    {
                         return None;
                     }
                     joined = Some(word);
@@ -270,6 +288,7 @@ mod tests {
             "RETURN CASE WHEN current_user() = 'x' THEN SSN ELSE concat('**', substring(ssn, 6, 4)) END",
             "CASE WHEN current_user = 'x' THEN \"tax_id\" ELSE concat ('**', substr(\"tax_id\", 6, 4)) END",
         );
+        check("ssn = '( x ) , y ('", "\"tax_id\" = '( x ) , y ('");
         check("sha2(ssn, 256)", "lower(to_hex(sha256(to_utf8(\"tax_id\"))))");
         check("`ssn` IN ('a', 'b') AND n > -1.5", "\"tax_id\" IN ('a', 'b') AND 3 > - 1.5");
         check("session_user() IS NOT NULL", "current_user IS NOT NULL");

@@ -12,8 +12,13 @@ use crate::policy::{Permit, Salt};
 
 const USERS: [(&str, &[&str]); 5] =
     [("ann", &["red"]), ("bob", &["red", "blue"]), ("cy", &[]), ("svc-x", &["blue"]), ("ada", &["green"])];
-const TABLES: [[&str; 3]; 5] =
-    [["lake", "gold", "t"], ["lake", "gold", "u"], ["lake", "raw", "t"], ["mem", "gold", "tu"], ["system", "runtime", "t"]];
+const TABLES: [[&str; 3]; 5] = [
+    ["lake", "gold", "t"],
+    ["lake", "gold", "u"],
+    ["lake", "raw", "t"],
+    ["mem", "gold", "tu"],
+    ["system", "runtime", "t"],
+];
 const COLUMNS: [&str; 3] = ["a", "b", "c"];
 
 struct Random(u64);
@@ -112,7 +117,9 @@ impl Random {
 fn matches(regex: Option<&Value>, text: &str) -> bool {
     let Some(regex) = regex.and_then(Value::as_str) else { return true };
     regex.split('|').any(|one| match one.split_once(".*") {
-        Some((start, end)) => text.starts_with(start) && text.len() >= start.len() + end.len() && text.ends_with(end),
+        Some((start, end)) => {
+            text.starts_with(start) && text.len() >= start.len() + end.len() && text.ends_with(end)
+        }
         None => one == text,
     })
 }
@@ -138,10 +145,9 @@ struct Seen {
 fn trino(file: &Value, user: (&str, &[&str]), table: [&str; 3]) -> (Option<Seen>, bool, bool) {
     let mode = match &file["catalogs"] {
         Value::Null => "all",
-        list => first(list, user, table).map_or(
-            if table[0] == "system" { "all" } else { "none" },
-            |rule| rule["allow"].as_str().expect("a mode"),
-        ),
+        list => first(list, user, table).map_or(if table[0] == "system" { "all" } else { "none" }, |rule| {
+            rule["allow"].as_str().expect("a mode")
+        }),
     };
     let runs = file["queries"].is_null()
         || first(&file["queries"], user, table)
@@ -197,17 +203,27 @@ fn the_first_match_holds() {
         let imported = super::super::trino(&file.to_string(), &Options::default()).expect("imported");
         let set = Set::parse(&[("a.yaml", &imported.document)]).expect("a set");
         let exact = imported.notes.is_empty();
-        if exact { same += 1 } else { noted += 1 }
+        if exact {
+            same += 1;
+        } else {
+            noted += 1;
+        }
         for user in USERS {
             let principal = Principal::new(user.0, Method::Password).with_groups(user.1.iter().copied());
             for table in TABLES {
-                let at = || format!("seed {seed}, {} on {}\n{file:#}\n{}", user.0, table.join("."), imported.document);
+                let at = || {
+                    format!("seed {seed}, {} on {}\n{file:#}\n{}", user.0, table.join("."), imported.document)
+                };
                 let name = TableName::new(table[0], table[1], table[2]).expect("a name");
-                let columns =
-                    COLUMNS.iter().map(|name| Column { name: (*name).to_owned(), ty: Type::parse("bigint") }).collect();
-                let described = Arc::new(Described { name: name.clone(), kind: RelationKind::Table, columns });
+                let columns = COLUMNS
+                    .iter()
+                    .map(|name| Column { name: (*name).to_owned(), ty: Type::parse("bigint") })
+                    .collect();
+                let described =
+                    Arc::new(Described { name: name.clone(), kind: RelationKind::Table, columns });
                 let (expect, writes, owns) = trino(&file, user, table);
-                let decision = set.decide_with(&principal, &[Arc::clone(&described)], &Salt::from_bytes([0; 16]));
+                let decision =
+                    set.decide_with(&principal, &[Arc::clone(&described)], &Salt::from_bytes([0; 16]));
                 // A pattern with a star does not stand for the catalog `system`.
                 let same_here = exact && table[0] != "system";
                 let all_hidden = expect.as_ref().is_some_and(|seen| seen.hidden.len() == COLUMNS.len());
@@ -218,8 +234,16 @@ fn the_first_match_holds() {
                         if same_here {
                             assert_eq!(got, *seen, "{}", at());
                         }
-                        assert!(seen.filters.iter().all(|filter| got.filters.contains(filter)), "weaker: {}", at());
-                        assert!(seen.hidden.iter().all(|column| got.hidden.contains(column)), "weaker: {}", at());
+                        assert!(
+                            seen.filters.iter().all(|filter| got.filters.contains(filter)),
+                            "weaker: {}",
+                            at()
+                        );
+                        assert!(
+                            seen.hidden.iter().all(|column| got.hidden.contains(column)),
+                            "weaker: {}",
+                            at()
+                        );
                         for (column, mask) in &seen.masks {
                             let held = got.hidden.contains(column) || got.masks.get(column) == Some(mask);
                             assert!(held, "weaker: {}", at());
@@ -227,8 +251,11 @@ fn the_first_match_holds() {
                     }
                     (Some(_), Err(denial)) => assert!(!same_here || all_hidden, "{denial}: {}", at()),
                 }
-                let mut permit = set.decide_with(&principal, &[], &Salt::from_bytes([0; 16])).expect("nothing");
-                let may = set.permit_write(&mut permit, &principal, &name, RelationKind::Table, Some(&described)).is_ok();
+                let mut permit =
+                    set.decide_with(&principal, &[], &Salt::from_bytes([0; 16])).expect("nothing");
+                let may = set
+                    .permit_write(&mut permit, &principal, &name, RelationKind::Table, Some(&described))
+                    .is_ok();
                 assert!(!may || writes, "weaker, writes: {}", at());
                 written += usize::from(may);
                 let schema = set.permit_schema(&mut permit, &principal, table[0], table[1]).is_ok();

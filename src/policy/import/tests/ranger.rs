@@ -35,13 +35,18 @@ fn policy(id: u32, table: &str, rest: &str) -> String {
 fn item(who: &str, rest: &str) -> String {
     let groups = who.strip_prefix('@').map_or_else(String::new, |group| format!("\"{group}\""));
     let users = if who.starts_with('@') { String::new() } else { format!("\"{who}\"") };
-    format!(r#"{{"accesses": [{{"type": "select", "isAllowed": true}}], "users": [{users}], "groups": [{groups}], "delegateAdmin": false{rest}}}"#)
+    format!(
+        r#"{{"accesses": [{{"type": "select", "isAllowed": true}}], "users": [{users}], "groups": [{groups}], "delegateAdmin": false{rest}}}"#
+    )
 }
 
 /// All may use the catalog and run queries.
 fn with(policies: &[String]) -> String {
     let any = r#""policyItems": [{"accesses": [{"type": "use"}, {"type": "execute"}], "users": ["{USER}"]}]"#;
-    let queries = policy(1, "", any).replace(r#""resources": {"catalog": {"values": [""]}}"#, r#""resources": {"queryid": {"values": ["*"]}}"#);
+    let queries = policy(1, "", any).replace(
+        r#""resources": {"catalog": {"values": [""]}}"#,
+        r#""resources": {"queryid": {"values": ["*"]}}"#,
+    );
     let mut all = vec![queries, policy(2, "lake", any)];
     all.extend_from_slice(policies);
     format!(r#"{{"metaDataInfo": {{"Host name": "x"}}, "policies": [{}]}}"#, all.join(","))
@@ -88,10 +93,12 @@ fn policies_of_trino() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn what_cannot_be_carried_over() {
     let allow = |who: &str, rest: &str| format!(r#""policyItems": [{}]"#, item(who, rest));
     let deny = |who: &str, rest: &str| format!(r#""denyPolicyItems": [{}]"#, item(who, rest));
-    let masked = |kind: &str| format!(r#""policyType": 1, "dataMaskPolicyItems": [{}]"#, item("@eu", &mask(kind)));
+    let masked =
+        |kind: &str| format!(r#""policyType": 1, "dataMaskPolicyItems": [{}]"#, item("@eu", &mask(kind)));
     let conditional = r#", "conditions": [{"type": "ip", "values": ["10.0.0.1"]}]"#;
     let mut text = String::new();
     for (what, policies) in [
@@ -99,26 +106,93 @@ fn what_cannot_be_carried_over() {
         ("a schema alone", vec![policy(3, "lake.gold", &allow("ann", ""))]),
         ("a condition that allows", vec![policy(3, "lake.gold.*.*", &allow("ann", conditional))]),
         ("a condition that denies", vec![policy(3, "lake.gold.*.*", &deny("ann", conditional))]),
-        ("a schedule", vec![policy(3, "lake.gold.*.*", &format!(r#"{}, "validitySchedules": [{{"startTime": "x"}}]"#, allow("ann", "")))]),
+        (
+            "a schedule",
+            vec![policy(
+                3,
+                "lake.gold.*.*",
+                &format!(r#"{}, "validitySchedules": [{{"startTime": "x"}}]"#, allow("ann", "")),
+            )],
+        ),
         ("a key", vec![policy(3, "lake.gold.*.*", &format!(r#"{}, "novelty": 1"#, allow("ann", "")))]),
         ("a key of an item", vec![policy(3, "lake.gold.*.*", &deny("ann", r#", "novelty": 1"#))]),
-        ("a question mark", vec![policy(3, "lake.g?ld.t.*", &allow("ann", "")), policy(4, "lake.g?ld.t.*", &deny("bob", ""))]),
-        ("an owner", vec![policy(3, "lake.gold.t.*", &allow("{OWNER}", "")), policy(4, "lake.gold.u.*", &deny("{OWNER}", ""))]),
+        (
+            "a question mark",
+            vec![policy(3, "lake.g?ld.t.*", &allow("ann", "")), policy(4, "lake.g?ld.t.*", &deny("bob", ""))],
+        ),
+        (
+            "an owner",
+            vec![
+                policy(3, "lake.gold.t.*", &allow("{OWNER}", "")),
+                policy(4, "lake.gold.u.*", &deny("{OWNER}", "")),
+            ],
+        ),
         ("roles", vec![policy(3, "lake.gold.t.*", &deny("bob", r#", "roles": ["r"]"#))]),
-        ("exclusion", vec![
-            policy(3, "lake.gold.t.*", &allow("ann", "")).replace(r#"{"values": ["t"]}"#, r#"{"values": ["t"], "isExcludes": true}"#),
-            policy(4, "lake.gold.t.ssn", &allow("ann", "")).replace(r#"{"values": ["ssn"]}"#, r#"{"values": ["ssn"], "isExcludes": true}"#),
-        ]),
-        ("deny all else", vec![policy(3, "lake.gold.t.*", &format!(r#"{}, "isDenyAllElse": true"#, allow("ann", "")))]),
-        ("an override", vec![policy(3, "lake.gold.t.*", &format!(r#"{}, "policyPriority": 1"#, allow("ann", "")))]),
-        ("zones", vec![policy(3, "lake.gold.t.*", &allow("ann", "")), policy(4, "lake.z.t.*", &format!(r#"{}, "zoneName": "z""#, allow("ann", "")))]),
+        (
+            "exclusion",
+            vec![
+                policy(3, "lake.gold.t.*", &allow("ann", ""))
+                    .replace(r#"{"values": ["t"]}"#, r#"{"values": ["t"], "isExcludes": true}"#),
+                policy(4, "lake.gold.t.ssn", &allow("ann", ""))
+                    .replace(r#"{"values": ["ssn"]}"#, r#"{"values": ["ssn"], "isExcludes": true}"#),
+            ],
+        ),
+        (
+            "deny all else",
+            vec![policy(3, "lake.gold.t.*", &format!(r#"{}, "isDenyAllElse": true"#, allow("ann", "")))],
+        ),
+        (
+            "an override",
+            vec![policy(3, "lake.gold.t.*", &format!(r#"{}, "policyPriority": 1"#, allow("ann", "")))],
+        ),
+        (
+            "zones",
+            vec![
+                policy(3, "lake.gold.t.*", &allow("ann", "")),
+                policy(4, "lake.z.t.*", &format!(r#"{}, "zoneName": "z""#, allow("ann", ""))),
+            ],
+        ),
         ("a mask of many", vec![policy(3, "lake.gold.t.*", &masked("MASK"))]),
         ("a mask that is not known", vec![policy(3, "lake.gold.t.a", &masked("SHUFFLE"))]),
-        ("a custom mask", vec![policy(3, "lake.gold.t.a", &masked("CUSTOM").replace("\"CUSTOM\"", r#""CUSTOM", "valueExpr": "substr({col}, 1, 2)""#))]),
-        ("two masks", vec![policy(3, "lake.gold.t.a", &masked("MASK")), policy(4, "lake.*.t.a", &masked("MASK_HASH")), policy(5, "lake.gold.t.a", &masked("MASK_NULL"))]),
-        ("a filter", vec![policy(3, "lake.gold.t", &format!(r#""policyType": 2, "rowFilterPolicyItems": [{}]"#, item("@eu", r#", "rowFilterInfo": {"filterExpr": "a || 'x' = ${{USER._name}}"}"#)))]),
-        ("changes", vec![policy(3, "lake.gold.t.*", r#""policyItems": [{"accesses": [{"type": "all"}], "users": ["ann"]}, {"accesses": [{"type": "select"}, {"type": "insert"}], "users": ["bob"]}]"#)]),
-        ("another kind", vec![r#"{"id": 3, "name": "x", "resources": {"trinouser": {"values": ["*"]}}}"#.to_owned()]),
+        (
+            "a custom mask",
+            vec![policy(
+                3,
+                "lake.gold.t.a",
+                &masked("CUSTOM").replace("\"CUSTOM\"", r#""CUSTOM", "valueExpr": "substr({col}, 1, 2)""#),
+            )],
+        ),
+        (
+            "two masks",
+            vec![
+                policy(3, "lake.gold.t.a", &masked("MASK")),
+                policy(4, "lake.*.t.a", &masked("MASK_HASH")),
+                policy(5, "lake.gold.t.a", &masked("MASK_NULL")),
+            ],
+        ),
+        (
+            "a filter",
+            vec![policy(
+                3,
+                "lake.gold.t",
+                &format!(
+                    r#""policyType": 2, "rowFilterPolicyItems": [{}]"#,
+                    item("@eu", r#", "rowFilterInfo": {"filterExpr": "a || 'x' = ${{USER._name}}"}"#)
+                ),
+            )],
+        ),
+        (
+            "changes",
+            vec![policy(
+                3,
+                "lake.gold.t.*",
+                r#""policyItems": [{"accesses": [{"type": "all"}], "users": ["ann"]}, {"accesses": [{"type": "select"}, {"type": "insert"}], "users": ["bob"]}]"#,
+            )],
+        ),
+        (
+            "another kind",
+            vec![r#"{"id": 3, "name": "x", "resources": {"trinouser": {"values": ["*"]}}}"#.to_owned()],
+        ),
     ] {
         let _ = writeln!(text, "--- {what}\n{}", import(&with(&policies)));
     }
@@ -142,10 +216,14 @@ fn odd_and_hostile_sources() {
     check(r#"[{"resources": {"database": {"values": ["a"]}}}]"#, "--catalog");
     check(&format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)), "recursion");
     check(&format!("[{}]", vec!["{}"; 3_000].join(",")), "too large");
-    let untagged = super::super::ranger(r#"[{"resources": {"tag": {"values": ["PII"]}}}]"#, &Options::default());
+    let untagged =
+        super::super::ranger(r#"[{"resources": {"tag": {"values": ["PII"]}}}]"#, &Options::default());
     assert!(shown(&untagged).contains("--tags"));
     let hive = r#"[{"id": 1, "resources": {"database": {"values": ["hr"]}, "table": {"values": ["*"]}, "column": {"values": ["*"]}},
         "policyItems": [{"accesses": [{"type": "select"}], "groups": ["public"]}]}]"#;
-    let got = shown(&super::super::ranger(hive, &Options { catalog: Some("lake".to_owned()), ..Options::default() }));
+    let got = shown(&super::super::ranger(
+        hive,
+        &Options { catalog: Some("lake".to_owned()), ..Options::default() },
+    ));
     assert!(got.contains("tables: [lake.hr.*]") && !got.contains("NOTE"), "{got}");
 }

@@ -70,7 +70,9 @@ fn a_catalogs_own_file() {
     };
     let tables = r#"{"tables": [{"schema": "gold", "privileges": ["SELECT"]}]}"#;
     assert!(of(tables, "lake").contains("tables: [lake.gold.*]"), "{}", of(tables, "lake"));
-    assert!(of(r#"{"catalogs": [{"catalog": "x", "allow": "all"}]}"#, "lake").contains("leave --catalog out"));
+    assert!(
+        of(r#"{"catalogs": [{"catalog": "x", "allow": "all"}]}"#, "lake").contains("leave --catalog out")
+    );
     assert!(of(tables, "la*ke").contains("no name of a catalog"));
     let roles = Options { roles_are_groups: true, ..Options::default() };
     let read = shown(&trino_of(r#"{"tables": [{"role": "r", "privileges": ["SELECT"]}]}"#, &roles));
@@ -97,8 +99,9 @@ fn odd_and_hostile_sources() {
     check(&format!("{{\"principals\": [{}{}]}}", "[".repeat(10_000), "]".repeat(10_000)), "recursion");
     check(&" ".repeat(MAX_SOURCE + 1), "too large");
     let many = |count: usize| {
-        let rules: Vec<String> =
-            (0..count).map(|n| format!(r#"{{"user": "u{n}", "table": "t{n}", "privileges": ["SELECT"]}}"#)).collect();
+        let rules: Vec<String> = (0..count)
+            .map(|n| format!(r#"{{"user": "u{n}", "table": "t{n}", "privileges": ["SELECT"]}}"#))
+            .collect();
         format!(r#"{{"tables": [{}]}}"#, rules.join(","))
     };
     check(&many(3_000), "too large");

@@ -28,7 +28,9 @@ const TAGS: &str = r#""column_tags": [
 ], "table_tags": [{"catalog_name": "main", "schema_name": "raw", "table_name": "people", "tag_name": "old"}], "schema_tags": [], "catalog_tags": []"#;
 
 fn table(rest: &str) -> String {
-    format!(r#"{{"tables": [{{"catalog_name": "main", "schema_name": "gold", "name": "customers", {rest}}}], {FUNCTIONS}}}"#)
+    format!(
+        r#"{{"tables": [{{"catalog_name": "main", "schema_name": "gold", "name": "customers", {rest}}}], {FUNCTIONS}}}"#
+    )
 }
 
 fn policy(rest: &str) -> String {
@@ -64,7 +66,9 @@ fn filters_masks_and_policies() {
                "match_columns": [{"condition": "has_tag('pii')", "alias": "m"}],
                "column_mask": {"function_name": "main.sec.hide", "on_column": "m"}"#,
         ),
-        policy(r#""policy_type": "POLICY_TYPE_ROW_FILTER", "to_principals": ["bots"], "row_filter": {"function_name": "main.sec.nobody"}"#),
+        policy(
+            r#""policy_type": "POLICY_TYPE_ROW_FILTER", "to_principals": ["bots"], "row_filter": {"function_name": "main.sec.nobody"}"#,
+        ),
         format!(
             r#"{{"row_filters": [{{"CATALOG_NAME": "main", "SCHEMA_NAME": "gold", "TABLE_NAME": "t", "FILTER_CATALOG": "main",
                 "FILTER_SCHEMA": "sec", "FILTER_NAME": "by_region", "FILTER_COL_USAGE": "area"}}], {FUNCTIONS}}}"#
@@ -79,7 +83,9 @@ fn filters_masks_and_policies() {
 fn what_cannot_be_carried_over() {
     let mut text = String::new();
     let mask = |function: &str| {
-        table(&format!(r#""columns": [{{"name": "ssn", "type_text": "string", "mask": {{"function_name": "{function}"}}}}]"#))
+        table(&format!(
+            r#""columns": [{{"name": "ssn", "type_text": "string", "mask": {{"function_name": "{function}"}}}}]"#
+        ))
     };
     let filter = |rest: &str| {
         table(&format!(
@@ -99,9 +105,17 @@ fn what_cannot_be_carried_over() {
         ("another number", filter(r#""input_column_names": []"#)),
         ("a key", table(r#""novelty": true, "columns": []"#)),
         ("a condition", masked(r#""match_columns": [{"condition": "NOT has_tag('x')", "alias": "m"}]"#)),
-        ("when", masked(r#""when_condition": "has_column('x')", "match_columns": [{"condition": "has_tag('pii')", "alias": "m"}]"#)),
+        (
+            "when",
+            masked(
+                r#""when_condition": "has_column('x')", "match_columns": [{"condition": "has_tag('pii')", "alias": "m"}]"#,
+            ),
+        ),
         ("nothing matches", masked(r#""match_columns": [{"condition": "has_tag('x')", "alias": "m"}]"#)),
-        ("a key of a policy", masked(r#""novelty": 1, "match_columns": [{"condition": "has_tag('pii')", "alias": "m"}]"#)),
+        (
+            "a key of a policy",
+            masked(r#""novelty": 1, "match_columns": [{"condition": "has_tag('pii')", "alias": "m"}]"#),
+        ),
         ("another kind", policy(r#""policy_type": "POLICY_TYPE_DENY", "to_principals": ["analysts"]"#)),
         ("a grant", policy(r#""policy_type": "POLICY_TYPE_GRANT", "to_principals": ["analysts"]"#)),
     ] {
@@ -128,6 +142,7 @@ fn odd_and_hostile_sources() {
         "give column_tags",
     );
     let lake = Options { catalog: Some("lake".to_owned()), ..Options::default() };
-    let source = table(r#""row_filter": {"function_name": "main.sec.by_region", "input_column_names": ["region"]}"#);
+    let source =
+        table(r#""row_filter": {"function_name": "main.sec.by_region", "input_column_names": ["region"]}"#);
     assert!(shown(&super::super::unity(&source, &lake)).contains("tables: [lake.gold.customers]"));
 }
