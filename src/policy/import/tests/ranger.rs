@@ -163,6 +163,26 @@ fn what_cannot_be_carried_over() {
             )],
         ),
         (
+            "a name with a dot",
+            vec![policy(3, "lake.gold.t.DOT", &masked("MASK_NULL")).replace("DOT", "e.mail")],
+        ),
+        (
+            "a pattern with a dot",
+            vec![policy(3, "lake.gold.t.DOT", &masked("MASK_NULL")).replace("DOT", "e.*")],
+        ),
+        (
+            "values under a condition",
+            vec![policy(
+                3,
+                "lake.gold.t.a",
+                &format!(
+                    r#""policyType": 1, "dataMaskPolicyItems": [{}, {}]"#,
+                    item("@hr", r#", "dataMaskInfo": {"dataMaskType": "MASK_NONE", "conditionExpr": "x"}"#),
+                    item("@public", &mask("MASK_NULL"))
+                ),
+            )],
+        ),
+        (
             "two masks",
             vec![
                 policy(3, "lake.gold.t.a", &masked("MASK")),
