@@ -22,7 +22,7 @@ use crate::audit::{Audit, Event};
 use crate::catalog::Catalog;
 use crate::config::{Config, Links};
 use crate::identity::{self, Identity, Method, Principal};
-use crate::policy;
+use crate::policy::{self, Surroundings};
 use crate::query::{Answer, Components, Explanation, Gateway, QueryError, Question};
 use crate::rewrite::Names;
 use crate::secret::Secret;
@@ -76,7 +76,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
 ///
 /// [`StartError`] says what is missing or wrong.
 pub fn check(config: &Config) -> Result<String, StartError> {
-    let policies = load_policies(&config.policies.folder)?;
+    let policies = load_policies(&config.policies.folder, &surroundings(config))?;
     sealer(&config.links)?;
     server::check(&config.server).map_err(because("[server]"))?;
     Slots::new(&config.admission).map_err(because("[admission]"))?;
@@ -116,7 +116,7 @@ pub struct Asked {
 /// [`StartError`] if the policies or the users cannot be read, or Trino cannot be used. That a statement would be
 /// refused is an explanation, too.
 pub fn explain(config: &Config, asked: &Asked) -> Result<Explanation, StartError> {
-    let policies = load_policies(&config.policies.folder)?;
+    let policies = load_policies(&config.policies.folder, &surroundings(config))?;
     let mut principal = identity::known(&config.identity.users_file, &asked.user)
         .map_err(because("[identity]"))?
         .unwrap_or_else(|| Principal::new(&asked.user, Method::Password));
@@ -133,9 +133,10 @@ pub fn explain(config: &Config, asked: &Asked) -> Result<Explanation, StartError
     let (config, asked) = (config.clone(), asked.clone());
     let explained = runtime.spawn(async move {
         let cluster = Arc::new(Cluster::new(&config.trino).map_err(because("[trino]"))?);
-        let catalog = Catalog::new(cluster, config.catalog);
+        let catalog = Catalog::new(cluster, config.catalog).map_err(because("catalog"))?;
         let question = Question {
             principal: &principal,
+            token: None,
             names: Names { catalog: asked.catalog.as_deref(), schema: asked.schema.as_deref() },
             catalog: &catalog,
             policies: &policies,
@@ -156,11 +157,20 @@ fn statement_limits(config: &Config) -> crate::sql::Limits {
 }
 
 /// The policies of a folder; none if there is no folder yet, so that nobody may read anything.
-fn load_policies(folder: &Path) -> Result<policy::Set, StartError> {
+fn load_policies(folder: &Path, surroundings: &Surroundings) -> Result<policy::Set, StartError> {
     if !folder.exists() {
-        return policy::Set::parse::<&str, &str>(&[]).map_err(because("[policies]"));
+        return policy::Set::parse_in::<&str, &str>(&[], surroundings).map_err(because("[policies]"));
     }
-    policy::Set::load(folder).map_err(because("[policies]"))
+    policy::Set::load(folder, surroundings).map_err(because("[policies]"))
+}
+
+/// What policies don't say of the place that they hold in.
+fn surroundings(config: &Config) -> Surroundings {
+    let deciding = config.catalog.rest.iter().filter(|(_, rest)| rest.decides());
+    Surroundings {
+        environment: config.policies.environment.clone(),
+        deciding: deciding.map(|(name, _)| name.clone()).collect(),
+    }
 }
 
 fn sealer(links: &Links) -> Result<Sealer, StartError> {
@@ -194,6 +204,7 @@ struct App {
     /// Held while policies are read and put in force.
     reloading: tokio::sync::Mutex<()>,
     folder: std::path::PathBuf,
+    surroundings: Surroundings,
     identity: Arc<Identity>,
     audit: Arc<Audit>,
     cluster: Arc<Cluster>,
@@ -207,7 +218,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
     if let Err(error) = std::fs::create_dir_all(&config.policies.folder) {
         tracing::warn!(%error, folder = %config.policies.folder.display(), "there is no folder of policies");
     }
-    let policies = load_policies(&config.policies.folder)?;
+    let surroundings = surroundings(&config);
+    let policies = load_policies(&config.policies.folder, &surroundings)?;
     if policies.is_empty() {
         tracing::warn!(folder = %config.policies.folder.display(), "there are no policies: nobody may read anything");
     }
@@ -223,7 +235,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         identity: Arc::clone(&identity),
         rate: Rate::new(&config.admission),
         slots: Slots::new(&config.admission).map_err(because("[admission]"))?,
-        catalog: Catalog::new(Arc::<Cluster>::clone(&cluster), config.catalog),
+        catalog: Catalog::new(Arc::<Cluster>::clone(&cluster), config.catalog).map_err(because("catalog"))?,
         policies: Arc::clone(&policies),
         audit: Arc::clone(&audit),
         cluster: Arc::clone(&cluster),
@@ -238,6 +250,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let app = Arc::new(App {
         gateway: Arc::clone(&gateway),
         folder: config.policies.folder,
+        surroundings,
         identity,
         audit: Arc::clone(&audit),
         cluster: Arc::clone(&cluster),
@@ -345,7 +358,8 @@ impl App {
         // One after another: a set that was read before another may not take its place.
         let _turn = self.reloading.lock().await;
         let folder = self.folder.clone();
-        let loaded = tokio::task::spawn_blocking(move || policy::Set::load(&folder)).await;
+        let surroundings = self.surroundings.clone();
+        let loaded = tokio::task::spawn_blocking(move || policy::Set::load(&folder, &surroundings)).await;
         let (outcome, result) = match loaded {
             Ok(Ok(set)) if set.revision() == self.policies.load().revision() => (Reload::Unchanged, Ok(())),
             Ok(Ok(set)) => {

@@ -35,7 +35,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | error, secret, units |
+//! | 0 | error, https, secret, units |
 //! | 1 | wire, sql, telemetry |
 //! | 2 | identity |
 //! | 3 | catalog |
@@ -96,6 +96,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod https;
 pub mod identity;
 pub mod policy;
 pub mod query;

@@ -73,8 +73,11 @@ pub struct Asked {
 pub struct Basis {
     /// The revision of the policy set.
     pub policy_revision: String,
-    /// The documents that took part, in order.
+    /// The documents that took part, in order, and the catalogs.
     pub documents: Vec<String>,
+    /// Whether a policy says that what is read is sensitive.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sensitive: bool,
 }
 
 /// A query that is allowed, written before Trino sees it.

@@ -7,7 +7,12 @@ mod describe;
 mod engine;
 mod error;
 mod flight;
+mod json;
+mod predicate;
 mod relation;
+pub mod rest;
+mod restriction;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -16,16 +21,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
+use crate::sql::fold_name;
 use crate::units::Span;
 
 pub use engine::{Engine, EngineError, Metadata, MetadataQuery};
 pub use error::CatalogError;
+pub use predicate::{Literal, Predicate, Reference, Term, Test, Transform};
 pub use relation::{Column, Described, RelationKind, TableName};
+pub use restriction::{Action, Projection, ReadRestrictions};
+pub use schema::{Field, FieldType, Schema};
 pub use types::{RowField, Type};
+
+use rest::{Extent, Granted, RestCatalog, Ruling, Subject};
 
 use flight::{Answer, Flights};
 
@@ -35,7 +47,7 @@ const DEFINITIONS: u64 = 16 << 20;
 const BATCH: usize = 50;
 
 /// The `[catalog]` section.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// How long a description is believed.
@@ -44,11 +56,14 @@ pub struct Config {
     pub relations: u64,
     /// How many metadata queries run at once.
     pub queries: usize,
+    /// Iceberg REST catalogs, by what Trino calls them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rest: BTreeMap<String, rest::Config>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { life: Span(Duration::from_secs(30)), relations: 10_000, queries: 8 }
+        Self { life: Span(Duration::from_secs(30)), relations: 10_000, queries: 8, rest: BTreeMap::new() }
     }
 }
 
@@ -62,11 +77,15 @@ struct Inner {
     definitions: Cache<TableName, Arc<str>>,
     flights: Flights,
     queries: Semaphore,
+    rest: BTreeMap<String, RestCatalog>,
 }
 
 impl Catalog {
-    /// An empty one.
-    pub fn new(engine: Arc<dyn Engine>, config: Config) -> Self {
+    /// An empty one. Nobody is asked anything yet.
+    ///
+    /// # Errors
+    /// A REST catalog's configuration is not in order, or a file that it names cannot be read.
+    pub fn new(engine: Arc<dyn Engine>, config: Config) -> Result<Self, String> {
         let known = Cache::builder().max_capacity(config.relations).time_to_live(config.life.0).build();
         let definitions = Cache::builder()
             .weigher(|_: &TableName, text: &Arc<str>| u32::try_from(text.len()).unwrap_or(u32::MAX))
@@ -74,21 +93,108 @@ impl Catalog {
             .time_to_live(config.life.0)
             .build();
         let queries = Semaphore::new(config.queries.clamp(1, Semaphore::MAX_PERMITS));
-        Self(Arc::new(Inner { engine, known, definitions, flights: Flights::default(), queries }))
+        let mut rest = BTreeMap::new();
+        for (name, one) in config.rest {
+            let in_section = |why: String| format!("[catalog.rest.{name}] {why}");
+            let folded = fold_name(&name).filter(|folded| *folded == name);
+            let folded = folded.ok_or_else(|| in_section("the name must be as Trino has it".to_owned()))?;
+            rest.insert(folded, RestCatalog::new(&name, one).map_err(in_section)?);
+        }
+        Ok(Self(Arc::new(Inner { engine, known, definitions, flights: Flights::default(), queries, rest })))
+    }
+
+    /// What REST catalogs say of relations for somebody: of those relations whose catalog is one.
+    ///
+    /// # Errors
+    /// One has no answer, or does not agree with Trino. That somebody may not read is an answer.
+    pub async fn rulings(
+        &self,
+        subject: &Subject<'_>,
+        relations: &[Arc<Described>],
+    ) -> Result<Vec<(TableName, Arc<Ruling>)>, CatalogError> {
+        let asked = relations.iter().filter_map(|described| {
+            let rest = self.0.rest.get(&described.name.catalog)?;
+            Some(self.ruling(rest, subject, described))
+        });
+        try_join_all(asked).await
+    }
+
+    async fn ruling(
+        &self,
+        rest: &RestCatalog,
+        subject: &Subject<'_>,
+        described: &Described,
+    ) -> Result<(TableName, Arc<Ruling>), CatalogError> {
+        let name = &described.name;
+        let differs = |ruling: &Ruling| {
+            let schema = ruling.facts.as_ref().and_then(|facts| facts.schema.as_ref());
+            schema.and_then(|schema| schema.disagreement(described))
+        };
+        let mut ruling = rest.ruling(subject, described).await.map_err(|error| of_rest(name, error))?;
+        if differs(&ruling).is_some() {
+            // Trino has seen a change that the catalog's last answer has not.
+            rest.forget(subject, name).await;
+            ruling = rest.ruling(subject, described).await.map_err(|error| of_rest(name, error))?;
+        }
+        match differs(&ruling) {
+            None => Ok((name.clone(), Arc::new(ruling))),
+            Some(why) => {
+                // Or the other way round: Trino is asked again for the next query.
+                self.forget(std::slice::from_ref(name));
+                Err(CatalogError::Differs { name: name.clone(), why })
+            }
+        }
+    }
+
+    /// The catalogs that decide who may read.
+    pub fn deciding(&self) -> impl Iterator<Item = &str> {
+        self.0.rest.iter().filter(|(_, rest)| rest.decides()).map(|(name, _)| name.as_str())
+    }
+
+    /// All that somebody may read of a catalog that decides; nothing of others.
+    ///
+    /// # Errors
+    /// The catalog has no answer, or too many tables to look at.
+    pub async fn readable(&self, subject: &Subject<'_>, catalog: &str) -> Result<Vec<Extent>, CatalogError> {
+        let Some(rest) = self.0.rest.get(catalog).filter(|rest| rest.decides()) else {
+            return Ok(Vec::new());
+        };
+        rest.readable(subject)
+            .await
+            .map_err(|error| CatalogError::Rest { catalog: catalog.to_owned(), error })
+    }
+
+    /// What the grants of Polaris give to somebody in a catalog; none where grants don't decide there.
+    ///
+    /// # Errors
+    /// The catalog has no answer.
+    pub async fn granted(
+        &self,
+        subject: &Subject<'_>,
+        catalog: &str,
+    ) -> Result<Option<Granted>, CatalogError> {
+        let Some(rest) = self.0.rest.get(catalog) else { return Ok(None) };
+        rest.granted(subject).await.map_err(|error| CatalogError::Rest { catalog: catalog.to_owned(), error })
     }
 
     /// One that knows relations, and definitions of the views among them, without anybody being asked.
     pub fn of(relations: Vec<Described>, definitions: Vec<(TableName, String)>) -> Self {
-        let (life, most) = (Span(Duration::from_secs(1 << 31)), relations.len() as u64 + 1);
-        let config = Config { life, relations: most, queries: 1 };
-        let catalog = Self::new(Arc::new(engine::Nothing), config);
+        let known = Cache::builder().max_capacity(relations.len() as u64 + 1).build();
         for relation in relations {
-            catalog.0.known.insert(relation.name.clone(), Arc::new(relation));
+            known.insert(relation.name.clone(), Arc::new(relation));
         }
+        let kept = Cache::builder().max_capacity(definitions.len() as u64 + 1).build();
         for (view, text) in definitions {
-            catalog.0.definitions.insert(view, text.into());
+            kept.insert(view, text.into());
         }
-        catalog
+        Self(Arc::new(Inner {
+            engine: Arc::new(engine::Nothing),
+            known,
+            definitions: kept,
+            flights: Flights::default(),
+            queries: Semaphore::new(1),
+            rest: BTreeMap::new(),
+        }))
     }
 
     /// Describes relations, in the order of the names. Of several that can't be described the first one's error is
@@ -192,4 +298,8 @@ impl Inner {
         let rows = self.engine.metadata(&query).await?;
         Ok(describe::read(names, &rows))
     }
+}
+
+fn of_rest(name: &TableName, error: rest::RestError) -> CatalogError {
+    CatalogError::Rest { catalog: name.catalog.clone(), error }
 }

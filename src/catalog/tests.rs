@@ -59,6 +59,7 @@ fn table(table: &str) -> Vec<Value> {
 
 fn catalog(engine: &Arc<Told>) -> Catalog {
     Catalog::new(Arc::clone(engine) as Arc<dyn Engine>, Config { queries: 2, ..Config::default() })
+        .expect("a catalog")
 }
 
 /// What rows make of the table `t`: its kind and columns, or the kind of the error.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 
-use crate::policy::Set;
 use crate::policy::import::{self, MAX_SOURCE, Options};
+use crate::policy::{Set, Surroundings};
 
 pub use trial::{Trial, TrialError};
 
@@ -50,6 +50,9 @@ pub enum Policy {
         /// The folder of policies.
         #[arg(long, default_value = "policies")]
         policies: PathBuf,
+        /// The environment that the policies hold in, where they name some.
+        #[arg(long)]
+        environment: Option<String>,
     },
     /// Says whose view of which tables changes from one folder of policies to another. Exits with 1 where one does.
     Diff {
@@ -60,6 +63,9 @@ pub enum Policy {
         /// A file of cases, whose tables are compared in place of the patterns of the policies.
         #[arg(long)]
         tables: Option<PathBuf>,
+        /// The environment that the policies hold in, where they name some.
+        #[arg(long)]
+        environment: Option<String>,
     },
 }
 
@@ -96,8 +102,10 @@ pub fn policy(command: &Policy) -> Result<Said, String> {
             let options = Options { catalog: catalog.clone(), roles_are_groups: *roles_as_groups, tags };
             bring(*from, file, &options, output.as_deref(), *strict)
         }
-        Policy::Test { file, policies } => test(file, policies),
-        Policy::Diff { old, new, tables } => diff(old, new, tables.as_deref()),
+        Policy::Test { file, policies, environment } => test(file, policies, environment.as_ref()),
+        Policy::Diff { old, new, tables, environment } => {
+            diff(old, new, tables.as_deref(), environment.as_ref())
+        }
     }
 }
 
@@ -147,14 +155,16 @@ fn bring(
     Ok(said)
 }
 
-fn load(folder: &Path) -> Result<Set, String> {
-    Set::load(folder).map_err(|errors| errors.to_string())
+fn load(folder: &Path, environment: Option<&String>) -> Result<Set, String> {
+    // Catalogs that decide are not asked; here none does.
+    let surroundings = Surroundings { environment: environment.cloned(), ..Surroundings::default() };
+    Set::load(folder, &surroundings).map_err(|errors| errors.to_string())
 }
 
-fn test(file: &Path, policies: &Path) -> Result<Said, String> {
+fn test(file: &Path, policies: &Path, environment: Option<&String>) -> Result<Said, String> {
     let trial =
         Trial::read(&read(file, MAX_TRIAL)?).map_err(|error| format!("{}:{error}", file.display()))?;
-    let failures = trial.run(&load(policies)?)?;
+    let failures = trial.run(&load(policies, environment)?)?;
     let mut said = Said { failed: !failures.is_empty(), ..Said::default() };
     for failure in &failures {
         let _ = writeln!(said.out, "{}:{failure}", file.display());
@@ -164,7 +174,7 @@ fn test(file: &Path, policies: &Path) -> Result<Said, String> {
     Ok(said)
 }
 
-fn diff(old: &Path, new: &Path, tables: Option<&Path>) -> Result<Said, String> {
+fn diff(old: &Path, new: &Path, tables: Option<&Path>, environment: Option<&String>) -> Result<Said, String> {
     let tables = match tables {
         Some(path) => {
             let trial = Trial::read(&read(path, MAX_TRIAL)?)
@@ -173,7 +183,9 @@ fn diff(old: &Path, new: &Path, tables: Option<&Path>) -> Result<Said, String> {
         }
         None => Vec::new(),
     };
-    let changes = load(old)?.changes(&load(new)?, &tables).map_err(|error| error.to_string())?;
+    let changes = load(old, environment)?
+        .changes(&load(new, environment)?, &tables)
+        .map_err(|error| error.to_string())?;
     let mut said = Said { failed: !changes.is_empty(), ..Said::default() };
     for change in &changes {
         let _ = writeln!(said.out, "{change}");

@@ -23,7 +23,7 @@ fn run(command: &Policy) -> (bool, String) {
 #[test]
 fn the_shipped_cases_hold() {
     let (file, policies) = (PathBuf::from("policies/tests/bank.yaml"), PathBuf::from("policies"));
-    let (ok, text) = run(&Policy::Test { file, policies });
+    let (ok, text) = run(&Policy::Test { file, policies, environment: None });
     assert!(ok && text == "7 of 7 cases as expected\n", "{text}");
 }
 
@@ -32,6 +32,7 @@ policies:
   - {name: p, who: {groups: [g]}, tables: [lake.gold.t], allow: true, row_filter: a = 1, deny_columns: [d],
      column_masks: [{columns: [b], action: replace-with-null}]}
   - {name: w, who: {users: [will]}, tables: [lake.gold.t], allow: true, write: true}
+  - {name: e, who: {users: [ann]}, tables: [lake.gold.t], environments: [other], deny: true}
 ";
 
 const TABLES: &str = "version: 1
@@ -50,8 +51,11 @@ fn cases() {
     let check = |case: &str, expect: &str| {
         let cases = format!("{TABLES}cases:\n  - {case}\n");
         let folder = folder(&[("p/a.yaml", POLICIES), ("cases.yaml", &cases)]);
-        let command =
-            Policy::Test { file: folder.path().join("cases.yaml"), policies: folder.path().join("p") };
+        let command = Policy::Test {
+            file: folder.path().join("cases.yaml"),
+            policies: folder.path().join("p"),
+            environment: Some("test".to_owned()),
+        };
         let (ok, text) = run(&command);
         let text = text.replace(&folder.path().display().to_string(), "");
         if expect.is_empty() {
@@ -156,6 +160,7 @@ fn differences() {
             old: folder.path().join("old"),
             new: folder.path().join("new"),
             tables: tables.map(|_| folder.path().join("t.yaml")),
+            environment: None,
         });
         assert_eq!(text.lines().collect::<Vec<_>>(), expect, "{old}\n{new}");
         assert_eq!(ok, expect.is_empty());
@@ -212,6 +217,16 @@ fn differences() {
         "defaults: {}",
         None,
         &["everybody else: tpch.*.*: may not be read any more"],
+    );
+    let tagged = "who: {groups: [g]}, tables: [lake.gold.t], allow: true";
+    check(
+        &format!("tags: {{pii: []}}\n{}", of(&[tagged])),
+        &format!(
+            "tags: {{pii: []}}\n{}",
+            of(&[&format!("{tagged}, column_masks: [{{tags: [pii], action: replace-with-null}}]")])
+        ),
+        None,
+        &["group g: lake.gold.t: column tagged pii: masked by replace-with-null, was shown"],
     );
     check(
         &of(&["who: {groups: [g]}, tables: [lake.gold.t], allow: true, row_filter: a = 1"]),

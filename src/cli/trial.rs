@@ -244,6 +244,7 @@ impl Trial {
                 let limits = Limits::default();
                 let question = Question {
                     principal: &principal,
+                    token: None,
                     names,
                     catalog: &catalog,
                     policies: &policies,

@@ -28,7 +28,18 @@ impl Section for telemetry::Config {}
 
 impl Section for admission::Config {}
 
-impl Section for catalog::Config {}
+impl Section for catalog::Config {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        self.rest.values_mut().flat_map(catalog::rest::Config::paths).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for (name, rest) in &self.rest {
+            rest.check().map_err(|why| format!("catalog.rest.{name}.{why}"))?;
+        }
+        Ok(())
+    }
+}
 
 impl Section for query::Config {
     fn check(&self) -> Result<(), String> {
@@ -79,11 +90,14 @@ impl Section for identity::Config {
 pub struct Policies {
     /// The folder with the documents, `*.yaml`.
     pub folder: PathBuf,
+    /// The environment that the gateway stands in, such as `production`, for policies that are for some only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
 }
 
 impl Default for Policies {
     fn default() -> Self {
-        Self { folder: PathBuf::from("policies") }
+        Self { folder: PathBuf::from("policies"), environment: None }
     }
 }
 

@@ -74,6 +74,14 @@ impl Authenticated {
         self.impersonator.as_deref()
     }
 
+    /// The token that the principal signed in with; none where it was something else, or another who signed in.
+    pub fn token(&self) -> Option<&Secret<String>> {
+        match self.call.credentials() {
+            Credentials::Bearer(token) if self.impersonator.is_none() => Some(token),
+            _ => None,
+        }
+    }
+
     /// The call.
     pub fn call(&self) -> &Call {
         &self.call

@@ -1,8 +1,7 @@
 //! The nine actions as SQL of Trino, per type.
 
 use super::Salt;
-use super::document::Action;
-use crate::catalog::Type;
+use crate::catalog::{Action, Type};
 
 /// Every function by its full name: a query's own functions, and the path, cannot get in front of it.
 macro_rules! f {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use serde_saphyr::Spanned;
 
-use super::document::{Action, Document, Fallback, Isolation, Mask, Policy, Who as WhoDocument};
+use super::Surroundings;
+use super::document::{Document, Fallback, Isolation, Mask, Policy, Who as WhoDocument};
 use super::error::{LoadError, Source};
 use super::formula::Formula;
 use super::nested::Fields;
 use super::pattern::{ColumnPattern, Glob, SYSTEM, TablePattern};
 use super::who::Who;
-use crate::catalog::TableName;
+use crate::catalog::{Action, TableName};
 use crate::identity::{Method, Principal};
 use crate::sql::fold_name;
 
@@ -20,7 +21,7 @@ const MAX_POLICIES: usize = 5_000;
 const MAX_MASKS: usize = 3_000;
 
 /// A policy, read and checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a word of the documents")]
 pub(super) struct Rule {
     pub(super) source: Source,
@@ -30,17 +31,59 @@ pub(super) struct Rule {
     pub(super) trusted_view: bool,
     pub(super) write: bool,
     pub(super) deny: bool,
-    pub(super) filter: Option<Formula>,
+    pub(super) filter: Option<Arc<Formula>>,
     pub(super) isolation: Isolation,
     /// Who reads what the sub-queries of its expressions read, if not the reader.
     pub(super) run_as: Option<Principal>,
     pub(super) masks: Vec<MaskRule>,
     pub(super) hidden: Vec<Columns>,
+    /// The tags of columns that do not exist, as catalogs give them.
+    pub(super) hidden_tags: Vec<Glob>,
+    /// Whether it is on record that something was read to which the rule applies.
+    pub(super) sensitive: bool,
 }
 
 impl Rule {
+    /// A rule about one table for everybody, that says nothing.
+    pub(super) fn of(table: &TableName, source: Source) -> Self {
+        let part = Glob::exactly;
+        Self {
+            source,
+            who: Who::everybody(),
+            tables: vec![TablePattern {
+                catalog: part(&table.catalog),
+                schema: part(&table.schema),
+                table: part(&table.table),
+            }],
+            allow: false,
+            trusted_view: false,
+            write: false,
+            deny: false,
+            filter: None,
+            isolation: Isolation::default(),
+            run_as: None,
+            masks: Vec::new(),
+            hidden: Vec::new(),
+            hidden_tags: Vec::new(),
+            sensitive: false,
+        }
+    }
+
     pub(super) fn covers(&self, table: &TableName) -> bool {
         self.tables.iter().any(|pattern| pattern.matches(table))
+    }
+
+    /// Whether it is on record that something was read to which it applies. One that names tags applies where these are.
+    pub(super) fn is_sensitive(&self) -> bool {
+        let by_tag = self.names_tags();
+        let found = !self.hidden.is_empty()
+            || self.masks.iter().any(|mask| !mask.columns.is_empty() || !mask.fields.is_empty());
+        self.sensitive && (!by_tag || found)
+    }
+
+    /// Whether it names tags that catalogs may give.
+    pub(super) fn names_tags(&self) -> bool {
+        !self.hidden_tags.is_empty() || self.masks.iter().any(|mask| !mask.tags.is_empty())
     }
 
     /// The tables that the sub-queries of its expressions read.
@@ -49,16 +92,18 @@ impl Rule {
             MaskWith::Formula(formula) => Some(&**formula),
             MaskWith::Action(_) => None,
         });
-        self.filter.iter().chain(masks).flat_map(Formula::reads)
+        self.filter.as_deref().into_iter().chain(masks).flat_map(Formula::reads)
     }
 }
 
 /// A mask, read and checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct MaskRule {
     pub(super) columns: Vec<Columns>,
     /// Fields within columns.
     pub(super) fields: Vec<Fields>,
+    /// Tags, as catalogs give them.
+    pub(super) tags: Vec<Glob>,
     pub(super) with: MaskWith,
     pub(super) strength: i32,
 }
@@ -141,6 +186,10 @@ pub(super) struct Compiled {
     pub(super) rules: Vec<Rule>,
     /// Catalogs whose tables may be read where no policy says anything.
     pub(super) open: BTreeSet<String>,
+    /// Catalogs about which a document says that what no policy allows is denied.
+    pub(super) shut: BTreeSet<String>,
+    /// Catalogs that decide themselves who may read.
+    pub(super) deciding: BTreeSet<String>,
 }
 
 impl Compiled {
@@ -185,7 +234,10 @@ impl Reader<'_> {
 }
 
 /// Reads the documents of all files together.
-pub(super) fn compile(documents: &[(String, Document)]) -> Result<Compiled, Vec<LoadError>> {
+pub(super) fn compile(
+    documents: &[(String, Document)],
+    surroundings: &Surroundings,
+) -> Result<Compiled, Vec<LoadError>> {
     let mut errors = Vec::new();
     let mut open = BTreeMap::new();
     let mut tags: BTreeMap<String, Vec<ColumnPattern>> = BTreeMap::new();
@@ -218,7 +270,10 @@ pub(super) fn compile(documents: &[(String, Document)]) -> Result<Compiled, Vec<
     for (file, document) in documents {
         let mut reader = Reader { file, errors: Vec::new() };
         for (i, policy) in document.policies.iter().enumerate() {
-            rules.push(rule(&mut reader, policy, i, &tags));
+            let rule = rule(&mut reader, policy, i, &tags);
+            if is_for(&mut reader, policy, i, surroundings) {
+                rules.push(rule);
+            }
         }
         errors.append(&mut reader.errors);
     }
@@ -234,12 +289,11 @@ pub(super) fn compile(documents: &[(String, Document)]) -> Result<Compiled, Vec<
         check_masks(&rules, &mut errors);
     }
     if errors.is_empty() {
-        let open = open
-            .into_iter()
-            .filter(|(_, fallback)| *fallback == Fallback::Allow)
-            .map(|(name, _)| name)
-            .collect();
-        Ok(Compiled { rules, open })
+        let (open, shut): (Vec<_>, Vec<_>) =
+            open.into_iter().partition(|(_, fallback)| *fallback == Fallback::Allow);
+        let names = |catalogs: Vec<(String, Fallback)>| catalogs.into_iter().map(|(name, _)| name).collect();
+        let deciding = surroundings.deciding.clone();
+        Ok(Compiled { rules, open: names(open), shut: names(shut), deciding })
     } else {
         Err(errors)
     }
@@ -275,7 +329,7 @@ fn rule(
         reader.fail(&policy.name, key("trusted_view"), "trusted_view needs allow");
     }
     let filter = policy.row_filter.as_ref().and_then(|text| match Formula::parse(&text.value) {
-        Ok(formula) => Some(formula),
+        Ok(formula) => Some(Arc::new(formula)),
         Err(message) => {
             reader.fail(text, key("row_filter"), message);
             None
@@ -291,7 +345,8 @@ fn rule(
         .into_iter()
         .map(Columns::Named)
         .collect();
-    for pattern in tagged(reader, &policy.deny_tags, &key("deny_tags"), tags) {
+    let (patterns, hidden_tags) = tagged(reader, &policy.deny_tags, &key("deny_tags"), tags);
+    for pattern in patterns {
         if pattern.path.is_empty() {
             hidden.push(Columns::Tagged(pattern));
         } else {
@@ -328,6 +383,8 @@ fn rule(
         }),
         masks,
         hidden,
+        hidden_tags,
+        sensitive: policy.sensitive,
     };
     if let Some(run_as) = &policy.run_as {
         if run_as.user.value.trim().is_empty() {
@@ -375,10 +432,43 @@ fn tagged(
     names: &[Spanned<String>],
     key: &str,
     tags: &BTreeMap<String, Vec<ColumnPattern>>,
-) -> Vec<ColumnPattern> {
-    let found = reader
-        .each(names, key, |name| tags.get(name).cloned().ok_or_else(|| format!("there is no tag '{name}'")));
-    found.into_iter().flatten().collect()
+) -> (Vec<ColumnPattern>, Vec<Glob>) {
+    let found = reader.each(names, key, |name| {
+        let glob = Glob::tag(name)?;
+        let of_documents: Vec<ColumnPattern> = tags
+            .iter()
+            .filter(|(tag, _)| glob.matches(&tag.to_lowercase()))
+            .flat_map(|(_, columns)| columns.clone())
+            .collect();
+        // A word that is written nowhere else would protect nothing.
+        let known = glob.literal().is_none() || tags.keys().any(|tag| glob.matches(&tag.to_lowercase()));
+        if known {
+            Ok((of_documents, glob))
+        } else {
+            Err(format!(
+                "there is no tag '{name}'; one that catalogs give is declared without columns: `{name}: []`"
+            ))
+        }
+    });
+    let (patterns, globs): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+    (patterns.into_iter().flatten().collect(), globs)
+}
+
+/// Whether a policy is for the environment that the gateway stands in.
+fn is_for(reader: &mut Reader<'_>, policy: &Policy, index: usize, surroundings: &Surroundings) -> bool {
+    let (only, except) = (&policy.environments, &policy.except_environments);
+    let Some(first) = only.iter().chain(except).next() else { return true };
+    let Some(environment) = &surroundings.environment else {
+        let key = format!("policies[{index}].environments");
+        reader.fail(
+            first,
+            key,
+            "the configuration does not say which environment this is: [policies] environment",
+        );
+        return true;
+    };
+    let named = |list: &[Spanned<String>]| list.iter().any(|one| one.value == *environment);
+    (only.is_empty() || named(only)) && !named(except)
 }
 
 fn mask(
@@ -397,7 +487,8 @@ fn mask(
             fields.push(Fields { columns: named, path });
         }
     }
-    for pattern in tagged(reader, &mask.tags, &format!("{key}.tags"), tags) {
+    let (patterns, of_catalogs) = tagged(reader, &mask.tags, &format!("{key}.tags"), tags);
+    for pattern in patterns {
         if pattern.path.is_empty() {
             columns.push(Columns::Tagged(pattern));
         } else {
@@ -423,7 +514,7 @@ fn mask(
             return None;
         }
     };
-    Some(MaskRule { columns, fields, with, strength: mask.strength })
+    Some(MaskRule { columns, fields, tags: of_catalogs, with, strength: mask.strength })
 }
 
 fn check_names(rules: &[Rule], errors: &mut Vec<LoadError>) {

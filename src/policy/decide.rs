@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Isolation;
 use super::action;
 use super::compile::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::error::{Denial, Source};
 use super::formula::{Bound, bound_column, is_plain, operand};
 use super::nested::{Fault, Masked, Nested, strongest};
 use super::pattern::SYSTEM;
-use super::permit::{Permit, Revision, Salt, Scoped, View};
+use super::permit::{Permit, Revision, Salt, Scoped};
 use super::visibility::{INFORMATION_SCHEMA, Visibility};
+use super::{Behind, Isolation, ruling};
+use crate::catalog::rest::Ruling;
 use crate::catalog::{Column, Described, RelationKind, TableName, Type};
 use crate::identity::Principal;
 use crate::sql::fold_column;
@@ -20,10 +21,7 @@ use crate::sql::fold_column;
 pub(super) struct Deciding<'a> {
     pub(super) set: &'a Arc<Compiled>,
     pub(super) principal: &'a Principal,
-    /// The views that are read through.
-    pub(super) views: &'a BTreeMap<TableName, Arc<View>>,
-    /// What the sub-queries of policies read.
-    pub(super) known: &'a BTreeMap<TableName, Arc<Described>>,
+    pub(super) behind: &'a Behind,
     pub(super) salt: &'a Salt,
 }
 
@@ -31,12 +29,7 @@ pub(super) struct Deciding<'a> {
 const DEPTH: usize = 4;
 
 impl Deciding<'_> {
-    pub(super) fn decide(
-        &self,
-        revision: &Revision,
-        relations: &[Arc<Described>],
-        below: &[(TableName, Vec<Arc<Described>>)],
-    ) -> Result<Permit, Denial> {
+    pub(super) fn decide(&self, revision: &Revision, relations: &[Arc<Described>]) -> Result<Permit, Denial> {
         let rules: Vec<&Rule> =
             self.set.rules.iter().filter(|rule| rule.who.includes(self.principal)).collect();
         let mut permit = Permit {
@@ -44,14 +37,15 @@ impl Deciding<'_> {
             tables: BTreeMap::new(),
             sources: BTreeSet::new(),
             read_by_policies: BTreeSet::new(),
-            visibility: Visibility::new(self.set, self.principal),
+            visibility: Visibility::new(self.set, self.principal, &self.behind.readable),
+            sensitive: false,
             writable: BTreeSet::new(),
             writable_schemas: BTreeSet::new(),
         };
         for described in relations {
             self.add(&mut permit, &rules, described)?;
         }
-        for (view, reads) in below {
+        for (view, reads) in &self.behind.below {
             for described in reads {
                 if !permit.tables.contains_key(&described.name) {
                     // What a view reads is not named to those who may not know of it.
@@ -65,11 +59,28 @@ impl Deciding<'_> {
     }
 
     fn add(&self, permit: &mut Permit, rules: &[&Rule], described: &Arc<Described>) -> Result<(), Denial> {
-        let rules: Vec<&Rule> = rules.iter().copied().filter(|rule| rule.covers(&described.name)).collect();
-        let Self { set, principal, views, known, salt } = *self;
-        let case =
-            Case { set, principal, described, rules: &rules, views: Some(views), known, path: &[], salt };
+        let Self { set, principal, behind, salt } = *self;
+        let ruling = behind.rulings.of(None, &described.name);
+        let rules = rules.iter().copied().filter(|rule| rule.covers(&described.name));
+        let rules = ruling::rules(rules, described, ruling)?;
+        let rules: Vec<&Rule> = rules.iter().map(|rule| &**rule).collect();
+        let case = Case {
+            set,
+            principal,
+            run_as: None,
+            described,
+            rules: &rules,
+            ruling,
+            through_views: true,
+            behind,
+            path: &[],
+            salt,
+        };
         let scoped = case.decide()?;
+        if let Some(ruling) = ruling.filter(|ruling| ruling.decides) {
+            permit.sources.insert(ruling::source("access", ruling));
+        }
+        permit.sensitive |= rules.iter().any(|rule| rule.is_sensitive());
         scoped.collect_reads(&mut permit.read_by_policies);
         permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));
         permit.tables.insert(described.name.clone(), scoped);
@@ -97,23 +108,27 @@ fn restrict_views(tables: &mut BTreeMap<TableName, Scoped>) {
     }
 }
 
-/// All that the sub-queries of the policies read which apply when a principal reads relations.
+/// All that the sub-queries of the policies read which apply when a principal reads relations, and as whom if not as the
+/// principal.
 pub(super) fn read_by_policies<'a>(
     set: &'a Compiled,
     principal: &'a Principal,
     names: impl Iterator<Item = &'a TableName>,
-) -> BTreeSet<TableName> {
-    let mut found = BTreeSet::new();
-    let mut seen: Vec<(&TableName, &Principal)> = names.map(|name| (name, principal)).collect();
+) -> Vec<(&'a TableName, Option<&'a Principal>)> {
+    let mut seen: Vec<(&TableName, Option<&Principal>)> = names.map(|name| (name, None)).collect();
+    let given = seen.len();
+    let mut found = Vec::new();
     let mut next = 0;
-    while let Some((name, reader)) = seen.get(next).copied() {
+    while let Some((name, run_as)) = seen.get(next).copied() {
         next += 1;
-        for rule in set.rules_for(reader, name) {
+        for rule in set.rules_for(run_as.unwrap_or(principal), name) {
             for read in rule.reads() {
-                let step = (read, rule.run_as.as_ref().unwrap_or(reader));
-                found.insert(read.clone());
-                if !seen.contains(&step) {
-                    seen.push(step);
+                let step = (read, rule.run_as.as_ref().or(run_as));
+                if !found.contains(&step) {
+                    found.push(step);
+                    if !seen[..given].contains(&step) {
+                        seen.push(step);
+                    }
                 }
             }
         }
@@ -123,11 +138,13 @@ pub(super) fn read_by_policies<'a>(
 
 pub(super) fn check_name(set: &Compiled, principal: &Principal, name: &TableName) -> Result<(), Denial> {
     let rules: Vec<&Rule> = set.rules_for(principal, name).collect();
-    allowed(set, name, &rules)
+    // The catalog that decides is asked when it is known what the relation is.
+    let read = set.deciding.contains(&name.catalog).then_some(true);
+    allowed(set, name, &rules, read)
 }
 
 /// What is decided by the name alone.
-fn allowed(set: &Compiled, name: &TableName, rules: &[&Rule]) -> Result<(), Denial> {
+fn allowed(set: &Compiled, name: &TableName, rules: &[&Rule], read: Option<bool>) -> Result<(), Denial> {
     // Listings are never decided about: they are filtered by what the principal may see.
     if name.is_metadata() || name.schema == INFORMATION_SCHEMA {
         return Err(Denial::Metadata(name.clone()));
@@ -135,8 +152,13 @@ fn allowed(set: &Compiled, name: &TableName, rules: &[&Rule]) -> Result<(), Deni
     if let Some(rule) = rules.iter().find(|rule| rule.deny) {
         return Err(Denial::Denied { table: name.clone(), by: Box::new(rule.source.clone()) });
     }
-    let open = name.catalog != SYSTEM && name.schema != SYSTEM && set.open.contains(&name.catalog);
-    if !open && !rules.iter().any(|rule| rule.allow) {
+    let ordinary = name.catalog != SYSTEM && name.schema != SYSTEM;
+    let by_default = match read {
+        Some(false) => return Err(Denial::ByCatalog(name.clone())),
+        Some(true) => !set.shut.contains(&name.catalog),
+        None => set.open.contains(&name.catalog),
+    };
+    if !(ordinary && by_default) && !rules.iter().any(|rule| rule.allow) {
         return Err(Denial::NotAllowed(name.clone()));
     }
     Ok(())
@@ -146,12 +168,15 @@ fn allowed(set: &Compiled, name: &TableName, rules: &[&Rule]) -> Result<(), Deni
 pub(super) struct Case<'a> {
     pub(super) set: &'a Compiled,
     pub(super) principal: &'a Principal,
+    /// The principal, if it is one as whom a policy reads.
+    pub(super) run_as: Option<&'a Principal>,
     pub(super) described: &'a Arc<Described>,
     pub(super) rules: &'a [&'a Rule],
-    /// The views that are read through; none where it does not matter what a view reads.
-    pub(super) views: Option<&'a BTreeMap<TableName, Arc<View>>>,
-    /// What the sub-queries of policies read.
-    pub(super) known: &'a BTreeMap<TableName, Arc<Described>>,
+    /// What the catalog says of it.
+    pub(super) ruling: Option<&'a Ruling>,
+    /// Whether views are read through.
+    pub(super) through_views: bool,
+    pub(super) behind: &'a Behind,
     /// The tables whose policies read it, outermost first, and for whom.
     pub(super) path: &'a [(&'a TableName, &'a Principal)],
     pub(super) salt: &'a Salt,
@@ -160,14 +185,14 @@ pub(super) struct Case<'a> {
 impl Case<'_> {
     pub(super) fn decide(&self) -> Result<Scoped, Denial> {
         let name = &self.described.name;
-        allowed(self.set, name, self.rules)?;
+        allowed(self.set, name, self.rules, ruling::read(self.set, name, self.ruling))?;
         let view = match self.described.kind {
             RelationKind::Table => None,
             RelationKind::View | RelationKind::MaterializedView => {
                 if self.rules.iter().any(|rule| rule.allow && rule.trusted_view) {
                     None
                 } else {
-                    let view = self.views.and_then(|views| views.get(name));
+                    let view = self.behind.views.get(name).filter(|_| self.through_views);
                     Some(Arc::clone(view.ok_or_else(|| Denial::ViewNotTrusted(name.clone()))?))
                 }
             }
@@ -227,12 +252,24 @@ impl Case<'_> {
         if path.len() > DEPTH || path.iter().any(|(before, who)| *before == name && *who == principal) {
             return Err(format!("to read {name} its policies would have to be applied within themselves"));
         }
-        let described = self.known.get(name).ok_or_else(|| format!("it reads {name}, which is not there"))?;
-        let rules: Vec<&Rule> = self.set.rules_for(principal, name).collect();
-        let case = Case { principal, described, rules: &rules, views: None, path: &path, ..*self };
-        case.decide()
-            .map(Arc::new)
-            .map_err(|denial| format!("{} cannot read {name}: {denial}", principal.name()))
+        let known = &self.behind.read_by_policies;
+        let described = known.get(name).ok_or_else(|| format!("it reads {name}, which is not there"))?;
+        let run_as = rule.run_as.as_ref().or(self.run_as);
+        let ruling = self.behind.rulings.of(run_as, name);
+        let cannot = |denial: Denial| format!("{} cannot read {name}: {denial}", principal.name());
+        let rules = ruling::rules(self.set.rules_for(principal, name), described, ruling).map_err(cannot)?;
+        let rules: Vec<&Rule> = rules.iter().map(|rule| &**rule).collect();
+        let case = Case {
+            principal,
+            run_as,
+            described,
+            rules: &rules,
+            ruling,
+            through_views: false,
+            path: &path,
+            ..*self
+        };
+        case.decide().map(Arc::new).map_err(cannot)
     }
 
     fn broken(&self, rule: &Rule, why: &str) -> Denial {

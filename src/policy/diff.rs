@@ -274,8 +274,19 @@ fn seen(set: &Compiled, rules: &[&Rule], table: &Table, columns: &BTreeMap<Strin
             seen.masks.insert(label.clone(), with(rule, &mask.with));
         }
     }
+    let mut of_tags: BTreeMap<String, i32> = BTreeMap::new();
+    // Which columns catalogs give a tag to is not known here.
     for rule in rules {
+        seen.hidden.extend(rule.hidden_tags.iter().map(|tag| format!("tagged {}", tag.text())));
         for mask in &rule.masks {
+            for tag in &mask.tags {
+                let label = format!("tagged {}", tag.text());
+                let stronger = of_tags.get(&label).is_some_and(|held| *held > mask.strength);
+                if !stronger {
+                    of_tags.insert(label.clone(), mask.strength);
+                    seen.masks.insert(label, with(rule, &mask.with));
+                }
+            }
             for fields in &mask.fields {
                 let column = match &fields.columns {
                     Columns::Named(glob) => glob,

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
+use crate::catalog::Action;
+
 /// A policy document of Northgate.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,7 +23,8 @@ pub(super) struct Document {
     pub(super) defaults: BTreeMap<String, Spanned<Fallback>>,
     /// Tags: the columns that each stands for, as patterns `catalog.schema.table.column` with `*` within a part. Fields
     /// within a column, which can be masked, have their path behind it.
-    /// A tag given in several files stands for the columns of all of them.
+    /// A tag given in several files stands for the columns of all of them. What an Iceberg REST catalog gives tags to, by
+    /// properties such as `classification.4 = pii.ssn`, is meant as well: a tag that only catalogs give has an empty list.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Vec<String>>")]
     pub(super) tags: BTreeMap<String, Vec<Spanned<String>>>,
@@ -65,6 +68,19 @@ pub(super) struct Policy {
     #[serde(default)]
     #[expect(dead_code, reason = "documents may describe themselves; nothing reads it")]
     pub(super) description: Option<String>,
+    /// The environments that the policy is for, such as `production`; without any it is for all. Which one this is the
+    /// configuration says: `environment` of `[policies]`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) environments: Vec<Spanned<String>>,
+    /// The environments that the policy is not for.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub(super) except_environments: Vec<Spanned<String>>,
+    /// Whether queries of what the policy applies to are marked as sensitive in the audit. A policy that has masks or
+    /// hides columns by tag applies to the tables that have one of the tags, any other to all of its tables.
+    #[serde(default)]
+    pub(super) sensitive: bool,
     /// Whom the policy is for.
     pub(super) who: Who,
     /// Which tables: patterns `catalog.schema.table`, with `*` within a part. A part that holds a dot or a star of
@@ -107,7 +123,7 @@ pub(super) struct Policy {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) deny_columns: Vec<Spanned<String>>,
-    /// The same by tag.
+    /// The same by tag, with `*`: `pii.*`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) deny_tags: Vec<Spanned<String>>,
@@ -157,7 +173,7 @@ pub(super) struct Mask {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) columns: Vec<Spanned<String>>,
-    /// Tags of columns.
+    /// Tags of columns, with `*`: `pii.*`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) tags: Vec<Spanned<String>>,
@@ -173,65 +189,6 @@ pub(super) struct Mask {
     /// strength are an error.
     #[serde(default)]
     pub(super) strength: i32,
-}
-
-/// The nine actions of Iceberg's read restrictions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// Digits become `n`; `( ) , . - @` stay; all else becomes `x`. Strings.
-    MaskAlphanum,
-    /// The first four characters stay, the rest as `mask-alphanum`. Strings.
-    #[serde(rename = "show-first-4")]
-    ShowFirst4,
-    /// The last four characters stay, the rest as `mask-alphanum`. Strings.
-    #[serde(rename = "show-last-4")]
-    ShowLast4,
-    /// NULL. Every type.
-    ReplaceWithNull,
-    /// A constant by type, for NULL too. Every type.
-    MaskToFixedValue,
-    /// The first of January, midnight. Dates and timestamps.
-    TruncateToYear,
-    /// The first of the month, midnight. Dates and timestamps.
-    TruncateToMonth,
-    /// SHA-256 of the value. Strings, integers, binary.
-    #[serde(rename = "sha-256-global")]
-    Sha256Global,
-    /// SHA-256 of the value behind a random salt that is the same throughout one query. Strings, integers,
-    /// binary.
-    #[serde(rename = "sha-256-query-local")]
-    Sha256QueryLocal,
-}
-
-impl Action {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::MaskAlphanum,
-        Self::ShowFirst4,
-        Self::ShowLast4,
-        Self::ReplaceWithNull,
-        Self::MaskToFixedValue,
-        Self::TruncateToYear,
-        Self::TruncateToMonth,
-        Self::Sha256Global,
-        Self::Sha256QueryLocal,
-    ];
-
-    /// The word in a document.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MaskAlphanum => "mask-alphanum",
-            Self::ShowFirst4 => "show-first-4",
-            Self::ShowLast4 => "show-last-4",
-            Self::ReplaceWithNull => "replace-with-null",
-            Self::MaskToFixedValue => "mask-to-fixed-value",
-            Self::TruncateToYear => "truncate-to-year",
-            Self::TruncateToMonth => "truncate-to-month",
-            Self::Sha256Global => "sha-256-global",
-            Self::Sha256QueryLocal => "sha-256-query-local",
-        }
-    }
 }
 
 /// The JSON schema of a document, as text.

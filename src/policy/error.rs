@@ -60,7 +60,10 @@ pub struct Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}:{})", self.policy, self.file, self.line)
+        match self.line {
+            0 => write!(f, "{} ({})", self.policy, self.file),
+            line => write!(f, "{} ({}:{line})", self.policy, self.file),
+        }
     }
 }
 
@@ -70,6 +73,9 @@ pub enum Denial {
     /// No document allows the table and its catalog's default does not.
     #[error("no policy allows {0}")]
     NotAllowed(TableName),
+    /// The catalog, which decides, does not let the principal read it, or does not know it.
+    #[error("the catalog does not let {0} be read")]
+    ByCatalog(TableName),
     /// A document denies the table.
     #[error("{table} is denied by {by}")]
     Denied {
@@ -137,6 +143,7 @@ impl Failure for Denial {
     fn kind(&self) -> &'static str {
         match self {
             Self::NotAllowed(_) => "policy_not_allowed",
+            Self::ByCatalog(_) => "policy_by_catalog",
             Self::Denied { .. } => "policy_denied",
             Self::Metadata(_) => "policy_metadata_table",
             Self::NoColumns(_) => "policy_no_columns",
@@ -154,9 +161,11 @@ impl Failure for Denial {
 
     fn code(&self) -> ErrorCode {
         match self {
-            Self::NotAllowed(_) | Self::Denied { .. } | Self::Metadata(_) | Self::NoColumns(_) => {
-                ErrorCode::TABLE_NOT_FOUND
-            }
+            Self::NotAllowed(_)
+            | Self::ByCatalog(_)
+            | Self::Denied { .. }
+            | Self::Metadata(_)
+            | Self::NoColumns(_) => ErrorCode::TABLE_NOT_FOUND,
             Self::ViewNotTrusted(_)
             | Self::NotWritable(_)
             | Self::RestrictedTarget(_)
@@ -173,6 +182,7 @@ impl Failure for Denial {
         match self {
             // The same words as for a table that is not there: what one may not see is not found.
             Self::NotAllowed(table)
+            | Self::ByCatalog(table)
             | Self::Denied { table, .. }
             | Self::Metadata(table)
             | Self::NoColumns(table) => format!("Table '{table}' does not exist"),

@@ -8,7 +8,8 @@
 //! # What the documents mean
 //!
 //! All policies that name the principal and the table apply together. One `deny` wins. A table needs one `allow`,
-//! or a catalog whose default is `allow`. Filters are joined with AND and see raw rows. Of several masks on a column
+//! or a catalog whose default is `allow`, or one that decides itself and lets the principal read it ([`Rulings`]); what
+//! such a catalog restricts is restricted beside what the documents do. Filters are joined with AND and see raw rows. Of several masks on a column
 //! the strongest holds; two different ones of the same strength are a mistake, found when the set is loaded where
 //! that is possible, and in any case when the column is read. Masks see raw values, also of columns that are hidden
 //! or masked. A view that no policy trusts is read as the query that it is made of, under
@@ -33,9 +34,13 @@ mod document;
 mod error;
 mod formula;
 pub mod import;
+mod literal;
 mod nested;
 mod pattern;
 mod permit;
+mod predicate;
+mod restriction;
+mod ruling;
 mod subquery;
 #[cfg(test)]
 mod tests;
@@ -47,13 +52,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use crate::catalog::Action;
 pub use diff::{Change, TooMany};
-pub use document::{Action, Isolation, schema};
+pub use document::{Isolation, schema};
 pub use error::{Denial, LoadError, LoadErrors, Source};
 pub use formula::Bound;
 pub use permit::{Permit, Revision, Salt, Scoped, View};
+pub use ruling::Rulings;
 pub use visibility::Visibility;
 
+use crate::catalog::rest::{Extent, Ruling};
 use crate::catalog::{Described, RelationKind, TableName};
 use crate::identity::Principal;
 
@@ -70,6 +78,35 @@ pub struct Behind {
     pub below: Vec<(TableName, Vec<Arc<Described>>)>,
     /// What the sub-queries of policies read, as far as it is there; see [`Set::read_by_policies`].
     pub read_by_policies: BTreeMap<TableName, Arc<Described>>,
+    /// What catalogs say of all these relations.
+    pub rulings: Rulings,
+    /// What catalogs that decide let the principal read, by catalog: nothing else of them is listed.
+    pub readable: BTreeMap<String, Vec<Extent>>,
+}
+
+/// What the documents do not say of the place that they hold in.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The environment, such as `production`.
+    pub environment: Option<String>,
+    /// The catalogs that decide themselves who may read their tables. Nothing of them is read without their word; what
+    /// they let somebody read needs no policy that allows it, unless the default of the catalog is `deny`.
+    pub deciding: BTreeSet<String>,
+}
+
+/// What a statement would write to.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The relation.
+    pub name: &'a TableName,
+    /// What it is to be.
+    pub expected: RelationKind,
+    /// What it is now; none where the statement would make it, or drops what is not there.
+    pub existing: Option<&'a Arc<Described>>,
+    /// What its catalog says of it.
+    pub ruling: Option<&'a Ruling>,
+    /// Whether the catalog's grants let the principal do it; none where they don't decide.
+    pub granted: Option<bool>,
 }
 
 /// All documents of a folder, checked. Cheap to clone.
@@ -85,7 +122,7 @@ impl Set {
     ///
     /// # Errors
     /// All that is wrong with any of them, each with file, line and key.
-    pub fn load(folder: &Path) -> Result<Self, LoadErrors> {
+    pub fn load(folder: &Path, surroundings: &Surroundings) -> Result<Self, LoadErrors> {
         let fail = |path: &Path, message: String| {
             LoadErrors(vec![LoadError {
                 file: path.display().to_string(),
@@ -116,11 +153,19 @@ impl Set {
             let text = std::fs::read_to_string(&path).map_err(|error| fail(&path, error.to_string()))?;
             files.push((path.display().to_string(), text));
         }
-        Self::parse(&files)
+        Self::parse_in(&files, surroundings)
     }
 
-    /// Reads documents that are in memory: pairs of a name, for messages, and a text.
+    /// Reads documents that are in memory: pairs of a name, for messages, and a text. No catalog decides.
     pub fn parse<N: AsRef<str>, T: AsRef<str>>(files: &[(N, T)]) -> Result<Self, LoadErrors> {
+        Self::parse_in(files, &Surroundings::default())
+    }
+
+    /// The same in given surroundings.
+    pub fn parse_in<N: AsRef<str>, T: AsRef<str>>(
+        files: &[(N, T)],
+        surroundings: &Surroundings,
+    ) -> Result<Self, LoadErrors> {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         let (mut documents, mut errors) = (Vec::new(), Vec::new());
         for (name, text) in files {
@@ -132,7 +177,7 @@ impl Set {
                 Err(error) => errors.push(unreadable(name, &error)),
             }
         }
-        let compiled = match compile::compile(&documents) {
+        let compiled = match compile::compile(&documents, surroundings) {
             Ok(compiled) if errors.is_empty() => compiled,
             Ok(_) => return Err(LoadErrors(errors)),
             // What the unreadable files would have said is missing, so that only their own errors are sure.
@@ -193,17 +238,17 @@ impl Set {
         behind: &Behind,
         salt: &Salt,
     ) -> Result<Permit, Denial> {
-        let Behind { views, below, read_by_policies: known } = behind;
-        let deciding = decide::Deciding { set: &self.compiled, principal, views, known, salt };
-        deciding.decide(&self.revision, relations, below)
+        let deciding = decide::Deciding { set: &self.compiled, principal, behind, salt };
+        deciding.decide(&self.revision, relations)
     }
 
-    /// What the sub-queries of the policies read which apply when the principal reads relations.
+    /// What the sub-queries of the policies read which apply when the principal reads relations, and as whom if not as the
+    /// principal.
     pub fn read_by_policies<'a>(
         &'a self,
         principal: &'a Principal,
         names: impl Iterator<Item = &'a TableName>,
-    ) -> BTreeSet<TableName> {
+    ) -> Vec<(&'a TableName, Option<&'a Principal>)> {
         decide::read_by_policies(&self.compiled, principal, names)
     }
 
@@ -212,8 +257,7 @@ impl Set {
         self.compiled.rules_for(principal, view).any(|rule| rule.allow && rule.trusted_view)
     }
 
-    /// Adds to a permit that the principal may write to a relation. `existing` is what it is now; none where a
-    /// statement would make it, or drops what is not there.
+    /// Adds to a permit that the principal may write to a relation.
     ///
     /// # Errors
     /// No policy lets the principal write to it, it is not of the kind `expected`, or it is a table that they do not
@@ -222,16 +266,15 @@ impl Set {
         &self,
         permit: &mut Permit,
         principal: &Principal,
-        name: &TableName,
-        expected: RelationKind,
-        existing: Option<&Arc<Described>>,
+        target: &Target<'_>,
     ) -> Result<(), Denial> {
         let salt = Salt::random();
         let writer = write::Writer { set: &self.compiled, principal, salt: &salt };
-        writer.permit(permit, name, expected, existing)
+        writer.permit(permit, target)
     }
 
-    /// Adds to a permit that the principal may make and drop a schema: one all of whose tables they may write to.
+    /// Adds to a permit that the principal may make and drop a schema: one all of whose tables they may write to, or which
+    /// the catalog's grants let them, where these decide (`granted`).
     ///
     /// # Errors
     /// No policy lets them.
@@ -241,8 +284,9 @@ impl Set {
         principal: &Principal,
         catalog: &str,
         schema: &str,
+        granted: Option<bool>,
     ) -> Result<(), Denial> {
-        write::permit_schema(&self.compiled, permit, principal, catalog, schema)
+        write::permit_schema(&self.compiled, permit, principal, (catalog, schema), granted)
     }
 
     /// Whether a relation may get a new name: not where a restriction would hold for one of the two alone.
@@ -270,9 +314,9 @@ impl Set {
         diff::changes(&self.compiled, &new.compiled, tables)
     }
 
-    /// What the principal may see of listings.
+    /// What the principal may see of listings, where no catalog decides.
     pub fn visibility(&self, principal: &Principal) -> Visibility {
-        Visibility::new(&self.compiled, principal)
+        Visibility::new(&self.compiled, principal, &BTreeMap::new())
     }
 }
 

@@ -38,6 +38,26 @@ impl Glob {
         Ok(Self { pieces })
     }
 
+    /// Stands for one name, which is folded.
+    pub(super) fn exactly(name: &str) -> Self {
+        Self { pieces: vec![fold_column(name).into_owned()] }
+    }
+
+    /// Stands for every name.
+    pub(super) fn any() -> Self {
+        Self { pieces: vec![String::new(), String::new()] }
+    }
+
+    /// Stands for what is below a namespace, as Trino names nested ones.
+    pub(super) fn below(namespace: &str) -> Self {
+        Self { pieces: vec![format!("{}.", fold_column(namespace)), String::new()] }
+    }
+
+    /// A pattern of tags.
+    pub(super) fn tag(text: &str) -> Result<Self, String> {
+        Self::read(text, false, |text| Some(text.to_lowercase()))
+    }
+
     /// A pattern of a column's name.
     pub(super) fn column(text: &str) -> Result<Self, String> {
         Self::read(text, false, |text| Some(fold_column(text).into_owned()))

@@ -66,6 +66,7 @@ pub struct Permit {
     /// What the sub-queries of policies read.
     pub(super) read_by_policies: BTreeSet<TableName>,
     pub(super) visibility: Visibility,
+    pub(super) sensitive: bool,
     pub(super) writable: BTreeSet<TableName>,
     /// Catalogs and schemas.
     pub(super) writable_schemas: BTreeSet<(String, String)>,
@@ -116,6 +117,11 @@ impl Permit {
     /// Whether the statement changes a table, a view or a schema.
     pub fn writes(&self) -> bool {
         !self.writable.is_empty() || !self.writable_schemas.is_empty()
+    }
+
+    /// Whether a policy says that what is read is sensitive.
+    pub fn is_sensitive(&self) -> bool {
+        self.sensitive
     }
 
     /// What the principal may see of listings.

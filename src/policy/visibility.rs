@@ -1,9 +1,12 @@
 //! What a principal may see of listings: `information_schema`, `system.jdbc`, `SHOW TABLES`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::compile::{Columns, Compiled};
 use super::pattern::{Glob, SYSTEM, TablePattern};
+use super::ruling;
+use crate::catalog::rest::Extent;
 use crate::identity::Principal;
 use crate::sql::quote_string;
 
@@ -15,16 +18,33 @@ const INFORMATION_TABLES: &str = "('columns', 'schemata', 'tables', 'views')";
 /// The tables and columns that may be listed for one principal.
 #[derive(Clone, Debug)]
 pub struct Visibility {
-    set: Arc<Compiled>,
+    /// Catalogs of which all is listed but what is denied.
+    open: BTreeSet<String>,
     allow: Vec<TablePattern>,
     deny: Vec<TablePattern>,
     /// Columns that do not exist: of tables that match the first and, for tags, also the second.
     hidden: Vec<(TablePattern, Option<TablePattern>, Glob)>,
+    /// Of catalogs that decide, what these let the principal read: nothing else of them is listed.
+    readable: BTreeMap<String, Vec<TablePattern>>,
 }
 
 impl Visibility {
-    pub(super) fn new(set: &Arc<Compiled>, principal: &Principal) -> Self {
-        let mut seen = Self { set: Arc::clone(set), allow: Vec::new(), deny: Vec::new(), hidden: Vec::new() };
+    pub(super) fn new(
+        set: &Arc<Compiled>,
+        principal: &Principal,
+        readable: &BTreeMap<String, Vec<Extent>>,
+    ) -> Self {
+        let by_catalog = readable.keys().filter(|catalog| !set.shut.contains(*catalog)).cloned();
+        let mut seen = Self {
+            open: set.open.iter().cloned().chain(by_catalog).filter(|name| name != SYSTEM).collect(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            hidden: Vec::new(),
+            readable: readable
+                .iter()
+                .map(|(catalog, extents)| (catalog.clone(), ruling::readable(catalog, extents)))
+                .collect(),
+        };
         for rule in set.rules.iter().filter(|rule| rule.who.includes(principal)) {
             if rule.deny {
                 seen.deny.extend(rule.tables.iter().cloned());
@@ -45,10 +65,11 @@ impl Visibility {
 
     /// Whether the catalog (folded) is known to the principal: some of its tables may be there.
     pub fn catalog_may_be_seen(&self, catalog: &str) -> bool {
-        (self.set.open.contains(catalog) || self.allow.iter().any(|pattern| pattern.catalog_matches(catalog)))
+        (self.open.contains(catalog) || self.allow.iter().any(|pattern| pattern.catalog_matches(catalog)))
             && !self.deny.iter().any(|pattern| {
                 pattern.catalog_matches(catalog) && pattern.schema.is_any() && pattern.table.is_any()
             })
+            && self.readable.get(catalog).is_none_or(|patterns| !patterns.is_empty())
     }
 
     /// Whether every catalog is known to the principal.
@@ -56,7 +77,7 @@ impl Visibility {
         let all = |pattern: &TablePattern| {
             pattern.catalog.is_any() && pattern.schema.is_any() && pattern.table.is_any()
         };
-        self.allow.iter().any(all) && self.deny.is_empty()
+        self.allow.iter().any(all) && self.deny.is_empty() && self.readable.is_empty()
     }
 
     /// Whether the schema (folded) is known to the principal.
@@ -65,14 +86,17 @@ impl Visibility {
             return self.catalog_may_be_seen(catalog);
         }
         let here = |pattern: &TablePattern| pattern.schema_matches(catalog, schema);
-        (self.set.open.contains(catalog) && schema != SYSTEM || self.allow.iter().any(here))
+        let granted = self.readable.get(catalog);
+        (self.open.contains(catalog) && schema != SYSTEM || self.allow.iter().any(here))
             && !self.deny.iter().any(|pattern| here(pattern) && pattern.table.is_any())
+            && granted.is_none_or(|patterns| patterns.iter().any(here))
     }
 
     /// SQL that is true for the catalogs to list. The operand is SQL of a catalog's name, and so on below. All that
     /// these functions give stands in parentheses.
     pub fn catalogs_predicate(&self, catalog: &str) -> String {
         self.build(
+            catalog,
             |name| format!("{catalog} = {}", quote_string(name)),
             |pattern| pattern.catalog_predicate(catalog),
             |pattern| {
@@ -88,7 +112,7 @@ impl Visibility {
             join(vec![pattern.catalog_predicate(catalog), pattern.schema_predicate(schema)])
         };
         let open = |name: &str| open_schema(name, catalog, schema);
-        let listed = self.build(open, both, |pattern| pattern.table.is_any().then(|| both(pattern)));
+        let listed = self.build(catalog, open, both, |pattern| pattern.table.is_any().then(|| both(pattern)));
         format!(
             "(({schema} = '{INFORMATION_SCHEMA}' AND {}) OR ({schema} <> '{INFORMATION_SCHEMA}' AND {listed}))",
             self.catalogs_predicate(catalog)
@@ -99,7 +123,7 @@ impl Visibility {
     pub fn tables_predicate(&self, catalog: &str, schema: &str, table: &str) -> String {
         let all = |pattern: &TablePattern| table_predicate(pattern, catalog, schema, table);
         let open = |name: &str| open_schema(name, catalog, schema);
-        let listed = self.build(open, all, |pattern| Some(all(pattern)));
+        let listed = self.build(catalog, open, all, |pattern| Some(all(pattern)));
         format!(
             "(({schema} = '{INFORMATION_SCHEMA}' AND {table} IN {INFORMATION_TABLES} AND {}) OR ({schema} <> \
              '{INFORMATION_SCHEMA}' AND {listed}))",
@@ -126,16 +150,17 @@ impl Visibility {
         text
     }
 
-    /// `(one allowed OR ...) AND NOT (one denied OR ...)`. A pattern whose predicate is none stands for all; one
-    /// of `denied` that is none does not count.
+    /// `(one allowed OR ...) AND NOT (one denied OR ...)`, and of catalogs that decide only what they let be read. A
+    /// pattern whose predicate is none stands for all; one of `denied` that is none does not count.
     fn build(
         &self,
+        catalog: &str,
         open: impl Fn(&str) -> String,
         allowed: impl Fn(&TablePattern) -> Option<String>,
         denied: impl Fn(&TablePattern) -> Option<Option<String>>,
     ) -> String {
         let mut ways: Vec<String> = Vec::new();
-        for name in self.set.open.iter().filter(|name| *name != SYSTEM) {
+        for name in &self.open {
             ways.push(open(name));
         }
         for pattern in &self.allow {
@@ -153,6 +178,14 @@ impl Visibility {
             text.push_str(" AND NOT (");
             text.push_str(&against.join(" OR "));
             text.push(')');
+        }
+        for (name, patterns) in &self.readable {
+            let mut ways = vec![format!("{catalog} <> {}", quote_string(name))];
+            for pattern in patterns {
+                ways.push(allowed(pattern).unwrap_or_else(|| "true".to_owned()));
+            }
+            ways.dedup();
+            text.push_str(&format!(" AND ({})", ways.join(" OR ")));
         }
         format!("({text})")
     }

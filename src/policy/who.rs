@@ -15,6 +15,16 @@ pub(super) struct Who {
 }
 
 impl Who {
+    /// Everybody.
+    pub(super) fn everybody() -> Self {
+        Self {
+            users: vec![Glob::any()],
+            groups: BTreeSet::new(),
+            except_users: Vec::new(),
+            except_groups: BTreeSet::new(),
+        }
+    }
+
     /// Whether the policy is for the principal.
     pub(super) fn includes(&self, principal: &Principal) -> bool {
         let names = |users: &[Glob], groups: &BTreeSet<String>| {

@@ -1,16 +1,17 @@
 //! What a principal may change, and under which names restrictions hold.
 
+use std::borrow::Cow;
+
 use super::compile::{Columns, Compiled, MaskRule, Rule};
 use super::decide::Case;
 use super::error::Denial;
 use super::pattern::SYSTEM;
 use super::permit::{Permit, Salt};
 use super::visibility::INFORMATION_SCHEMA;
-use crate::catalog::{Described, RelationKind, TableName};
+use super::{Behind, Target, ruling};
+use crate::catalog::{RelationKind, TableName};
 use crate::identity::Principal;
 use crate::sql::fold_column;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// Somebody who writes.
 pub(super) struct Writer<'a> {
@@ -20,14 +21,14 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    pub(super) fn permit(
-        &self,
-        permit: &mut Permit,
-        name: &TableName,
-        expected: RelationKind,
-        existing: Option<&Arc<Described>>,
-    ) -> Result<(), Denial> {
-        let rules: Vec<&Rule> = self.set.rules_for(self.principal, name).collect();
+    pub(super) fn permit(&self, permit: &mut Permit, target: &Target<'_>) -> Result<(), Denial> {
+        let Target { name, expected, existing, ruling, granted } = *target;
+        let mut rules: Vec<Cow<'_, Rule>> =
+            self.set.rules_for(self.principal, name).map(Cow::Borrowed).collect();
+        if let Some(described) = existing {
+            rules = ruling::rules(self.set.rules_for(self.principal, name), described, ruling)?;
+        }
+        let rules: Vec<&Rule> = rules.iter().map(|rule| &**rule).collect();
         if name.is_metadata() || name.schema == INFORMATION_SCHEMA || name.catalog == SYSTEM {
             return Err(Denial::Metadata(name.clone()));
         }
@@ -35,7 +36,13 @@ impl Writer<'_> {
             return Err(Denial::Denied { table: name.clone(), by: Box::new(rule.source.clone()) });
         }
         // The same words whether it is there or not.
-        if !rules.iter().any(|rule| rule.allow) && !self.set.open.contains(&name.catalog) {
+        let by_documents = rules.iter().any(|rule| rule.allow) || self.set.open.contains(&name.catalog);
+        let may_know = match (existing, ruling::read(self.set, name, ruling)) {
+            (Some(_), Some(read)) => read && (by_documents || !self.set.shut.contains(&name.catalog)),
+            (None, Some(_)) => granted.unwrap_or(by_documents),
+            (_, None) => by_documents,
+        };
+        if !may_know {
             return Err(Denial::NotAllowed(name.clone()));
         }
         if let Some(described) = existing {
@@ -48,15 +55,27 @@ impl Writer<'_> {
             if described.kind == RelationKind::Table {
                 let Self { set, principal, salt } = *self;
                 // A mask whose sub-query would have to be looked up restricts the table, too.
-                let known = BTreeMap::new();
-                let (rules, known) = (&rules[..], &known);
-                let case = Case { set, principal, described, rules, views: None, known, path: &[], salt };
+                let behind = Behind::default();
+                let (rules, behind) = (&rules[..], &behind);
+                let case = Case {
+                    set,
+                    principal,
+                    run_as: None,
+                    described,
+                    rules,
+                    ruling,
+                    through_views: false,
+                    behind,
+                    path: &[],
+                    salt,
+                };
                 if case.decide()?.is_restricted() {
                     return restricted();
                 }
             }
         }
-        if !rules.iter().any(|rule| rule.allow && rule.write) {
+        // Where grants decide, they alone do; a policy can still deny.
+        if !granted.unwrap_or_else(|| rules.iter().any(|rule| rule.allow && rule.write)) {
             return Err(Denial::NotWritable(name.clone()));
         }
         permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));
@@ -69,8 +88,8 @@ pub(super) fn permit_schema(
     set: &Compiled,
     permit: &mut Permit,
     principal: &Principal,
-    catalog: &str,
-    schema: &str,
+    (catalog, schema): (&str, &str),
+    granted: Option<bool>,
 ) -> Result<(), Denial> {
     let denial = || Denial::SchemaNotWritable(schema.to_owned());
     if catalog == SYSTEM || [SYSTEM, INFORMATION_SCHEMA].contains(&schema) || schema.contains('$') {
@@ -81,7 +100,8 @@ pub(super) fn permit_schema(
             && rule.tables.iter().any(|table| table.schema_matches(catalog, schema) && table.table.is_any())
     };
     let rules: Vec<&Rule> = set.rules.iter().filter(here).collect();
-    if rules.iter().any(|rule| rule.deny) || !rules.iter().any(|rule| rule.allow && rule.write) {
+    let may = granted.unwrap_or_else(|| rules.iter().any(|rule| rule.allow && rule.write));
+    if rules.iter().any(|rule| rule.deny) || !may {
         return Err(denial());
     }
     permit.sources.extend(rules.iter().map(|rule| rule.source.clone()));

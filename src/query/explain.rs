@@ -9,12 +9,15 @@ use crate::error::Failure;
 use crate::identity::Principal;
 use crate::policy::{Denial, Scoped, Set, Source};
 use crate::rewrite::{self, Context, Names};
+use crate::secret::Secret;
 use crate::sql::{Kind, Limits, Statement};
 
 /// Who would ask, in which session, and what decides.
 pub struct Question<'a> {
     /// Who would ask.
     pub principal: &'a Principal,
+    /// A token of theirs, for catalogs that are asked in their name.
+    pub token: Option<&'a Secret<String>>,
     /// The session's catalog and schema.
     pub names: Names<'a>,
     /// What relations are.
@@ -87,8 +90,8 @@ impl Question<'_> {
     }
 
     fn reader(&self) -> Reader<'_> {
-        let Self { principal, catalog, policies, limits, .. } = *self;
-        Reader { principal, catalog, policies, limits }
+        let Self { principal, token, catalog, policies, limits, .. } = *self;
+        Reader { principal, token, lists: true, catalog, policies, limits }
     }
 
     async fn seen(&self, name: &TableName) -> Result<Seen, StatementError> {
@@ -104,6 +107,7 @@ impl super::Gateway {
         let policies = self.policies.load_full();
         let question = Question {
             principal,
+            token: None,
             names,
             catalog: &self.catalog,
             policies: &policies,

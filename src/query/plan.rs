@@ -132,7 +132,16 @@ impl Gateway {
         // What is being changed is asked for anew each time: when it happens, only Trino knows.
         self.catalog.forget(&self.registry.being_changed());
         let timer = self.metrics.time(Stage::Describe);
-        let reader = Reader { principal, catalog: &self.catalog, policies: &policies, limits: &self.limits };
+        let token = caller.token();
+        let lists = rewrite::lists(rewrite::subject(statement), &names)?;
+        let reader = Reader {
+            principal,
+            token,
+            lists,
+            catalog: &self.catalog,
+            policies: &policies,
+            limits: &self.limits,
+        };
         let mut permit = reader.decide(&relations).await?;
         drop(timer);
         // What views read is read, too.

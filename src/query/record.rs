@@ -52,6 +52,7 @@ fn basis(permit: &Permit) -> Basis {
     Basis {
         policy_revision: permit.revision().to_string(),
         documents: permit.sources().map(ToString::to_string).collect(),
+        sensitive: permit.is_sensitive(),
     }
 }
 
@@ -76,10 +77,7 @@ impl Gateway {
             asked: asked(caller, seen),
             rewritten: rewritten.unwrap_or_default(),
             basis: planned.map_or_else(
-                || Basis {
-                    policy_revision: self.policies.load().revision().to_string(),
-                    documents: Vec::new(),
-                },
+                || Basis { policy_revision: self.policies.load().revision().to_string(), ..Basis::default() },
                 |planned| basis(&planned.permit),
             ),
             decision: if restricted { "restricted" } else { "allowed" }.to_owned(),
@@ -103,7 +101,7 @@ impl Gateway {
         }
         if error.is_denial() {
             let basis =
-                Basis { policy_revision: self.policies.load().revision().to_string(), documents: Vec::new() };
+                Basis { policy_revision: self.policies.load().revision().to_string(), ..Basis::default() };
             return Event::Denied { query, asker, asked, basis, reason };
         }
         Event::Refused { query, asker, asked, reason }

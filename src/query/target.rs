@@ -4,7 +4,7 @@ use super::StatementError;
 use super::view::Reader;
 use crate::catalog::{CatalogError, Described, TableName};
 use crate::policy::{Denial, Permit};
-use crate::rewrite::{self, ChangeDenied, Names};
+use crate::rewrite::{self, ChangeDenied, Existing, Names};
 use crate::sql::{Change, Kind, Statement};
 
 /// Adds to the permit what a statement changes, or says why it may not be changed. Gives the tables and views.
@@ -16,14 +16,28 @@ pub(super) async fn permit(
 ) -> Result<Vec<TableName>, StatementError> {
     let Reader { principal, catalog, policies, .. } = *reader;
     let targets = rewrite::targets(statement, names)?;
+    let subject = reader.subject();
     let mut existing = Vec::with_capacity(targets.len());
     for target in &targets {
         policies.check_name(principal, target)?;
-        existing.push(match catalog.describe(std::slice::from_ref(target)).await {
+        let described = match catalog.describe(std::slice::from_ref(target)).await {
             Ok(described) => described.into_iter().next(),
             Err(CatalogError::NotFound(_)) => None,
             Err(error) => return Err(error.into()),
-        });
+        };
+        let ruling = match &described {
+            Some(described) => {
+                let rulings = catalog.rulings(&subject, std::slice::from_ref(described)).await?;
+                rulings.into_iter().next().map(|(_, ruling)| ruling)
+            }
+            None => None,
+        };
+        let granted = catalog.granted(&subject, &target.catalog).await?;
+        existing.push(Existing { described, ruling, granted });
+    }
+    if let Some(catalog_name) = rewrite::changed_schema(statement, names)? {
+        let granted = catalog.granted(&subject, &catalog_name).await?;
+        existing.push(Existing { granted, ..Existing::default() });
     }
     // Under another name it could be taken for something that the principal sees as it is; and what is stored anew is
     // stored with its owner's rights.
@@ -31,7 +45,7 @@ pub(super) async fn permit(
         rewrite::subject(statement).kind(),
         Kind::Change(Change::RenameView | Change::RefreshMaterializedView)
     );
-    if let (true, Some(Some(view))) = (moved, existing.first()) {
+    if let (true, Some(view)) = (moved, existing.first().and_then(|first| first.described.as_ref())) {
         check_view(reader, view).await?;
     }
     rewrite::permit_change(statement, names, principal, policies, &existing, permit).map_err(|denied| {

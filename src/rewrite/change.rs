@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::rights::rights;
 use super::{Context, Names, RewriteError, ScopedSql, names, query, unrestricted};
+use crate::catalog::rest::{Granted, Ruling};
 use crate::catalog::{Described, RelationKind};
 use crate::identity::Principal;
-use crate::policy::{Denial, Permit, Set};
+use crate::policy::{Denial, Permit, Set, Target};
 use crate::sql::{Change, Kind, Statement};
 
 /// The properties that a table may be made with. Where its files are is not for users to say: they could be laid over
@@ -23,8 +25,19 @@ const TABLE_PROPERTIES: [&str; 6] = [
 const PROCEDURES: [&str; 5] =
     ["optimize", "optimize_manifests", "expire_snapshots", "remove_orphan_files", "drop_extended_stats"];
 
+/// What is known of a target before it is changed.
+#[derive(Clone, Debug, Default)]
+pub struct Existing {
+    /// What it is; none if it is not there.
+    pub described: Option<Arc<Described>>,
+    /// What its catalog says of it.
+    pub ruling: Option<Arc<Ruling>>,
+    /// What the grants of its catalog give to whom changes it; none where they don't decide.
+    pub granted: Option<Granted>,
+}
+
 /// Adds to the permit what a statement changes, or says why it may not be changed. `existing` are its targets as they
-/// are now, in the order of [`super::targets`]; none for one that is not there.
+/// are now, in the order of [`super::targets`]; of a schema its catalog's grants alone.
 ///
 /// # Errors
 /// No policy lets the principal change it, or it is not there.
@@ -33,22 +46,39 @@ pub fn permit_change(
     names: &Names<'_>,
     principal: &Principal,
     policies: &Set,
-    existing: &[Option<Arc<Described>>],
+    existing: &[Existing],
     permit: &mut Permit,
 ) -> Result<(), ChangeDenied> {
     let Kind::Change(change) = names::subject(statement).kind() else { return Ok(()) };
     if let Some((name, _)) = change.schema() {
         let (catalog, schema) = names.schema(name)?;
-        return Ok(policies.permit_schema(permit, principal, &catalog, &schema)?);
+        let granted = existing.first().and_then(|target| target.granted.as_ref());
+        let rights = rights(change, RelationKind::Table, false, false);
+        let granted = granted.map(|granted| rights.iter().all(|right| granted.give(*right, &schema, None)));
+        return Ok(policies.permit_schema(permit, principal, &catalog, &schema, granted)?);
     }
     let targets = names::targets(statement, names)?;
     for (number, target) in targets.iter().enumerate() {
-        let existing = existing.get(number).and_then(Option::as_ref);
+        let known = existing.get(number);
+        let existing = known.and_then(|known| known.described.as_ref());
         let expected = match (existing, change) {
             (Some(existing), Change::Comment) => existing.kind,
             _ => kind(change),
         };
-        policies.permit_write(permit, principal, target, expected, existing)?;
+        let granted = known.and_then(|known| known.granted.as_ref());
+        let rights = rights(change, expected, existing.is_some(), number > 0);
+        let granted = granted.map(|granted| {
+            rights.iter().all(|right| {
+                let name = (!right.makes()).then_some(target.table.as_str());
+                granted.give(*right, &target.schema, name)
+            })
+        });
+        let ruling = known.and_then(|known| known.ruling.as_deref());
+        policies.permit_write(
+            permit,
+            principal,
+            &Target { name: target, expected, existing, ruling, granted },
+        )?;
         if existing.is_none() && number == 0 && !may_be_missing(change) {
             return Err(RewriteError::NotFound(target.to_string()).into());
         }
@@ -62,6 +92,16 @@ pub fn permit_change(
         ([] | [_, ..], _) => {}
     }
     Ok(())
+}
+
+/// The catalog of the schema that a statement makes or drops, if it does.
+///
+/// # Errors
+/// The name is not one, or misses a part that the session does not give.
+pub fn changed_schema(statement: &Statement, names: &Names<'_>) -> Result<Option<String>, RewriteError> {
+    let Kind::Change(change) = names::subject(statement).kind() else { return Ok(None) };
+    let Some((name, _)) = change.schema() else { return Ok(None) };
+    Ok(Some(names.schema(name)?.0))
 }
 
 /// Why a statement may not change what it would.

@@ -13,6 +13,7 @@ mod names;
 mod pushdown;
 mod qualify;
 mod relation;
+mod rights;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -20,9 +21,9 @@ mod view;
 
 use std::sync::Arc;
 
-pub use change::{ChangeDenied, permit_change};
+pub use change::{ChangeDenied, Existing, changed_schema, permit_change};
 pub use error::RewriteError;
-pub use names::{Names, resolve, subject, targets};
+pub use names::{Names, lists, resolve, subject, targets};
 pub use view::open as open_view;
 
 use crate::catalog::TableName;

@@ -102,6 +102,24 @@ pub fn targets(statement: &Statement, names: &Names<'_>) -> Result<Vec<TableName
     Ok(targets)
 }
 
+/// Whether an answer may tell which catalogs, schemas, tables and columns there are, so that it matters what of them the
+/// principal may see.
+///
+/// # Errors
+/// A name is not one, or misses a part that the session does not give.
+pub fn lists(statement: &Statement, names: &Names<'_>) -> Result<bool, RewriteError> {
+    let statement = subject(statement);
+    if !matches!(statement.kind(), Kind::Query | Kind::Change(_)) {
+        return Ok(true);
+    }
+    for relation in statement.relations() {
+        if super::listing::is_listing(&names.resolve(relation)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The relations of a statement that a policy must decide about, each once. The listings of Trino itself
 /// (`information_schema`, `system.jdbc`, `system.metadata`) are left out: they are filtered by what the
 /// principal may see. So is what is written to: see [`targets`].

@@ -1,6 +1,5 @@
 //! The HTTP client: connections, times, and how an answer is read.
 
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,19 +9,16 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Frame, Incoming};
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use thread_local::ThreadLocal;
 use tokio::time::Sleep;
 
 use super::config::Address;
-use super::error::chain;
 use super::{Config, UpstreamError};
+use crate::https::{self, chain};
 
 /// Idle connections are closed before Trino closes them (after 200 s), so that a statement is not
 /// sent into one that is being closed.
@@ -148,7 +144,7 @@ impl Client {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(config.connect_timeout.0));
         tcp.set_keepalive(Some(Duration::from_secs(30)));
-        let tls = tls(config.ca_file.as_deref(), address.tls).map_err(UpstreamError::Config)?;
+        let tls = https::tls(config.ca_file.as_deref(), address.tls).map_err(UpstreamError::Config)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         Ok(Self {
             pools: ThreadLocal::new(),
@@ -212,32 +208,4 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
         value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
     })
-}
-
-fn tls(ca_file: Option<&Path>, used: bool) -> Result<rustls::ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = match ca_file {
-        Some(path) => builder.with_root_certificates(authorities(path)?),
-        None if !used => builder.with_root_certificates(RootCertStore::empty()),
-        None => builder.with_native_roots().map_err(|error| {
-            format!("url: no certificate authorities on this system ({error}); name some by `ca_file`")
-        })?,
-    };
-    Ok(builder.with_no_client_auth())
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, String> {
-    let failed = |why: String| format!("ca_file {}: {why}", path.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(failed("holds no certificate".to_owned()));
-    }
-    Ok(roots)
 }

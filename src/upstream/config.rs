@@ -7,6 +7,7 @@ use http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::UpstreamError;
+use crate::https;
 use crate::units::Span;
 
 /// The `[trino]` section: one cluster.
@@ -181,9 +182,7 @@ impl Address {
     }
 
     fn is_loopback(&self) -> bool {
-        let host = self.authority.host();
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        https::is_loopback(self.authority.host())
     }
 
     /// The URL of a path, which begins with a slash.

@@ -30,6 +30,7 @@ discovery.uri=http://127.0.0.1:$http_port
 query.max-memory=500MB
 query.min-expire-age=30s
 hide-inaccessible-columns=true
+catalog.management=dynamic
 EOF
     if [ -n "$keys" ]; then
         echo "http-server.authentication.jwt.key-file=$keys" >>"$dir/etc/config.properties"

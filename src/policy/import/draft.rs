@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::super::document::Action;
 use super::people::People;
+use crate::catalog::Action;
 
 /// The longest comment in the document, in characters.
 const COMMENT: usize = 240;

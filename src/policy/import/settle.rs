@@ -1,8 +1,8 @@
 //! Masks of several policies that meet on a column.
 
-use super::super::document::Action;
 use super::Note;
 use super::draft::{Draft, Mask, With};
+use crate::catalog::Action;
 
 /// What is stronger than any other mask.
 pub(super) const NULL: With = With::Action(Action::ReplaceWithNull);

@@ -19,7 +19,7 @@ fn decide(filter: &str, more: &str) -> String {
     let ann = user("ann", &[]);
     let t = table(TABLES[0].0, TABLES[0].1);
     let mut behind = Behind::default();
-    for name in set.read_by_policies(&ann, [&t.name].into_iter()) {
+    for (name, _) in set.read_by_policies(&ann, [&t.name].into_iter()) {
         if let Some((_, columns)) = TABLES.iter().find(|(known, _)| *known == name.to_string()) {
             behind.read_by_policies.insert(name.clone(), table(&name.to_string(), columns));
         }

@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::identity::Method;
 
 mod expressions;
+mod rulings;
 
 fn table(name: &str, columns: &str) -> Arc<Described> {
     relation(name, RelationKind::Table, columns)
@@ -81,7 +82,7 @@ fn shown(decision: &Result<Permit, Denial>) -> String {
 
 fn shipped() -> Set {
     // Tests run in the folder of the crate.
-    Set::load(Path::new("policies")).expect("the shipped policies")
+    Set::load(Path::new("policies"), &Surroundings::default()).expect("the shipped policies")
 }
 
 #[test]
@@ -209,7 +210,11 @@ fn who_may_write() {
         let (set, ann) = (set(policies), user("ann", &["a"]));
         let mut permit = set.decide_with(&ann, &[], &salt()).expect("nothing is read");
         let name = TableName::new("c", "s", "t").expect("a name");
-        let written = set.permit_write(&mut permit, &ann, &name, RelationKind::Table, existing);
+        let written = set.permit_write(
+            &mut permit,
+            &ann,
+            &Target { name: &name, expected: RelationKind::Table, existing, ruling: None, granted: None },
+        );
         let shown = written.map_or_else(|denial| denial.to_string(), |()| "may write".to_owned());
         assert_eq!(shown, expect, "{policies}");
         assert_eq!(permit.may_write(&name), expect == "may write", "{policies}");
@@ -435,7 +440,7 @@ fn sets_have_revisions() {
     assert_eq!(one.revision(), same.revision());
     assert_ne!(one.revision(), other.revision());
     assert!(one.is_empty());
-    assert!(Set::load(&PathBuf::from("/nowhere")).is_err());
+    assert!(Set::load(&PathBuf::from("/nowhere"), &Surroundings::default()).is_err());
 }
 
 /// A fault in a large YAML, or one that is meant to be expanded without end, is an error and no hang.

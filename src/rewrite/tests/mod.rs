@@ -158,19 +158,19 @@ impl Session {
             behind.views.insert(name, Arc::new(view));
         }
         let all = found.iter().chain(behind.below.iter().flat_map(|(_, reads)| reads));
-        let of_policies: Vec<TableName> =
-            set.read_by_policies(&principal, all.map(|one| &one.name)).into_iter().collect();
-        for one in known.iter().filter(|one| of_policies.contains(&one.name)) {
+        let of_policies = set.read_by_policies(&principal, all.map(|one| &one.name));
+        for one in known.iter().filter(|one| of_policies.iter().any(|(name, _)| **name == one.name)) {
             behind.read_by_policies.insert(one.name.clone(), Arc::new(one.clone()));
         }
         let mut permit = set
             .decide_through(&principal, &found, &behind, &Salt::from_bytes([1; 16]))
             .map_err(|error| fail(&error))?;
         let written = inner.as_ref().unwrap_or(&statement);
-        let existing: Vec<Option<Arc<Described>>> = targets(written, &names)
+        let existing: Vec<Existing> = targets(written, &names)
             .map_err(|error| fail(&error))?
             .iter()
             .map(|name| known.iter().find(|relation| relation.name == *name).cloned().map(Arc::new))
+            .map(|described| Existing { described, ..Existing::default() })
             .collect();
         permit_change(written, &names, &principal, &set, &existing, &mut permit).map_err(|denied| {
             match denied {

@@ -211,7 +211,8 @@ async fn tables_are_described_by_trino() {
     let rows = r#"{"id":"q","data":[["table","t","BASE TABLE","",0],["column","t","b","varchar(3)",2],
         ["column","t","a","bigint",1]],"stats":{}}"#;
     let stub = Stub::start(vec![ok(next), ok(rows)]).await;
-    let catalog = Catalog::new(Arc::new(cluster(&stub.url)), crate::catalog::Config::default());
+    let catalog =
+        Catalog::new(Arc::new(cluster(&stub.url)), crate::catalog::Config::default()).expect("a catalog");
     let name = TableName::new("lake", "o'brien", "t").expect("a name");
     let found = catalog.describe(std::slice::from_ref(&name)).await.expect("described");
     assert_eq!(found[0].kind, RelationKind::Table);
@@ -231,7 +232,8 @@ async fn metadata_that_fails_is_an_error() {
     async fn check(acts: Vec<Act>, expect: &str, last: &str) {
         let name = format!("{acts:?}");
         let stub = Stub::start(acts).await;
-        let catalog = Catalog::new(Arc::new(cluster(&stub.url)), crate::catalog::Config::default());
+        let catalog =
+            Catalog::new(Arc::new(cluster(&stub.url)), crate::catalog::Config::default()).expect("a catalog");
         let table = TableName::new("lake", "s", "t").expect("a name");
         let error = catalog.describe(&[table]).await.expect_err(&name);
         assert_eq!(error.kind(), expect, "{name}");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::catalog::{Column, Described, RelationKind, TableName, Type};
 use crate::identity::{Method, Principal};
-use crate::policy::{Permit, Salt};
+use crate::policy::{Permit, Salt, Target};
 
 const USERS: [(&str, &[&str]); 5] =
     [("ann", &["red"]), ("bob", &["red", "blue"]), ("cy", &[]), ("svc-x", &["blue"]), ("ada", &["green"])];
@@ -253,12 +253,17 @@ fn the_first_match_holds() {
                 }
                 let mut permit =
                     set.decide_with(&principal, &[], &Salt::from_bytes([0; 16])).expect("nothing");
-                let may = set
-                    .permit_write(&mut permit, &principal, &name, RelationKind::Table, Some(&described))
-                    .is_ok();
+                let target = Target {
+                    name: &name,
+                    expected: RelationKind::Table,
+                    existing: Some(&described),
+                    ruling: None,
+                    granted: None,
+                };
+                let may = set.permit_write(&mut permit, &principal, &target).is_ok();
                 assert!(!may || writes, "weaker, writes: {}", at());
                 written += usize::from(may);
-                let schema = set.permit_schema(&mut permit, &principal, table[0], table[1]).is_ok();
+                let schema = set.permit_schema(&mut permit, &principal, table[0], table[1], None).is_ok();
                 assert!(!schema || owns, "weaker, schema: {}", at());
             }
         }
