@@ -46,7 +46,8 @@
 //! | 8 | server, admin |
 //! | 9 | config |
 //! | 10 | app |
-//! | 11 | main |
+//! | 11 | cli |
+//! | 12 | main |
 //!
 //! # Invariants
 //!
@@ -92,6 +93,7 @@ pub mod admission;
 pub mod app;
 pub mod audit;
 pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod https;

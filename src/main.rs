@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use northgate::cli;
 use northgate::config::Config;
 use northgate::identity;
 use northgate::secret::Secret;
@@ -57,6 +58,11 @@ enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
+    /// Brings policies from elsewhere, tries them and compares them.
+    Policy {
+        #[command(subcommand)]
+        command: cli::Policy,
+    },
     /// Says which version this is.
     Version,
 }
@@ -97,6 +103,7 @@ fn main() -> ExitCode {
         Command::User { command: UserCommand::Add { name, groups, attributes, users_file } } => {
             add_user(&users_file, &name, &groups, &attributes)
         }
+        Command::Policy { command } => return policy(&command),
         Command::Version => {
             println!("northgate {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -107,6 +114,22 @@ fn main() -> ExitCode {
         Err(message) => {
             eprintln!("northgate: {message}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// As diff has it: 0 where all is well, 1 where something is not as it was wanted, 2 where that is not known.
+#[allow(clippy::print_stdout, clippy::print_stderr)]
+fn policy(command: &cli::Policy) -> ExitCode {
+    match cli::policy(command) {
+        Ok(said) => {
+            eprint!("{}", said.err);
+            print!("{}", said.out);
+            ExitCode::from(u8::from(said.failed))
+        }
+        Err(message) => {
+            eprintln!("northgate: {message}");
+            ExitCode::from(2)
         }
     }
 }

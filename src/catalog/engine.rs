@@ -24,6 +24,15 @@ pub trait Engine: Send + Sync {
     fn metadata<'a>(&'a self, query: &'a MetadataQuery) -> Metadata<'a>;
 }
 
+/// Knows no relations.
+pub(super) struct Nothing;
+
+impl Engine for Nothing {
+    fn metadata<'a>(&'a self, _: &'a MetadataQuery) -> Metadata<'a> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
 /// Why there are no rows. The texts are for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {

@@ -177,6 +177,26 @@ impl Catalog {
         rest.granted(subject).await.map_err(|error| CatalogError::Rest { catalog: catalog.to_owned(), error })
     }
 
+    /// One that knows relations, and definitions of the views among them, without anybody being asked.
+    pub fn of(relations: Vec<Described>, definitions: Vec<(TableName, String)>) -> Self {
+        let known = Cache::builder().max_capacity(relations.len() as u64 + 1).build();
+        for relation in relations {
+            known.insert(relation.name.clone(), Arc::new(relation));
+        }
+        let kept = Cache::builder().max_capacity(definitions.len() as u64 + 1).build();
+        for (view, text) in definitions {
+            kept.insert(view, text.into());
+        }
+        Self(Arc::new(Inner {
+            engine: Arc::new(engine::Nothing),
+            known,
+            definitions: kept,
+            flights: Flights::default(),
+            queries: Semaphore::new(1),
+            rest: BTreeMap::new(),
+        }))
+    }
+
     /// Describes relations, in the order of the names. Of several that can't be described the first one's error is
     /// given. Whoever asks for what is being asked for already waits for that answer; a caller that goes away
     /// disturbs nobody.

@@ -29,9 +29,11 @@
 mod action;
 mod compile;
 mod decide;
+mod diff;
 mod document;
 mod error;
 mod formula;
+pub mod import;
 mod literal;
 mod nested;
 mod pattern;
@@ -51,6 +53,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use crate::catalog::Action;
+pub use diff::{Change, TooMany};
 pub use document::{Isolation, schema};
 pub use error::{Denial, LoadError, LoadErrors, Source};
 pub use formula::Bound;
@@ -300,6 +303,15 @@ impl Set {
     /// It may not.
     pub fn check_rename_column(&self, table: &TableName, from: &[&str], to: &str) -> Result<(), Denial> {
         write::check_rename_column(&self.compiled, table, from, to)
+    }
+
+    /// Whose view of which tables another set would change, as far as the documents say it. `tables` and their columns
+    /// are compared where they are given; else one for each pattern of the documents.
+    ///
+    /// # Errors
+    /// The documents name too many people and tables to compare all with all.
+    pub fn changes(&self, new: &Self, tables: &[(TableName, Vec<String>)]) -> Result<Vec<Change>, TooMany> {
+        diff::changes(&self.compiled, &new.compiled, tables)
     }
 
     /// What the principal may see of listings, where no catalog decides.

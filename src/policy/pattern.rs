@@ -85,6 +85,11 @@ impl Glob {
         Ok(Self { pieces })
     }
 
+    /// The pattern as it is written.
+    pub(super) fn text(&self) -> String {
+        self.pieces.join("*")
+    }
+
     /// The name, if the pattern stands for just one.
     pub(super) fn literal(&self) -> Option<&str> {
         match self.pieces.as_slice() {

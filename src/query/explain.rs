@@ -119,6 +119,19 @@ impl super::Gateway {
 }
 
 impl Explanation {
+    /// What the principal would see of each relation that the statement names; none where they may not read it.
+    pub fn relations(&self) -> impl Iterator<Item = (&TableName, Option<&Scoped>)> {
+        self.relations.iter().map(|(name, seen)| (name, seen.as_ref().ok().map(|seen| &seen.scoped)))
+    }
+
+    /// What Trino would be sent, or why it would be sent nothing.
+    ///
+    /// # Errors
+    /// The statement would be refused.
+    pub fn sent(&self) -> Result<&str, &StatementError> {
+        self.sent.as_ref().map(|(text, _)| text.as_str())
+    }
+
     /// Whether the statement would be run.
     pub fn is_allowed(&self) -> bool {
         self.sent.is_ok()
