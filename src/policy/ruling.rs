@@ -16,7 +16,10 @@ use crate::sql::fold_column;
 
 /// What catalogs say of the relations of a statement, to its reader and to those in whose place policies read.
 #[derive(Clone, Debug, Default)]
-pub struct Rulings(BTreeMap<TableName, Vec<(Option<Principal>, Arc<Ruling>)>>);
+pub struct Rulings(BTreeMap<TableName, Vec<Told>>);
+
+/// Whom a policy reads as, or none for the reader, and what they are told.
+type Told = (Option<Principal>, Arc<Ruling>);
 
 impl Rulings {
     /// Adds one. `run_as` is whom a policy reads as; none where it is the reader.

@@ -80,7 +80,7 @@ fn attached(policy: &ApplicablePolicy) -> Result<Attached, String> {
     let mut read = Vec::new();
     for filter in filters {
         let restrictions = format!("{{\"required-row-filter\": {}}}", filter.get());
-        let restrictions = ReadRestrictions::read(&restrictions).map_err(|error| error.to_string())?;
+        let restrictions = ReadRestrictions::read(&restrictions)?;
         read.extend(restrictions.map(Arc::new));
     }
     // Nothing shown and nothing said of columns are written alike.

@@ -28,6 +28,7 @@ fn seen(ty: &Value, of_trino: &str, restrictions: &Value) -> Scoped {
         facts: Some(Arc::new(Facts { uuid: String::new(), schema: Some(schema), tags: Tags::default() })),
         inherited: Vec::new(),
         restrictions: read.map(Arc::new),
+        attached: std::sync::Arc::default(),
         mask_strength: 0,
     };
     let mut behind = Behind::default();

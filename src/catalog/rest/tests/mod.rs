@@ -35,7 +35,7 @@ fn user(name: &str) -> Caller {
     Caller::User { token: Secret::new(format!("<access_token of {name}>")), fingerprint: [0; 32] }
 }
 
-fn kind<T>(result: Result<T, RestError>) -> &'static str {
+fn kind<T>(result: &Result<T, RestError>) -> &'static str {
     match result {
         Ok(_) => "ok",
         Err(RestError::Unavailable(_)) => "unavailable",
@@ -68,7 +68,7 @@ async fn the_gateway_reads_what_tables_are() {
     let Loaded::Changed { etag, body } = loaded else { panic!("unchanged") };
     assert!(etag.is_some_and(|etag| etag.starts_with("W/\"")));
     assert!(String::from_utf8_lossy(&body).contains("\"classification.4\":\"pii.ssn\""));
-    assert_eq!(kind(client.load(&gateway, Loading::View, &["crm"], "customer_regions", None).await), "ok");
+    assert_eq!(kind(&client.load(&gateway, Loading::View, &["crm"], "customer_regions", None).await), "ok");
     let properties = client.namespace(&gateway, &["crm"]).await.expect("properties");
     assert_eq!(properties.get("classification").map(String::as_str), Some("internal"));
     assert_eq!(
@@ -81,7 +81,7 @@ async fn the_gateway_reads_what_tables_are() {
     assert_eq!(kinds, ["system.snapshot-expiry", "system.data-compaction"]);
     // To know what a table is gives no right to its rows.
     let data = client.load(&gateway, Loading::TableData, &["crm"], "customers", None).await;
-    assert_eq!(kind(data), "forbidden");
+    assert_eq!(kind(&data), "forbidden");
     assert_eq!(server.asked().iter().filter(|name| name.starts_with("token")).count(), 1);
 }
 
@@ -102,7 +102,7 @@ async fn users_are_asked_for_in_their_own_name() {
     let load = async |loading, schema: &str, name: &str, etag: Option<&str>| {
         client.load(&ann, loading, &[schema], name, etag).await
     };
-    assert_eq!(kind(load(Loading::TableData, "crm", "customers", None).await), "ok");
+    assert_eq!(kind(&load(Loading::TableData, "crm", "customers", None).await), "ok");
     let etag = exchanges()
         .into_iter()
         .find(|one| one.name == "ann-load-table-if-none-match-of-root")
@@ -111,10 +111,10 @@ async fn users_are_asked_for_in_their_own_name() {
     let unchanged = load(Loading::Table, "crm", "customers", Some(&etag)).await;
     assert!(matches!(unchanged, Ok(Loaded::Unchanged)), "{unchanged:?}");
     // After a revoke the same question is refused, though nothing has changed.
-    assert_eq!(kind(load(Loading::Table, "crm", "customers", Some(&etag)).await), "forbidden");
-    assert_eq!(kind(load(Loading::Table, "hr", "salaries", None).await), "forbidden");
-    assert_eq!(kind(load(Loading::Table, "crm", "nope", None).await), "not found");
-    assert_eq!(kind(load(Loading::View, "crm", "customer_regions", None).await), "forbidden");
+    assert_eq!(kind(&load(Loading::Table, "crm", "customers", Some(&etag)).await), "forbidden");
+    assert_eq!(kind(&load(Loading::Table, "hr", "salaries", None).await), "forbidden");
+    assert_eq!(kind(&load(Loading::Table, "crm", "nope", None).await), "not found");
+    assert_eq!(kind(&load(Loading::View, "crm", "customer_regions", None).await), "forbidden");
 }
 
 #[tokio::test]
@@ -132,9 +132,9 @@ async fn tokens_that_are_not_good() {
         ..Config::plain(format!("{}/api/catalog", server.uri))
     };
     let wrong = Client::new(&config).expect("a client");
-    assert_eq!(kind(wrong.namespace(&Caller::Gateway, &["crm"]).await), "no token");
+    assert_eq!(kind(&wrong.namespace(&Caller::Gateway, &["crm"]).await), "no token");
     let bogus = Caller::User { token: Secret::new("bogus".to_owned()), fingerprint: [0; 32] };
-    assert_eq!(kind(wrong.namespace(&bogus, &["crm"]).await), "unauthorized");
+    assert_eq!(kind(&wrong.namespace(&bogus, &["crm"]).await), "unauthorized");
 }
 
 #[tokio::test]

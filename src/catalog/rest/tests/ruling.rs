@@ -113,7 +113,7 @@ async fn what_a_catalog_answers_and_what_becomes_of_it() {
         let got = match &result {
             Ok(ruling) if ruling.read => "read",
             Ok(_) => "closed",
-            Err(_) => kind(result.clone()),
+            Err(_) => kind(&result),
         };
         assert_eq!(got, expect, "{result:?}");
         assert_eq!(stub.asked(), asked, "{result:?}");
@@ -207,7 +207,7 @@ async fn answers_are_believed_for_their_life() {
     tokio::time::sleep(life).await;
     assert_eq!(tags().await, read());
     tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(kind(tags().await), "unavailable");
+    assert_eq!(kind(&tags().await), "unavailable");
     // A revoke is seen.
     stub.say(|head| load(head, page("403 Forbidden", "", "{}")));
     assert_eq!(tags().await.map(|(read, _)| read), Ok(false));
@@ -222,7 +222,7 @@ async fn a_catalog_that_does_not_answer_is_left_alone_for_a_while() {
     let catalog = catalog(&stub, |config| config.retries = 0);
     for number in 0..8 {
         let expect = if number < 5 { "unavailable" } else { "resting" };
-        assert_eq!(kind(ruling(&catalog, "t").await), expect, "{number}");
+        assert_eq!(kind(&ruling(&catalog, "t").await), expect, "{number}");
     }
     assert_eq!(stub.asked(), 5);
 }
