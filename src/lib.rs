@@ -1,4 +1,4 @@
-//! Northgate, a SQL gateway for Trino and, to come, Apache Polaris.
+//! Northgate, a SQL gateway for Trino and Apache Polaris.
 //!
 //! It stands in front of Trino. For every query it authenticates the caller, decides what the caller may
 //! see, rewrites the statement so that row filters and column masks hold whatever the statement does to
@@ -18,7 +18,7 @@
 //! | `identity` authenticates | `Call` | `identity::Authenticated` |
 //! | `admission` meters, before any parsing | `Authenticated` | `admission::Metered` |
 //! | `sql` parses | text | `sql::Statement` |
-//! | `catalog` describes the relations | names | `catalog::Described` |
+//! | `catalog` describes the relations | names | `catalog::Described`, and what an Iceberg catalog says of them: `catalog::rest::Ruling` |
 //! | `policy` decides, without IO | principal, `Described` | `policy::Permit` |
 //! | `rewrite` applies the permit | `Statement`, `Permit` | `rewrite::ScopedSql` |
 //! | `audit` makes the intent durable | what was decided | `audit::Guard` |
@@ -75,6 +75,9 @@
 //!
 //! # Absent on purpose
 //!
+//! - No store of what catalogs say: grants, tags and restrictions are asked for when they are needed, for whom they are
+//!   needed, and believed for seconds (`catalog::rest`). What they restrict becomes rules beside those of the documents
+//!   (`policy::ruling`), so that there is one engine for both.
 //! - No result cache yet, and no `cache` module that would only ever miss.
 //! - No rendering of expressions from an abstract tree: what is not a relation keeps its tokens.
 //! - No sub-queries of other shapes in policies than one SELECT over tables that are named in full: what a column

@@ -125,7 +125,8 @@ run_keycloak() {
     cp "$stack_dir/keycloak.json" "$dir/keycloak/data/import/"
     export JAVA_HOME=$java KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin
     export JAVA_OPTS_KC_HEAP="-Xms128m -Xmx512m"
-    exec "$dir/keycloak/bin/kc.sh" start-dev --import-realm --http-host 127.0.0.1 --http-port "$2"
+    exec "$dir/keycloak/bin/kc.sh" start-dev --import-realm \
+        --http-host 127.0.0.1 --http-port "$2" --hostname "http://127.0.0.1:$2"
 }
 
 # catalog_of_trino PORT S3-PORT: the statement that gives a Trino the catalog `house` of the rustberg on this port.
