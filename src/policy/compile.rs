@@ -1,6 +1,6 @@
 //! From documents to rules that can be asked: patterns and expressions read, contradictions found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde_saphyr::Spanned;
@@ -209,6 +209,32 @@ pub(super) struct Compiled {
     pub(super) shut: BTreeSet<String>,
     /// Catalogs that decide themselves who may read.
     pub(super) deciding: BTreeSet<String>,
+    index: Index,
+}
+
+/// Which rules may be about a table, so that one among ten thousand is not looked for in all documents.
+#[derive(Debug, Default)]
+struct Index {
+    /// The rules that name it, by number.
+    named: HashMap<TableName, Vec<usize>>,
+    /// The rules with a pattern that may stand for any.
+    others: Vec<usize>,
+}
+
+impl Index {
+    fn of(rules: &[Rule]) -> Self {
+        let mut index = Self::default();
+        for (number, rule) in rules.iter().enumerate() {
+            for pattern in &rule.tables {
+                match pattern.literal() {
+                    Some(name) => index.named.entry(name).or_default().push(number),
+                    None => index.others.push(number),
+                }
+            }
+        }
+        index.others.dedup();
+        index
+    }
 }
 
 impl Compiled {
@@ -226,13 +252,23 @@ impl Compiled {
             && any
     }
 
+    /// The rules about a relation, in their order.
+    fn covering<'a>(&'a self, name: &'a TableName) -> impl Iterator<Item = &'a Rule> {
+        let named = self.index.named.get(name).into_iter().flatten();
+        let others = self.index.others.iter().filter(|number| self.rules[**number].covers(name));
+        let mut numbers: Vec<usize> = named.chain(others).copied().collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.into_iter().map(|number| &self.rules[number])
+    }
+
     /// The rules about a relation that are for a principal.
     pub(super) fn rules_for<'a>(
         &'a self,
         principal: &'a Principal,
         name: &'a TableName,
     ) -> impl Iterator<Item = &'a Rule> {
-        self.rules.iter().filter(move |rule| rule.covers(name) && rule.who.includes(principal))
+        self.covering(name).filter(move |rule| rule.who.includes(principal))
     }
 }
 
@@ -326,7 +362,8 @@ pub(super) fn compile(
             open.into_iter().partition(|(_, fallback)| *fallback == Fallback::Allow);
         let names = |catalogs: Vec<(String, Fallback)>| catalogs.into_iter().map(|(name, _)| name).collect();
         let deciding = surroundings.deciding.clone();
-        Ok(Compiled { rules, open: names(open), shut: names(shut), deciding })
+        let index = Index::of(&rules);
+        Ok(Compiled { rules, open: names(open), shut: names(shut), deciding, index })
     } else {
         Err(errors)
     }

@@ -30,26 +30,29 @@ const DEPTH: usize = 4;
 
 impl Deciding<'_> {
     pub(super) fn decide(&self, revision: &Revision, relations: &[Arc<Described>]) -> Result<Permit, Denial> {
-        let rules: Vec<&Rule> =
-            self.set.rules.iter().filter(|rule| rule.who.includes(self.principal)).collect();
+        let visibility = if self.behind.lists_nothing {
+            Visibility::nothing()
+        } else {
+            Visibility::new(self.set, self.principal, &self.behind.readable)
+        };
         let mut permit = Permit {
             revision: revision.clone(),
             tables: BTreeMap::new(),
             sources: BTreeSet::new(),
             read_by_policies: BTreeSet::new(),
-            visibility: Visibility::new(self.set, self.principal, &self.behind.readable),
+            visibility,
             sensitive: false,
             writable: BTreeSet::new(),
             writable_schemas: BTreeSet::new(),
         };
         for described in relations {
-            self.add(&mut permit, &rules, described)?;
+            self.add(&mut permit, described)?;
         }
         for (view, reads) in &self.behind.below {
             for described in reads {
                 if !permit.tables.contains_key(&described.name) {
                     // What a view reads is not named to those who may not know of it.
-                    let added = self.add(&mut permit, &rules, described);
+                    let added = self.add(&mut permit, described);
                     added.map_err(|_| Denial::ViewNotTrusted(view.clone()))?;
                 }
             }
@@ -58,11 +61,10 @@ impl Deciding<'_> {
         Ok(permit)
     }
 
-    fn add(&self, permit: &mut Permit, rules: &[&Rule], described: &Arc<Described>) -> Result<(), Denial> {
+    fn add(&self, permit: &mut Permit, described: &Arc<Described>) -> Result<(), Denial> {
         let Self { set, principal, behind, salt } = *self;
         let ruling = behind.rulings.of(None, &described.name);
-        let rules = rules.iter().copied().filter(|rule| rule.covers(&described.name));
-        let rules = ruling::rules(rules, described, ruling)?;
+        let rules = ruling::rules(set.rules_for(principal, &described.name), described, ruling)?;
         let rules: Vec<&Rule> = rules.iter().map(|rule| &**rule).collect();
         let case = Case {
             set,

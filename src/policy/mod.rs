@@ -82,6 +82,8 @@ pub struct Behind {
     pub rulings: Rulings,
     /// What catalogs that decide let the principal read, by catalog: nothing else of them is listed.
     pub readable: BTreeMap<String, Vec<Extent>>,
+    /// Whether the statement lists nothing, so that it need not be found out what may be listed.
+    pub lists_nothing: bool,
 }
 
 /// What the documents do not say of the place that they hold in.

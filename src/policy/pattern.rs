@@ -237,6 +237,16 @@ impl TablePattern {
             && self.table.overlaps(&other.table)
     }
 
+    /// The one table that it stands for, if it is just one.
+    pub(super) fn literal(&self) -> Option<TableName> {
+        let part = |glob: &Glob| glob.literal().map(str::to_owned);
+        Some(TableName {
+            catalog: part(&self.catalog)?,
+            schema: part(&self.schema)?,
+            table: part(&self.table)?,
+        })
+    }
+
     /// Whether it stands for just one table.
     pub(super) fn is_literal(&self) -> bool {
         self.catalog.literal().is_some() && self.schema.literal().is_some() && self.table.literal().is_some()

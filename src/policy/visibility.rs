@@ -29,6 +29,17 @@ pub struct Visibility {
 }
 
 impl Visibility {
+    /// Nothing is listed.
+    pub(super) fn nothing() -> Self {
+        Self {
+            open: BTreeSet::new(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            hidden: Vec::new(),
+            readable: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn new(
         set: &Arc<Compiled>,
         principal: &Principal,

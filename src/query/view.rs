@@ -87,7 +87,7 @@ impl Reader<'_> {
         }
         let lists = self.lists || views.values().any(|view: &Arc<View>| view.lists);
         let readable = self.readable(lists).await;
-        let behind = Behind { views, below, read_by_policies, rulings, readable };
+        let behind = Behind { views, below, read_by_policies, rulings, readable, lists_nothing: !lists };
         Ok(self.policies.decide_through(self.principal, &described, &behind, &Salt::random())?)
     }
 

@@ -59,7 +59,9 @@ fn from_a_catalogs_policy_to_a_masked_row() {
     let gateway = Gateway::start(settings);
     let ask = |user: &str, sql: &str| {
         let first = gateway.client().bearer(&house.token(user)).submit(sql);
-        if first.status != 200 { std::thread::sleep(Duration::from_secs(2)); }
+        if first.status != 200 {
+            std::thread::sleep(Duration::from_secs(2));
+        }
         assert_eq!(first.status, 200, "{user} {}\n{:#?}\n{}", first.text(), gateway.audit(), gateway.log());
         gateway.client().bearer(&house.token(user)).follow(first)
     };

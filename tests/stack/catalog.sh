@@ -16,8 +16,9 @@ rustberg() {
     with_lock rustberg install_rustberg && printf '%s\n' "$cache_dir/tools/bin/rustberg-$rustberg_version"
 }
 
-# As published, 0.3.0 cannot check a token: no cryptography is chosen for its jsonwebtoken, and it panics. So the crate is
-# built with that choice made in its manifest.
+# As published, 0.3.0 cannot check a token: no cryptography is chosen for its jsonwebtoken, which panics, and algorithms of
+# several families are allowed, which it refuses. So the crate is built with that choice made in its manifest, and with
+# the one algorithm that Keycloak signs with.
 install_rustberg() {
     local root=$cache_dir/tools build=$cache_dir/build/rustberg found
     [ ! -x "$root/bin/rustberg-$rustberg_version" ] || return 0
@@ -31,6 +32,7 @@ install_rustberg() {
         die "cargo could not fetch rustberg"
     cp -r "$(dirname "$found")" "$build/crate" && chmod -R u+w "$build/crate" &&
         sed -i '/^\[dependencies.jsonwebtoken\]$/,/^version/s/^version.*/&\nfeatures = ["aws_lc_rs"]/' "$build/crate/Cargo.toml" &&
+        sed -i 's/Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA/Algorithm::RS256/' "$build/crate/src/auth/jwt_authn.rs" &&
         printf '\n[workspace]\n' >>"$build/crate/Cargo.toml" || die "cannot write to $build"
     CARGO_TARGET_DIR=$build/target CARGO_PROFILE_DEV_DEBUG=0 cargo build --manifest-path "$build/crate/Cargo.toml" --bin rustberg \
         --no-default-features --features cli,storage-s3 >&2 || die "cargo could not build rustberg"
