@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::compile::{Columns, Compiled};
+use super::compile::{Columns, Compiled, Rule};
 use super::pattern::{Glob, SYSTEM, TablePattern};
 use crate::identity::Principal;
 use crate::sql::quote_string;
@@ -16,37 +16,44 @@ const INFORMATION_TABLES: &str = "('columns', 'schemata', 'tables', 'views')";
 #[derive(Clone, Debug)]
 pub struct Visibility {
     set: Arc<Compiled>,
-    allow: Vec<TablePattern>,
-    deny: Vec<TablePattern>,
-    /// Columns that do not exist: of tables that match the first and, for tags, also the second.
-    hidden: Vec<(TablePattern, Option<TablePattern>, Glob)>,
+    /// The rules for the principal, by their numbers.
+    rules: Vec<usize>,
 }
 
 impl Visibility {
     pub(super) fn new(set: &Arc<Compiled>, principal: &Principal) -> Self {
-        let mut seen = Self { set: Arc::clone(set), allow: Vec::new(), deny: Vec::new(), hidden: Vec::new() };
-        for rule in set.rules.iter().filter(|rule| rule.who.includes(principal)) {
-            if rule.deny {
-                seen.deny.extend(rule.tables.iter().cloned());
-            } else if rule.allow {
-                seen.allow.extend(rule.tables.iter().cloned());
-            }
-            for table in &rule.tables {
-                seen.hidden.extend(rule.hidden.iter().map(|columns| match columns {
-                    Columns::Named(glob) => (table.clone(), None, glob.clone()),
-                    Columns::Tagged(pattern) => {
-                        (table.clone(), Some(pattern.table.clone()), pattern.column.clone())
-                    }
-                }));
-            }
-        }
-        seen
+        let rules = set.rules.iter().enumerate().filter(|(_, rule)| rule.who.includes(principal));
+        Self { set: Arc::clone(set), rules: rules.map(|(number, _)| number).collect() }
+    }
+
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter_map(|number| self.set.rules.get(*number))
+    }
+
+    fn allow(&self) -> impl Iterator<Item = &TablePattern> {
+        self.rules().filter(|rule| rule.allow && !rule.deny).flat_map(|rule| &rule.tables)
+    }
+
+    fn deny(&self) -> impl Iterator<Item = &TablePattern> {
+        self.rules().filter(|rule| rule.deny).flat_map(|rule| &rule.tables)
+    }
+
+    /// Columns that do not exist: of tables that match the first and, for tags, also the second.
+    fn hidden(&self) -> impl Iterator<Item = (&TablePattern, Option<&TablePattern>, &Glob)> {
+        self.rules().flat_map(|rule| {
+            rule.tables.iter().flat_map(|table| {
+                rule.hidden.iter().map(move |columns| match columns {
+                    Columns::Named(glob) => (table, None, glob),
+                    Columns::Tagged(pattern) => (table, Some(&pattern.table), &pattern.column),
+                })
+            })
+        })
     }
 
     /// Whether the catalog (folded) is known to the principal: some of its tables may be there.
     pub fn catalog_may_be_seen(&self, catalog: &str) -> bool {
-        (self.set.open.contains(catalog) || self.allow.iter().any(|pattern| pattern.catalog_matches(catalog)))
-            && !self.deny.iter().any(|pattern| {
+        (self.set.open.contains(catalog) || self.allow().any(|pattern| pattern.catalog_matches(catalog)))
+            && !self.deny().any(|pattern| {
                 pattern.catalog_matches(catalog) && pattern.schema.is_any() && pattern.table.is_any()
             })
     }
@@ -56,7 +63,7 @@ impl Visibility {
         let all = |pattern: &TablePattern| {
             pattern.catalog.is_any() && pattern.schema.is_any() && pattern.table.is_any()
         };
-        self.allow.iter().any(all) && self.deny.is_empty()
+        self.allow().any(all) && self.deny().next().is_none()
     }
 
     /// Whether the schema (folded) is known to the principal.
@@ -65,8 +72,8 @@ impl Visibility {
             return self.catalog_may_be_seen(catalog);
         }
         let here = |pattern: &TablePattern| pattern.schema_matches(catalog, schema);
-        (self.set.open.contains(catalog) && schema != SYSTEM || self.allow.iter().any(here))
-            && !self.deny.iter().any(|pattern| here(pattern) && pattern.table.is_any())
+        (self.set.open.contains(catalog) && schema != SYSTEM || self.allow().any(here))
+            && !self.deny().any(|pattern| here(pattern) && pattern.table.is_any())
     }
 
     /// SQL that is true for the catalogs to list. The operand is SQL of a catalog's name, and so on below. All that
@@ -112,10 +119,10 @@ impl Visibility {
         let mut text = format!("({}", self.tables_predicate(catalog, schema, table));
         // Catalogs that are not Trino's list columns in lower case; a connector may not.
         let folded = format!("system.builtin.lower({column})");
-        for (pattern, tag, glob) in &self.hidden {
+        for (pattern, tag, glob) in self.hidden() {
             let hidden = join(vec![
                 table_predicate(pattern, catalog, schema, table),
-                tag.as_ref().and_then(|tag| table_predicate(tag, catalog, schema, table)),
+                tag.and_then(|tag| table_predicate(tag, catalog, schema, table)),
                 glob.predicate(&folded),
             ]);
             text.push_str(" AND NOT (");
@@ -138,7 +145,7 @@ impl Visibility {
         for name in self.set.open.iter().filter(|name| *name != SYSTEM) {
             ways.push(open(name));
         }
-        for pattern in &self.allow {
+        for pattern in self.allow() {
             ways.push(allowed(pattern).unwrap_or_else(|| "true".to_owned()));
         }
         if ways.is_empty() {
@@ -147,7 +154,7 @@ impl Visibility {
         ways.dedup();
         let mut text = format!("({})", ways.join(" OR "));
         let mut against: Vec<String> =
-            self.deny.iter().filter_map(denied).map(|way| way.unwrap_or_else(|| "true".to_owned())).collect();
+            self.deny().filter_map(denied).map(|way| way.unwrap_or_else(|| "true".to_owned())).collect();
         against.dedup();
         if !against.is_empty() {
             text.push_str(" AND NOT (");
