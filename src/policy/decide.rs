@@ -31,7 +31,7 @@ const DEPTH: usize = 4;
 impl Deciding<'_> {
     pub(super) fn decide(&self, revision: &Revision, relations: &[Arc<Described>]) -> Result<Permit, Denial> {
         let visibility = if self.behind.lists_nothing {
-            Visibility::nothing()
+            Visibility::nothing(self.set)
         } else {
             Visibility::new(self.set, self.principal, &self.behind.readable)
         };

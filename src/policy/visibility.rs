@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::compile::{Columns, Compiled};
+use super::compile::{Columns, Compiled, Rule};
 use super::pattern::{Glob, SYSTEM, TablePattern};
 use super::ruling;
 use crate::catalog::rest::Extent;
@@ -18,26 +18,19 @@ const INFORMATION_TABLES: &str = "('columns', 'schemata', 'tables', 'views')";
 /// The tables and columns that may be listed for one principal.
 #[derive(Clone, Debug)]
 pub struct Visibility {
+    set: Arc<Compiled>,
+    /// The rules for the principal, by their numbers.
+    rules: Vec<usize>,
     /// Catalogs of which all is listed but what is denied.
     open: BTreeSet<String>,
-    allow: Vec<TablePattern>,
-    deny: Vec<TablePattern>,
-    /// Columns that do not exist: of tables that match the first and, for tags, also the second.
-    hidden: Vec<(TablePattern, Option<TablePattern>, Glob)>,
     /// Of catalogs that decide, what these let the principal read: nothing else of them is listed.
     readable: BTreeMap<String, Vec<TablePattern>>,
 }
 
 impl Visibility {
     /// Nothing is listed.
-    pub(super) fn nothing() -> Self {
-        Self {
-            open: BTreeSet::new(),
-            allow: Vec::new(),
-            deny: Vec::new(),
-            hidden: Vec::new(),
-            readable: BTreeMap::new(),
-        }
+    pub(super) fn nothing(set: &Arc<Compiled>) -> Self {
+        Self { set: Arc::clone(set), rules: Vec::new(), open: BTreeSet::new(), readable: BTreeMap::new() }
     }
 
     pub(super) fn new(
@@ -45,39 +38,47 @@ impl Visibility {
         principal: &Principal,
         readable: &BTreeMap<String, Vec<Extent>>,
     ) -> Self {
+        let rules = set.rules.iter().enumerate().filter(|(_, rule)| rule.who.includes(principal));
         let by_catalog = readable.keys().filter(|catalog| !set.shut.contains(*catalog)).cloned();
-        let mut seen = Self {
+        Self {
+            set: Arc::clone(set),
+            rules: rules.map(|(number, _)| number).collect(),
             open: set.open.iter().cloned().chain(by_catalog).filter(|name| name != SYSTEM).collect(),
-            allow: Vec::new(),
-            deny: Vec::new(),
-            hidden: Vec::new(),
             readable: readable
                 .iter()
                 .map(|(catalog, extents)| (catalog.clone(), ruling::readable(catalog, extents)))
                 .collect(),
-        };
-        for rule in set.rules.iter().filter(|rule| rule.who.includes(principal)) {
-            if rule.deny {
-                seen.deny.extend(rule.tables.iter().cloned());
-            } else if rule.allow {
-                seen.allow.extend(rule.tables.iter().cloned());
-            }
-            for table in &rule.tables {
-                seen.hidden.extend(rule.hidden.iter().map(|columns| match columns {
-                    Columns::Named(glob) => (table.clone(), None, glob.clone()),
-                    Columns::Tagged(pattern) => {
-                        (table.clone(), Some(pattern.table.clone()), pattern.column.clone())
-                    }
-                }));
-            }
         }
-        seen
+    }
+
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter_map(|number| self.set.rules.get(*number))
+    }
+
+    fn allow(&self) -> impl Iterator<Item = &TablePattern> {
+        self.rules().filter(|rule| rule.allow && !rule.deny).flat_map(|rule| &rule.tables)
+    }
+
+    fn deny(&self) -> impl Iterator<Item = &TablePattern> {
+        self.rules().filter(|rule| rule.deny).flat_map(|rule| &rule.tables)
+    }
+
+    /// Columns that do not exist: of tables that match the first and, for tags, also the second.
+    fn hidden(&self) -> impl Iterator<Item = (&TablePattern, Option<&TablePattern>, &Glob)> {
+        self.rules().flat_map(|rule| {
+            rule.tables.iter().flat_map(|table| {
+                rule.hidden.iter().map(move |columns| match columns {
+                    Columns::Named(glob) => (table, None, glob),
+                    Columns::Tagged(pattern) => (table, Some(&pattern.table), &pattern.column),
+                })
+            })
+        })
     }
 
     /// Whether the catalog (folded) is known to the principal: some of its tables may be there.
     pub fn catalog_may_be_seen(&self, catalog: &str) -> bool {
-        (self.open.contains(catalog) || self.allow.iter().any(|pattern| pattern.catalog_matches(catalog)))
-            && !self.deny.iter().any(|pattern| {
+        (self.open.contains(catalog) || self.allow().any(|pattern| pattern.catalog_matches(catalog)))
+            && !self.deny().any(|pattern| {
                 pattern.catalog_matches(catalog) && pattern.schema.is_any() && pattern.table.is_any()
             })
             && self.readable.get(catalog).is_none_or(|patterns| !patterns.is_empty())
@@ -88,7 +89,7 @@ impl Visibility {
         let all = |pattern: &TablePattern| {
             pattern.catalog.is_any() && pattern.schema.is_any() && pattern.table.is_any()
         };
-        self.allow.iter().any(all) && self.deny.is_empty() && self.readable.is_empty()
+        self.allow().any(all) && self.deny().next().is_none() && self.readable.is_empty()
     }
 
     /// Whether the schema (folded) is known to the principal.
@@ -98,8 +99,8 @@ impl Visibility {
         }
         let here = |pattern: &TablePattern| pattern.schema_matches(catalog, schema);
         let granted = self.readable.get(catalog);
-        (self.open.contains(catalog) && schema != SYSTEM || self.allow.iter().any(here))
-            && !self.deny.iter().any(|pattern| here(pattern) && pattern.table.is_any())
+        (self.open.contains(catalog) && schema != SYSTEM || self.allow().any(here))
+            && !self.deny().any(|pattern| here(pattern) && pattern.table.is_any())
             && granted.is_none_or(|patterns| patterns.iter().any(here))
     }
 
@@ -147,10 +148,10 @@ impl Visibility {
         let mut text = format!("({}", self.tables_predicate(catalog, schema, table));
         // Catalogs that are not Trino's list columns in lower case; a connector may not.
         let folded = format!("system.builtin.lower({column})");
-        for (pattern, tag, glob) in &self.hidden {
+        for (pattern, tag, glob) in self.hidden() {
             let hidden = join(vec![
                 table_predicate(pattern, catalog, schema, table),
-                tag.as_ref().and_then(|tag| table_predicate(tag, catalog, schema, table)),
+                tag.and_then(|tag| table_predicate(tag, catalog, schema, table)),
                 glob.predicate(&folded),
             ]);
             text.push_str(" AND NOT (");
@@ -174,7 +175,7 @@ impl Visibility {
         for name in &self.open {
             ways.push(open(name));
         }
-        for pattern in &self.allow {
+        for pattern in self.allow() {
             ways.push(allowed(pattern).unwrap_or_else(|| "true".to_owned()));
         }
         if ways.is_empty() {
@@ -183,7 +184,7 @@ impl Visibility {
         ways.dedup();
         let mut text = format!("({})", ways.join(" OR "));
         let mut against: Vec<String> =
-            self.deny.iter().filter_map(denied).map(|way| way.unwrap_or_else(|| "true".to_owned())).collect();
+            self.deny().filter_map(denied).map(|way| way.unwrap_or_else(|| "true".to_owned())).collect();
         against.dedup();
         if !against.is_empty() {
             text.push_str(" AND NOT (");

@@ -49,23 +49,23 @@ impl Names<'_> {
     /// The resolved name of a relation. Names with `$` are those of metadata and storage tables, which
     /// show what a mask or a filter hides, and do not exist here.
     pub(super) fn resolve(&self, relation: &Relation) -> Result<TableName, RewriteError> {
-        let shown = shown(&relation.name);
-        let fold = |part: &Ident| part.folded().ok_or_else(|| RewriteError::NotFound(shown.clone()));
+        let shown = || shown(&relation.name);
+        let fold = |part: &Ident| part.folded().ok_or_else(|| RewriteError::NotFound(shown()));
         let name = match &relation.name[..] {
             [table] => {
                 // The schema first, as Trino asks for it.
-                let schema = self.session_schema(&shown)?;
-                TableName { catalog: self.session_catalog(&shown)?, schema, table: fold(table)? }
+                let schema = self.session_schema(&shown())?;
+                TableName { catalog: self.session_catalog(&shown())?, schema, table: fold(table)? }
             }
             [schema, table] => TableName {
-                catalog: self.session_catalog(&shown)?,
+                catalog: self.session_catalog(&shown())?,
                 schema: fold(schema)?,
                 table: fold(table)?,
             },
             [catalog, schema, table] => {
                 TableName { catalog: fold(catalog)?, schema: fold(schema)?, table: fold(table)? }
             }
-            _ => return Err(RewriteError::NotFound(shown)),
+            _ => return Err(RewriteError::NotFound(shown())),
         };
         if name.is_metadata() {
             return Err(RewriteError::NotFound(name.to_string()));

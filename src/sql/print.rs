@@ -83,10 +83,11 @@ fn offset_of(text: &str, at: Location) -> usize {
 
 /// Prints the tokens from `from` on, up to `to`.
 pub(super) fn print(text: &Arc<str>, tokens: &[Token], range: Range<u32>, edits: &Edits) -> Printed {
+    let replacements: usize = edits.0.iter().map(|(_, replacement)| replacement.len() + 1).sum();
     let mut edits: Vec<&(Range<u32>, String)> = edits.0.iter().collect();
     edits.sort_by_key(|(range, _)| (range.start, range.end));
     let mut edits = edits.into_iter().peekable();
-    let mut out = String::with_capacity(text.len() + 64);
+    let mut out = String::with_capacity(text.len() + replacements);
     let mut places = Vec::with_capacity(tokens.len());
     let mut at = range.start;
     // The byte behind the last token that was printed, unless a replacement was.

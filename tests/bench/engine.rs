@@ -1,5 +1,5 @@
 //! TPC-H and TPC-DS with a filter and masks on every table (`tests/stack/tpc.json`): how long their rewrite takes, and how
-//! much longer a real Trino runs what was rewritten than what it restricts by itself.
+//! much longer a real Trino runs what was rewritten than what it restricts by itself, and how many more files it reads.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,6 +20,19 @@ use crate::report::Figure;
 const SCALE: &str = "sf0.1";
 /// How often each query is rewritten.
 const TIMES: usize = 50;
+
+/// Queries with a condition that few files can meet: of the partitions, or of what files say of their columns.
+const SELECTIVE: [&str; 7] = [
+    "SELECT count(*) FROM lake.tpch.lineitem WHERE shipdate BETWEEN DATE '1998-01-01' AND DATE '1998-03-31'",
+    "SELECT sum(extendedprice) FROM lake.tpch.lineitem WHERE shipdate >= DATE '1998-10-01' AND length(comment) > 10",
+    "SELECT * FROM lake.tpch.lineitem WHERE shipdate IN (DATE '1995-03-15', DATE '1996-03-15') AND linenumber = 7",
+    "SELECT returnflag, count(*) FROM lake.tpch.lineitem l WHERE l.receiptdate < DATE '1992-02-15' GROUP BY 1",
+    "SELECT o.orderpriority, sum(l.quantity) FROM lake.tpch.lineitem l JOIN lake.tpch.orders o ON l.orderkey = o.orderkey \
+     WHERE l.shipdate = DATE '1995-03-15' GROUP BY 1",
+    "WITH recent AS (SELECT * FROM lake.tpch.lineitem WHERE shipdate > DATE '1998-09-15') SELECT count(*) FROM recent",
+    "SELECT count(*) FROM lake.tpch.orders WHERE orderkey IN (SELECT orderkey FROM lake.tpch.lineitem WHERE shipdate < \
+     DATE '1992-02-01')",
+];
 
 /// Runs a command of the test stack and gives what it prints.
 fn stack(arguments: &[&str]) -> Result<String> {
@@ -63,6 +76,21 @@ impl Engine {
     fn run(&self, sql: &str) -> Result<String> {
         let server = format!("http://127.0.0.1:{}", self.http);
         stack(&["cli", "--server", &server, "--user", "admin", "--output-format", "TSV", "--execute", sql])
+    }
+
+    /// What a script says of queries of `lake.tpch`, as they are and as they were rewritten.
+    fn compare(&self, script: &str, isolation: &str, queries: &[String]) -> Result<Value> {
+        let world = world(isolation, self.tables("lake", "tpch")?)?;
+        let mut pairs = Vec::new();
+        for sql in queries {
+            let rewritten = world.rewrite(sql).map_err(unusable)?;
+            pairs.push(json!({"native": sql, "rewritten": rewritten}));
+        }
+        let file = self.folder.path().join("queries.json");
+        fs::write(&file, Value::from(pairs).to_string())?;
+        let script = format!("{}/tests/bench/{script}", env!("CARGO_MANIFEST_DIR"));
+        let told = stack(&["python", &script, &self.http, &file.display().to_string()])?;
+        serde_json::from_str(&told).map_err(|error| unusable(format!("{error}: {told}")))
     }
 
     /// The tables of a schema as Trino describes them.
@@ -142,21 +170,34 @@ fn runtime(name: &'static str, isolation: &str, bound: &'static str) -> Result<F
             format!("CREATE TABLE lake.tpch.{table} AS SELECT * FROM tpch_decimal.\"{SCALE}\".{table};")
         });
     engine.run(&format!("CREATE SCHEMA lake.tpch; {}", tables.concat()))?;
-    let world = world(isolation, engine.tables("lake", "tpch")?)?;
-    let mut pairs = Vec::new();
-    for sql in queries("tpch", "lake", "tpch")? {
-        let rewritten = world.rewrite(&sql).map_err(unusable)?;
-        pairs.push(json!({"native": sql, "rewritten": rewritten}));
-    }
-    let file = engine.folder.path().join("queries.json");
-    fs::write(&file, Value::from(pairs).to_string())?;
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/engine.py");
-    let told = stack(&["python", script, &engine.http, &file.display().to_string()])?;
-    let told: Value = serde_json::from_str(&told).map_err(|error| unusable(format!("{error}: {told}")))?;
-    let number = |key: &str| told[key].as_f64().ok_or_else(|| unusable(format!("no {key}: {told}")));
+    let told = engine.compare("engine.py", isolation, &queries("tpch", "lake", "tpch")?)?;
     let note = format!(
         "median over {} queries of TPC-H {SCALE} on Iceberg, each the median of {}; from {} to {}; all in all {} x; CPU {} x",
         told["queries"], told["rounds"], told["least"], told["most"], told["total"], told["cpu"]
     );
-    Ok(Figure::alone(name, number("median")?, "x", bound).note(note))
+    Ok(Figure::alone(name, number(&told, "median")?, "x", bound).note(note))
+}
+
+/// `strict_files_pruned`.
+pub(crate) fn files() -> Result<Figure> {
+    let engine = Engine::start()?;
+    engine.run(&format!(
+        "CREATE SCHEMA lake.tpch; CREATE TABLE lake.tpch.orders AS SELECT * FROM tpch_decimal.\"{SCALE}\".orders; \
+         CREATE TABLE lake.tpch.lineitem WITH (partitioning = ARRAY['month(shipdate)']) AS SELECT * FROM \
+         tpch_decimal.\"{SCALE}\".lineitem;"
+    ))?;
+    let told = engine.compare("files.py", "strict", &SELECTIVE.map(str::to_owned))?;
+    let all = engine.run("SELECT count(*) FROM lake.tpch.\"lineitem$files\"")?;
+    let note = format!(
+        "worst of {} queries of a table of {} files; in all {} files, natively {}",
+        told["queries"],
+        all.trim(),
+        told["rewritten"],
+        told["native"]
+    );
+    Ok(Figure::alone("strict_files_pruned", number(&told, "worst")?, "x", "<= 1.0").note(note))
+}
+
+fn number(told: &Value, key: &str) -> Result<f64> {
+    told[key].as_f64().ok_or_else(|| unusable(format!("no {key}: {told}")))
 }
