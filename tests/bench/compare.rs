@@ -14,7 +14,7 @@ use crate::pages;
 use crate::processes::{self, MemoryWatch, Running, family};
 use crate::report::{self, Figure};
 use crate::setup::{self, Ground};
-use crate::{engine, gateway, library};
+use crate::{catalogs, engine, gateway, library};
 
 /// Connections that poll when latency is measured: some, but far from as many as the machine can serve.
 const LATENCY_CONNECTIONS: usize = 4;
@@ -50,6 +50,9 @@ const GROUPS: [(Group, &[&str]); 5] = [
             "rewritten_vs_native_runtime",
             "rewritten_vs_native_runtime_standard",
             "strict_files_pruned",
+            "policy_decision_p50",
+            "policy_reload",
+            "catalog_cache_rss",
         ],
     ),
     (Group::Latency, &["poll_latency_p50", "poll_latency_p99"]),
@@ -60,13 +63,16 @@ const GROUPS: [(Group, &[&str]); 5] = [
 
 type Measure = fn() -> Result<Figure>;
 /// The figures that need neither a server of ours nor nginx.
-const LIBRARY: [(&str, Measure); 6] = [
+const LIBRARY: [(&str, Measure); 9] = [
     ("rewrite_typical_p50", library::typical),
     ("rewrite_1mb_growth", library::growth),
     ("rewrite_tpcds_p50", engine::tpcds),
     ("rewritten_vs_native_runtime", engine::strict),
     ("rewritten_vs_native_runtime_standard", engine::standard),
     ("strict_files_pruned", engine::files),
+    ("policy_decision_p50", catalogs::decision),
+    ("policy_reload", catalogs::reload),
+    ("catalog_cache_rss", catalogs::cache),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

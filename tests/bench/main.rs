@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr)]
 
 mod bank;
+mod catalogs;
 mod compare;
 mod engine;
 mod fault;

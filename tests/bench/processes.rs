@@ -129,7 +129,7 @@ fn status_of(pid: u32) -> Option<String> {
 }
 
 /// A figure of `/proc/PID/status` in bytes.
-fn bytes_of(pid: u32, key: &str) -> u64 {
+pub(crate) fn bytes_of(pid: u32, key: &str) -> u64 {
     let status = status_of(pid).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(key));
     let kib =

@@ -92,7 +92,16 @@ fn from_a_catalogs_policy_to_a_masked_row() {
     let mut cli = Command::new(stack());
     cli.args(["cli", "--server", &format!("https://localhost:{}", gateway.port), "--truststore-path"])
         .arg(certificates().join("ca.pem"))
-        .args(["--access-token", &house.token("eva"), "--output-format", "CSV", "--execute", all]);
+        .args([
+            "--user",
+            "eva",
+            "--access-token",
+            &house.token("eva"),
+            "--output-format",
+            "CSV",
+            "--execute",
+            all,
+        ]);
     assert_eq!(run(&mut cli), "\"1\",\"xxxxxxx\",\"\",\"XXXXXXXX\",\"EU\"\n");
 
     // Who has no token of their own is told so; who may read nothing finds nothing.
