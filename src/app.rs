@@ -20,6 +20,7 @@ use crate::admin::{Admin, Check, Operated};
 use crate::admission::{Rate, Slots};
 use crate::audit::{Audit, Event};
 use crate::catalog::Catalog;
+use crate::catalog::rest::RestCatalog;
 use crate::config::{Config, Links};
 use crate::identity::{self, Identity, Method, Principal};
 use crate::policy::{self, Surroundings};
@@ -80,6 +81,9 @@ pub fn check(config: &Config) -> Result<String, StartError> {
     sealer(&config.links)?;
     server::check(&config.server).map_err(because("[server]"))?;
     Slots::new(&config.admission).map_err(because("[admission]"))?;
+    for (name, rest) in &config.catalog.rest {
+        RestCatalog::new(name, rest.clone()).map_err(because(&format!("[catalog.rest.{name}]")))?;
+    }
     // Issuers fetch their keys from tasks; these end with the runtime.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(because("threads"))?;
@@ -169,6 +173,7 @@ fn surroundings(config: &Config) -> Surroundings {
     let deciding = config.catalog.rest.iter().filter(|(_, rest)| rest.decides());
     Surroundings {
         environment: config.policies.environment.clone(),
+        without_tags: config.catalog.rest.is_empty(),
         deciding: deciding.map(|(name, _)| name.clone()).collect(),
     }
 }

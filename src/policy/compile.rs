@@ -275,6 +275,8 @@ impl Compiled {
 /// Collects errors of one file.
 struct Reader<'a> {
     file: &'a str,
+    /// Whether no catalog gives tags.
+    untagged: bool,
     errors: Vec<LoadError>,
 }
 
@@ -311,7 +313,7 @@ pub(super) fn compile(
     let mut open = BTreeMap::new();
     let mut tags: BTreeMap<String, Vec<ColumnPattern>> = BTreeMap::new();
     for (file, document) in documents {
-        let mut reader = Reader { file, errors: Vec::new() };
+        let mut reader = Reader { file, untagged: surroundings.without_tags, errors: Vec::new() };
         if document.version.value != 1 {
             reader.fail(&document.version, "version".to_owned(), "the version of the format is 1");
         }
@@ -337,7 +339,7 @@ pub(super) fn compile(
     }
     let mut rules = Vec::new();
     for (file, document) in documents {
-        let mut reader = Reader { file, errors: Vec::new() };
+        let mut reader = Reader { file, untagged: surroundings.without_tags, errors: Vec::new() };
         for (i, policy) in document.policies.iter().enumerate() {
             let rule = rule(&mut reader, policy, i, &tags);
             if is_for(&mut reader, policy, i, surroundings) {
@@ -503,6 +505,7 @@ fn tagged(
     key: &str,
     tags: &BTreeMap<String, Vec<ColumnPattern>>,
 ) -> (Vec<ColumnPattern>, Vec<Glob>) {
+    let untagged = reader.untagged;
     let found = reader.each(names, key, |name| {
         let glob = Glob::tag(name)?;
         let of_documents: Vec<ColumnPattern> = tags
@@ -512,7 +515,11 @@ fn tagged(
             .collect();
         // A word that is written nowhere else would protect nothing.
         let known = glob.literal().is_none() || tags.keys().any(|tag| glob.matches(&tag.to_lowercase()));
-        if known {
+        if known && untagged && of_documents.is_empty() {
+            Err(format!(
+                "'{name}' stands for no columns, and no catalog gives tags: configure one, [catalog.rest]"
+            ))
+        } else if known {
             Ok((of_documents, glob))
         } else {
             Err(format!(

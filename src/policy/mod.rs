@@ -91,6 +91,8 @@ pub struct Behind {
 pub struct Surroundings {
     /// The environment, such as `production`.
     pub environment: Option<String>,
+    /// Whether no catalog gives tags, so that one without columns of its own would protect nothing.
+    pub without_tags: bool,
     /// The catalogs that decide themselves who may read their tables. Nothing of them is read without their word; what
     /// they let somebody read needs no policy that allows it, unless the default of the catalog is `deny`.
     pub deciding: BTreeSet<String>,

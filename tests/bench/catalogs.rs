@@ -54,7 +54,7 @@ fn documents() -> Vec<(String, String)> {
 }
 
 fn surroundings() -> Surroundings {
-    Surroundings { deciding: ["lake".to_owned()].into(), environment: None }
+    Surroundings { deciding: ["lake".to_owned()].into(), ..Surroundings::default() }
 }
 
 fn described(schema: &str, table: &str) -> Result<Described> {
@@ -146,7 +146,7 @@ async fn remember() -> Result<Figure> {
                 for table in (first..TABLES).step_by(AT_ONCE) {
                     ask(&catalog, &format!("user{principal}"), table).await?;
                 }
-                Ok(())
+                Ok::<(), crate::fault::Fault>(())
             })
         });
         for task in tasks.collect::<Vec<_>>() {

@@ -110,8 +110,9 @@ fn from_a_catalogs_policy_to_a_masked_row() {
     assert_eq!(ask("eva", "SHOW TABLES FROM house.crm").lines(), ["customers", "names"]);
     let columns = "SELECT count(*) FROM house.information_schema.columns WHERE table_schema = 'crm'";
     assert_eq!(ask("eva", columns).value(), json!(7));
-    assert_eq!(ask("nora", columns).value(), json!(0));
-    assert!(ask("nora", "SHOW TABLES FROM house.crm").failure().contains("does not exist"));
+    assert!(ask("nora", columns).failure().contains("does not exist"));
+    let closed = ask("nora", "SHOW TABLES FROM house.crm").failure();
+    assert!(closed.contains("not found") || closed.contains("does not exist"), "{closed}");
 
     // A tag is of a field, whatever its name.
     direct("ALTER TABLE house.crm.customers RENAME COLUMN name TO full_name");

@@ -48,7 +48,11 @@ fn decide(document: &str, ruling: Option<Arc<Ruling>>, surroundings: &Surroundin
 }
 
 fn deciding() -> Surroundings {
-    Surroundings { deciding: ["c".to_owned()].into(), environment: Some("test".to_owned()) }
+    Surroundings {
+        deciding: ["c".to_owned()].into(),
+        environment: Some("test".to_owned()),
+        ..Surroundings::default()
+    }
 }
 
 #[test]
@@ -97,6 +101,9 @@ fn tags_of_the_catalog_are_masked_and_hidden() {
     check(hide, &[("ssn", "pii.ssn")], &["columns id, email, profile", "sensitive"]);
     check(hide, &[("profile.phone", "pii.ssn")], &["columns id, email, ssn", "sensitive"]);
     check(hide, &[("", "pii.ssn")], &["all columns of c.s.t are hidden"]);
+    let alone = Surroundings { without_tags: true, ..Surroundings::default() };
+    let document = "tags: {pii.ssn: []}\npolicies:\n  - {name: p, who: {users: [ann]}, tables: [c.s.t], deny_tags: [pii.ssn]}";
+    assert!(decide(document, None, &alone).contains("no catalog gives tags"));
     let unknown = "    deny_tags: [pii.sss]\n";
     check(unknown, &[("ssn", "pii.ssn")], &["there is no tag 'pii.sss'"]);
 }
