@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::action;
-use super::compile::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::error::{Denial, Source};
 use super::formula::{Bound, bound_column, is_plain, operand};
 use super::nested::{Fault, Masked, Nested, strongest};
 use super::pattern::SYSTEM;
 use super::permit::{Permit, Revision, Salt, Scoped};
+use super::rule::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::visibility::{INFORMATION_SCHEMA, Visibility};
 use super::{Behind, Isolation, ruling};
 use crate::catalog::rest::Ruling;

@@ -10,8 +10,8 @@ use std::fmt;
 use std::ops::Bound;
 
 use super::Isolation;
-use super::compile::{Columns, Compiled, MaskWith, Rule};
 use super::pattern::{Glob, SYSTEM, TablePattern};
+use super::rule::{Columns, Compiled, MaskWith, Rule};
 use crate::catalog::TableName;
 use crate::identity::{Method, Principal};
 use crate::sql::fold_column;

@@ -40,6 +40,7 @@ mod pattern;
 mod permit;
 mod predicate;
 mod restriction;
+mod rule;
 mod ruling;
 mod subquery;
 #[cfg(test)]
@@ -117,7 +118,7 @@ pub struct Target<'a> {
 #[derive(Clone, Debug)]
 pub struct Set {
     revision: Revision,
-    compiled: Arc<compile::Compiled>,
+    compiled: Arc<rule::Compiled>,
 }
 
 impl Set {

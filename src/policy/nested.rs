@@ -3,8 +3,8 @@
 //! A field is named by its path from the column, as Iceberg names it: fields of rows by name, the elements of an array
 //! `element`, the values of a map `value`. The keys of a map cannot be masked: two could become one.
 
-use super::compile::{Columns, MaskRule, Rule};
 use super::pattern::Glob;
+use super::rule::{Columns, MaskRule, Rule};
 use crate::catalog::{TableName, Type};
 use crate::sql::{fold_column, quote_identifier};
 

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Isolation;
-use super::compile::{Columns, MaskRule, MaskWith, Rule};
 use super::error::Source;
 use super::formula::Formula;
 use super::nested::Fields;
 use super::pattern::{Glob, TablePattern};
 use super::predicate;
+use super::rule::{Columns, MaskRule, MaskWith, Rule};
 use super::who::Who;
 use crate::catalog::{Action, Described, Field, FieldType, Predicate, ReadRestrictions, Schema};
 

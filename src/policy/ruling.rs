@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::compile::{Columns, Compiled, Rule};
 use super::error::{Denial, Source};
 use super::nested::Fields;
 use super::pattern::{Glob, TablePattern};
 use super::restriction;
+use super::rule::{Columns, Compiled, Rule};
 use crate::catalog::rest::{Extent, Ruling, Tags};
 use crate::catalog::{Described, TableName};
 use crate::identity::Principal;

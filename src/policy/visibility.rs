@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::compile::{Columns, Compiled, Rule};
 use super::pattern::{Glob, SYSTEM, TablePattern};
+use super::rule::{Columns, Compiled, Rule};
 use super::ruling;
 use crate::catalog::rest::Extent;
 use crate::identity::Principal;

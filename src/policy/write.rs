@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::compile::{Columns, Compiled, MaskRule, Rule};
 use super::decide::Case;
 use super::error::Denial;
 use super::pattern::SYSTEM;
 use super::permit::{Permit, Salt};
+use super::rule::{Columns, Compiled, MaskRule, Rule};
 use super::visibility::INFORMATION_SCHEMA;
 use super::{Behind, Target, ruling};
 use crate::catalog::{RelationKind, TableName};
