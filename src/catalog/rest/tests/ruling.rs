@@ -252,3 +252,80 @@ fn configurations_that_are_not_in_order() {
         "inherited_tags: to read namespaces",
     );
 }
+
+/// A gateway's own token is renewed when the catalog does not take it; lists have pages; a user's token is exchanged.
+#[tokio::test]
+async fn tokens_are_renewed_and_exchanged() {
+    let issued = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&issued);
+    let stub = Stub::start(move |head| {
+        if head.contains("/v1/oauth/tokens") {
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            let body = format!(r#"{{"access_token": "own{number}", "expires_in": 3600}}"#);
+            return page("200 OK", "", &body);
+        }
+        let first = head.contains("Bearer own0");
+        match head.split_whitespace().nth(1).unwrap_or_default() {
+            _ if first => page("419 Authentication Timeout", "", "{}"),
+            path if path.starts_with("/v1/config") => page("200 OK", "", "{}"),
+            "/v1/namespaces" => page("200 OK", "", r#"{"namespaces": [["a"]], "next-page-token": "x y"}"#),
+            "/v1/namespaces?pageToken=x%20y" => {
+                page("200 OK", "", r#"{"namespaces": [["b"]], "next-page-token": null}"#)
+            }
+            _ => table(""),
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("secret"), "s").expect("written");
+    let config = |user_token| Config {
+        client_id: Some("gateway".to_owned()),
+        client_secret_file: Some(folder.path().join("secret")),
+        access: Access::Delegated,
+        user_token,
+        inherited_tags: false,
+        ..Config::plain(&stub.uri)
+    };
+    let client = Client::new(&config(UserToken::Passed)).expect("a client");
+    assert_eq!(
+        client.namespaces(&Caller::Gateway, &[]).await,
+        Ok(vec![vec!["a".to_owned()], vec!["b".to_owned()]])
+    );
+    assert_eq!(issued.swap(0, Ordering::SeqCst), 2);
+    // The same for what a user's token is exchanged for, which is kept.
+    let catalog = RestCatalog::new("lake", config(UserToken::Exchanged)).expect("a catalog");
+    for _ in 0..3 {
+        assert_eq!(ruling(&catalog, "ann").await.map(|ruling| ruling.read), Ok(true));
+    }
+    assert_eq!(issued.load(Ordering::SeqCst), 2);
+}
+
+/// Another table's metadata, or a schema that Trino does not know yet.
+#[tokio::test]
+async fn what_trino_and_the_catalog_say_must_agree() {
+    struct Told;
+    impl crate::catalog::Engine for Told {
+        fn metadata<'a>(&'a self, _: &'a crate::catalog::MetadataQuery) -> crate::catalog::Metadata<'a> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+    }
+    let stub = Stub::start(|head| load(head, table(""))).await;
+    let rest = Config { access: Access::Delegated, inherited_tags: false, ..Config::plain(&stub.uri) };
+    let config = crate::catalog::Config {
+        rest: [("lake".to_owned(), rest)].into(),
+        ..crate::catalog::Config::default()
+    };
+    let catalog = crate::catalog::Catalog::new(Arc::new(Told), config).expect("a catalog");
+    let ann = Principal::new("ann", Method::Password);
+    let token = Secret::new("t".to_owned());
+    let subject = Subject { principal: &ann, token: Some(&token), is_run_as: false };
+    let same = Arc::new(described());
+    assert_eq!(catalog.rulings(&subject, &[same]).await.map(|rulings| rulings.len()), Ok(1));
+    assert_eq!(stub.asked(), 1);
+    let mut other = described();
+    other.columns[0].name = "ssn".to_owned();
+    let error = catalog.rulings(&subject, &[Arc::new(other)]).await.expect_err("they differ");
+    assert!(matches!(error, crate::catalog::CatalogError::Differs { .. }), "{error:?}");
+    // It was asked once more, in case that it was what is remembered that is old.
+    assert_eq!(stub.asked(), 1);
+}
