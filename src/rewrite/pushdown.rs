@@ -4,7 +4,7 @@
 //! table to answer for one partition of it, or ask each connector for all of its tables to list one. What a condition
 //! needs to be copied: it compares a column that is shown as it is with literals, which cannot fail on any row and is
 //! not true where the column is NULL; it is one of the conditions that WHERE joins with AND; and the column is surely
-//! the relation's. It stays where it was, too, so that it is right to copy it below any kind of join.
+//! the relation's; or OR joins several of such. It stays where it was, too, so that it is right to copy it below any kind of join.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -17,6 +17,8 @@ const MOST: usize = 16;
 /// The most relations of a statement whose conditions are looked at, the most tokens between FROM and a relation, and
 /// the most tokens of a condition: the look is linear in each for every relation.
 const MOST_RELATIONS: usize = 100;
+/// The most parentheses around a condition that are looked through.
+const MOST_PARENTHESES: usize = 4;
 const MOST_TOKENS: u32 = 5_000;
 
 /// The most digits of a literal that an exact number is compared with, before the point and behind it.
@@ -110,10 +112,9 @@ fn conditions_of(statement: &Statement, relation: &Relation, column: Column<'_>)
     }
     let alone = from + 1 == relation.tokens.start && reader.at + 1 == condition.start;
     let mut copied = String::new();
-    let mut reader = Reader { statement, at: condition.start };
-    for range in reader.conjuncts(condition.end)?.into_iter().take(MOST) {
-        let mut inner = Reader { statement, at: range.start };
-        if let Some(text) = inner.condition(range.end, relation, alone, column) {
+    let reader = Reader { statement, at: condition.start };
+    for range in reader.parts(condition, Keyword::And)?.into_iter().take(MOST) {
+        if let Some(text) = reader.either(range, relation, alone, column) {
             copied.push_str(" AND ");
             copied.push_str(&text);
         }
@@ -149,43 +150,106 @@ impl<'a> Reader<'a> {
         self.statement.identifier(self.at)
     }
 
-    /// The conditions that AND joins. None where there is an OR among them, or something that AND may be part of.
-    fn conjuncts(&mut self, end: u32) -> Option<Vec<Range<u32>>> {
+    /// The conditions that AND, or OR, joins. AND binds closer: where there is an OR, AND joins one condition. None where
+    /// there is something that AND may be part of.
+    fn parts(&self, range: Range<u32>, joined_by: Keyword) -> Option<Vec<Range<u32>>> {
         let mut found = Vec::new();
-        let (mut start, mut depth, mut between) = (self.at, 0_u32, false);
-        while self.at < end {
-            match self.kind()? {
+        let (mut start, mut depth, mut between) = (range.start, 0_u32, false);
+        for at in range.clone() {
+            match self.statement.tokens().get(at as usize)?.kind {
                 TokenKind::Symbol(Symbol::Open | Symbol::BracketOpen) | TokenKind::Keyword(Keyword::Case) => {
                     depth += 1;
                 }
                 TokenKind::Symbol(Symbol::Close | Symbol::BracketClose)
                 | TokenKind::Keyword(Keyword::End) => depth = depth.checked_sub(1)?,
-                TokenKind::Keyword(Keyword::Or) | TokenKind::Symbol(Symbol::Arrow) if depth == 0 => {
-                    return None;
+                TokenKind::Symbol(Symbol::Arrow) if depth == 0 => return None,
+                TokenKind::Keyword(Keyword::Or) if depth == 0 && joined_by == Keyword::And => {
+                    return Some(vec![range]);
                 }
                 TokenKind::Keyword(Keyword::Between) if depth == 0 => between = true,
                 TokenKind::Keyword(Keyword::And) if depth == 0 && between => between = false,
-                TokenKind::Keyword(Keyword::And) if depth == 0 => {
-                    found.push(start..self.at);
-                    start = self.at + 1;
+                TokenKind::Keyword(keyword) if depth == 0 && keyword == joined_by => {
+                    found.push(start..at);
+                    start = at + 1;
                 }
                 _ => {}
             }
-            self.at += 1;
         }
-        found.push(start..end);
+        found.push(start..range.end);
         (depth == 0).then_some(found)
     }
 
-    /// `name = 1`, `name BETWEEN 1 AND 2`, `name IN ('a', 'b')`, `name LIKE 'a' [ESCAPE '\']`, and nothing behind it.
-    /// Where the relation is not alone in its FROM, the name has the relation's in front.
-    fn condition(
-        &mut self,
-        end: u32,
+    /// What stands in parentheses that are around all of it.
+    fn within(&self, mut range: Range<u32>) -> Range<u32> {
+        let kind = |at: u32| self.statement.tokens().get(at as usize).map(|token| token.kind);
+        for _ in 0..MOST_PARENTHESES {
+            let open = kind(range.start) == Some(TokenKind::Symbol(Symbol::Open));
+            let inner = range.start + 1..range.end.saturating_sub(1);
+            let close = kind(inner.end) == Some(TokenKind::Symbol(Symbol::Close));
+            // These two belong together if what is between them is whole.
+            if !open || !close || inner.is_empty() || self.parts(inner.clone(), Keyword::Or).is_none() {
+                break;
+            }
+            range = inner;
+        }
+        range
+    }
+
+    /// One condition, or several that OR joins, all of which can be copied.
+    fn either(
+        &self,
+        range: Range<u32>,
         relation: &Relation,
         alone: bool,
         column: Column<'_>,
     ) -> Option<String> {
+        let parts = self.parts(self.within(range), Keyword::Or)?;
+        if parts.len() > MOST {
+            return None;
+        }
+        let one = |part: Range<u32>| {
+            let part = self.within(part);
+            let mut reader = Reader { statement: self.statement, at: part.start };
+            let condition = reader.condition(part.end, relation, alone, column);
+            condition.or_else(|| self.mirrored(part, relation, alone, column))
+        };
+        let texts = parts.into_iter().map(one).collect::<Option<Vec<_>>>()?;
+        match &texts[..] {
+            [text] => Some(text.clone()),
+            texts => Some(format!("({})", texts.join(" OR "))),
+        }
+    }
+
+    /// `1 = name`, and nothing behind it.
+    fn mirrored(
+        &self,
+        range: Range<u32>,
+        relation: &Relation,
+        alone: bool,
+        column: Column<'_>,
+    ) -> Option<String> {
+        let is_operator = |at: &u32| {
+            let token = self.statement.tokens().get(*at as usize);
+            token.is_some_and(|token| {
+                Symbol::COMPARISONS.into_iter().any(|symbol| token.kind == TokenKind::Symbol(symbol))
+            })
+        };
+        let operator = range.clone().find(is_operator)?;
+        let mut behind = Reader { statement: self.statement, at: operator + 1 };
+        let (operand, comparable) = behind.column(relation, alone, column)?;
+        let mut before = Reader { statement: self.statement, at: range.start };
+        before.literal(comparable)?;
+        let text = self.statement.print_range(range.start..operator + 1, &Edits::default()).text;
+        (before.at == operator && behind.at == range.end).then(|| format!("{text} {operand}"))
+    }
+
+    /// A column of the relation. Where the relation is not alone in its FROM, the name has the relation's in front.
+    fn column(
+        &mut self,
+        relation: &Relation,
+        alone: bool,
+        column: Column<'_>,
+    ) -> Option<(String, Comparable)> {
         let mut name = self.name()?;
         self.at += 1;
         if self.symbol(Symbol::Dot) {
@@ -198,7 +262,18 @@ impl<'a> Reader<'a> {
         } else if !alone {
             return None;
         }
-        let (operand, comparable) = column(&fold_column(&name))?;
+        column(&fold_column(&name))
+    }
+
+    /// `name = 1`, `name BETWEEN 1 AND 2`, `name IN ('a', 'b')`, `name LIKE 'a' [ESCAPE '\']`, and nothing behind it.
+    fn condition(
+        &mut self,
+        end: u32,
+        relation: &Relation,
+        alone: bool,
+        column: Column<'_>,
+    ) -> Option<String> {
+        let (operand, comparable) = self.column(relation, alone, column)?;
         let operator = self.at;
         let comparison = Symbol::COMPARISONS.into_iter().any(|symbol| self.symbol(symbol));
         if comparison {
@@ -253,18 +328,40 @@ impl<'a> Reader<'a> {
                     .into_iter()
                     .any(|kind| self.take(kind))
             }
-            Comparable::Date => self.word(Keyword::Date) && self.take(TokenKind::String),
+            Comparable::Date => self.word(Keyword::Date) && self.date(),
             Comparable::Timestamp => {
                 let text = self.statement.slice(self.at + 1..self.at + 2);
                 // With a zone in it the column would be converted, by the session's zone.
                 let plain =
                     text.chars().all(|c| c.is_ascii_digit() || matches!(c, '\'' | '-' | ':' | '.' | ' '));
                 plain
-                    && (self.word(Keyword::Timestamp) || self.word(Keyword::Date))
-                    && self.take(TokenKind::String)
+                    && (self.word(Keyword::Timestamp) && self.take(TokenKind::String)
+                        || self.word(Keyword::Date) && self.date())
             }
         };
         taken.then_some(())
+    }
+}
+
+impl Reader<'_> {
+    /// The text of a date, and perhaps `+ INTERVAL '1' MONTH` behind it.
+    fn date(&mut self) -> bool {
+        let text = self.statement.slice(self.at..self.at + 1);
+        if !self.take(TokenKind::String) {
+            return false;
+        }
+        if !self.symbol(Symbol::Plus) && !self.symbol(Symbol::Minus) {
+            return true;
+        }
+        // So near that the sum is a date, too.
+        let near = text.len() == 12 && text.starts_with(['\'']) && matches!(text.as_bytes()[1], b'1' | b'2');
+        let interval = self.word(Keyword::Interval);
+        let number = self.statement.slice(self.at..self.at + 1).trim_matches('\'');
+        let few = (1..=4).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+        near && interval
+            && few
+            && self.take(TokenKind::String)
+            && [Keyword::Day, Keyword::Month, Keyword::Year].into_iter().any(|unit| self.word(unit))
     }
 }
 

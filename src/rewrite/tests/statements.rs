@@ -126,7 +126,6 @@ fn t13_conditions_on_listings() {
         " AND \"table_schema\" = 'a'",
     );
     for rest in [
-        "WHERE table_schema = 'a' OR table_name = 'b'",
         "WHERE table_schema = 'a' AND true OR table_name = 'b'",
         "WHERE NOT table_schema = 'a'",
         "WHERE table_schema = 'a' || 'b'",
