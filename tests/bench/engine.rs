@@ -22,7 +22,11 @@ const SCALE: &str = "sf0.1";
 const TIMES: usize = 50;
 
 /// Queries with a condition that few files can meet: of the partitions, or of what files say of their columns.
-const SELECTIVE: [&str; 7] = [
+const SELECTIVE: [&str; 10] = [
+    "SELECT count(*) FROM lake.tpch.lineitem WHERE shipdate >= DATE '1994-01-01' AND shipdate < DATE '1994-01-01' + \
+     INTERVAL '1' MONTH",
+    "SELECT count(*) FROM lake.tpch.lineitem WHERE shipdate = DATE '1995-03-15' OR shipdate = DATE '1996-03-15'",
+    "SELECT count(*) FROM lake.tpch.lineitem WHERE DATE '1998-09-15' <= shipdate",
     "SELECT count(*) FROM lake.tpch.lineitem WHERE shipdate BETWEEN DATE '1998-01-01' AND DATE '1998-03-31'",
     "SELECT sum(extendedprice) FROM lake.tpch.lineitem WHERE shipdate >= DATE '1998-10-01' AND length(comment) > 10",
     "SELECT * FROM lake.tpch.lineitem WHERE shipdate IN (DATE '1995-03-15', DATE '1996-03-15') AND linenumber = 7",
