@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::Isolation;
 use super::error::Source;
 use super::formula::Formula;
 use super::nested::Fields;
-use super::pattern::{Glob, TablePattern};
+use super::pattern::Glob;
 use super::predicate;
 use super::rule::{Columns, MaskRule, MaskWith, Rule};
-use super::who::Who;
 use crate::catalog::{Action, Described, Field, FieldType, Predicate, ReadRestrictions, Schema};
 
 /// The rule that restricts what is restricted. `strength` is that of its masks. None where nothing is.
@@ -36,34 +34,7 @@ pub(super) fn rule(
     if filter.is_none() && masks.is_empty() {
         return Ok(None);
     }
-    let name = &described.name;
-    let table = TablePattern {
-        catalog: Glob::exactly(&name.catalog),
-        schema: Glob::exactly(&name.schema),
-        table: Glob::exactly(&name.table),
-    };
-    let everybody = Who {
-        users: vec![Glob::any()],
-        groups: BTreeSet::new(),
-        except_users: Vec::new(),
-        except_groups: BTreeSet::new(),
-    };
-    Ok(Some(Rule {
-        source,
-        who: everybody,
-        tables: vec![table],
-        allow: false,
-        trusted_view: false,
-        write: false,
-        deny: false,
-        filter,
-        isolation: Isolation::default(),
-        run_as: None,
-        masks,
-        hidden: Vec::new(),
-        hidden_tags: Vec::new(),
-        sensitive: false,
-    }))
+    Ok(Some(Rule { filter, masks, ..Rule::of(&described.name, source) }))
 }
 
 fn filter_of(filter: &Predicate, schema: &Schema) -> Result<Arc<Formula>, String> {
