@@ -1,5 +1,8 @@
 //! The composition root: builds the parts from the configuration, serves, reloads, drains.
 
+mod tokens;
+mod unfinished;
+
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
@@ -10,19 +13,19 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
+use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use notify::Watcher as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::{Admin, Check, Operated};
+use crate::admin::{Admin, Check, Operated, TokenRequest};
 use crate::admission::{Rate, Slots};
 use crate::audit::{Audit, Event};
 use crate::catalog::Catalog;
 use crate::catalog::rest::RestCatalog;
 use crate::config::{Config, Links};
-use crate::identity::{self, Identity, Method, Principal};
+use crate::identity::{self, Asking, Identity, Login, Method, Principal, Refused};
 use crate::policy::{self, Surroundings};
 use crate::query::{Answer, Components, Explanation, Gateway, QueryError, Question};
 use crate::rewrite::Names;
@@ -30,6 +33,7 @@ use crate::secret::Secret;
 use crate::server::{self, BodyError, Certificates, Handler, Server, respond};
 use crate::telemetry::{self, Metrics, Reload, RequestRoute};
 use crate::upstream::Cluster;
+use crate::web::{Auditors, Web};
 use crate::wire::{Origin, Peer, Sealer};
 
 /// The stack of a worker thread, in bytes: room for a statement nested to the limit, in a debug build too.
@@ -78,7 +82,6 @@ pub fn run(config: Config) -> Result<(), StartError> {
 /// [`StartError`] says what is missing or wrong.
 pub fn check(config: &Config) -> Result<String, StartError> {
     let policies = load_policies(&config.policies.folder, &surroundings(config))?;
-    sealer(&config.links)?;
     server::check(&config.server).map_err(because("[server]"))?;
     Slots::new(&config.admission).map_err(because("[admission]"))?;
     for (name, rest) in &config.catalog.rest {
@@ -87,8 +90,10 @@ pub fn check(config: &Config) -> Result<String, StartError> {
     // Issuers fetch their keys from tasks; these end with the runtime.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(because("threads"))?;
+    let sealer = Arc::new(sealer(&config.links)?);
     runtime.block_on(async {
-        Identity::new(config.identity.clone(), Arc::new(Metrics::new())).map_err(because("[identity]"))
+        let metrics = Arc::new(Metrics::new());
+        Identity::check(config.identity.clone(), sealer, metrics).map_err(because("[identity]"))
     })?;
     Ok(format!(
         "{config}\n# Policies: {} in {}, revision {}",
@@ -211,6 +216,7 @@ struct App {
     folder: std::path::PathBuf,
     surroundings: Surroundings,
     identity: Arc<Identity>,
+    web: Web,
     audit: Arc<Audit>,
     cluster: Arc<Cluster>,
     metrics: Arc<Metrics>,
@@ -230,8 +236,9 @@ async fn serve(config: Config) -> Result<(), StartError> {
     }
     let policies = Arc::new(ArcSwap::from_pointee(policies));
     metrics.policy_loaded(now());
-    let identity =
-        Arc::new(Identity::new(config.identity, Arc::clone(&metrics)).map_err(because("[identity]"))?);
+    let sealer = Arc::new(sealer(&config.links)?);
+    let identity = Identity::new(config.identity, Arc::clone(&sealer), Arc::clone(&metrics));
+    let identity = Arc::new(identity.map_err(because("[identity]"))?);
     let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
     let cluster = Arc::new(Cluster::new(&config.trino).map_err(because("[trino]"))?);
     let request = config.server.limits();
@@ -244,18 +251,26 @@ async fn serve(config: Config) -> Result<(), StartError> {
         policies: Arc::clone(&policies),
         audit: Arc::clone(&audit),
         cluster: Arc::clone(&cluster),
-        sealer: Arc::new(sealer(&config.links)?),
+        sealer,
         metrics: Arc::clone(&metrics),
         request,
         limits,
         work: tokio::runtime::Handle::current(),
     }));
     let server = Server::bind(config.server).await.map_err(because("[server]"))?;
-    let admin = Admin::bind(&config.admin).await.map_err(because("[admin]"))?;
+    let mut admin = Admin::bind(&config.admin).await.map_err(because("[admin]"))?;
+    if identity.access_tokens().is_some() {
+        admin = admin.with_tokens(&config.admin.key_file).map_err(because("[admin]"))?;
+    }
     let app = Arc::new(App {
         gateway: Arc::clone(&gateway),
         folder: config.policies.folder,
         surroundings,
+        web: Web::new(
+            Arc::clone(&identity),
+            Arc::clone(&audit),
+            Auditors::new(config.audit.auditors.clone(), config.audit.folder.clone()),
+        ),
         identity,
         audit: Arc::clone(&audit),
         cluster: Arc::clone(&cluster),
@@ -271,10 +286,14 @@ async fn serve(config: Config) -> Result<(), StartError> {
     .await?;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(admin.serve(Arc::clone(&app)));
+    tasks.spawn(unfinished::settle(Arc::clone(&audit), Arc::clone(&cluster)));
+    let noted = Arc::clone(&audit);
+    tasks.spawn(async move { noted.watch_inbox().await });
     tasks.spawn(async move { cluster.watch(CHECK).await });
     let swept = Arc::clone(&gateway);
     tasks.spawn(async move { swept.sweep().await });
     tasks.spawn(Arc::clone(&app).reload_when_told());
+    tasks.spawn(Arc::clone(&app).record_endings());
     tracing::info!(address = %server.address(), "serving");
     server.serve(Arc::clone(&app), metrics, stop_signal()).await;
     gateway.abandon().await;
@@ -303,6 +322,20 @@ fn now() -> f64 {
 impl App {
     async fn recorded(&self, event: &Event) -> Result<(), StartError> {
         self.audit.record(event).await.map_err(because("[audit]"))
+    }
+
+    /// Records the sessions that identity providers end.
+    async fn record_endings(self: Arc<Self>) {
+        let Some(mut endings) = self.identity.login().and_then(Login::endings) else { return };
+        while let Some(ending) = endings.recv().await {
+            self.audit.keep(&Event::SignIn {
+                auth_method: ending.method.as_str().to_owned(),
+                outcome: "ended_by_provider".to_owned(),
+                principal: Some(ending.identity),
+                peer: String::new(),
+                detail: Some(ending.why.to_owned()),
+            });
+        }
     }
 
     /// Reloads on SIGHUP and when a policy document changes, and records what else was read again.
@@ -399,6 +432,12 @@ impl App {
     }
 }
 
+/// Who a driver without a login says that it is.
+fn asking(parts: &Parts, peer: &Peer) -> Asking {
+    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    Asking::new(header("x-trino-user"), peer.address.ip().to_string(), header("user-agent"))
+}
+
 fn refusal(error: &QueryError) -> Response<crate::server::Body> {
     match error {
         QueryError::Refused(refused) => respond::refused(refused),
@@ -411,8 +450,37 @@ fn refusal(error: &QueryError) -> Response<crate::server::Body> {
     }
 }
 
+impl App {
+    /// Tells a driver without a login where its user can sign in with a browser (Trino's external authentication). In the
+    /// place of the plain challenge to bring a token: drivers take the first of its kind.
+    fn invite(&self, error: &QueryError, asking: Option<Asking>, response: &mut Response<server::Body>) {
+        let (QueryError::Refused(refused), Some(login), Some(asking)) =
+            (error, self.identity.login(), asking)
+        else {
+            return;
+        };
+        let token = |ticket: &str| format!("x_token_server=\"{}/oauth2/token/{ticket}\"", login.origin());
+        let challenge = match refused {
+            Refused::Renewed { ticket, .. } => format!("Bearer {}", token(ticket)),
+            Refused::MissingCredentials | Refused::BadCredentials(_) => {
+                let Some(tickets) = login.invite(asking) else { return };
+                let initiate = format!("{}/oauth2/token/initiate/{}", login.origin(), tickets.initiate);
+                format!("Bearer x_redirect_server=\"{initiate}\", {}", token(&tickets.token))
+            }
+            _ => return,
+        };
+        respond::challenge_bearer(response, &challenge);
+    }
+}
+
 impl Handler for App {
     async fn handle(&self, parts: Parts, body: Bytes, peer: Peer) -> Response<crate::server::Body> {
+        if Web::serves(parts.uri.path()) && self.identity.login().is_some() {
+            let response = self.web.handle(&parts, &body, &peer).await.map(server::whole);
+            self.metrics.request(RequestRoute::Web, response.status().as_u16());
+            return response;
+        }
+        let asking = self.identity.login().map(|_| asking(&parts, &peer));
         let (route, result) = self.gateway.handle(parts, body, peer).await;
         let response = match result {
             Ok(Answer::Page { headers, body }) => respond::page(
@@ -420,17 +488,30 @@ impl Handler for App {
                 body.map_err(|error| BodyError::Source(error.to_string())).boxed_unsync(),
             ),
             Ok(Answer::Empty(status)) => respond::empty(status),
-            Err(error) => refusal(&error),
+            Err(error) => {
+                let mut response = refusal(&error);
+                self.invite(&error, asking, &mut response);
+                response
+            }
         };
         self.metrics.request(route, response.status().as_u16());
         response
     }
 
-    async fn screen(&self, parts: &Parts, peer: Peer) -> Option<Response<crate::server::Body>> {
+    async fn screen(&self, parts: &Parts, peer: &Peer) -> Option<Response<crate::server::Body>> {
+        if Web::serves(parts.uri.path()) && self.identity.login().is_some() {
+            let response = self.web.screen(parts)?.map(server::whole);
+            self.metrics.request(RequestRoute::Web, response.status().as_u16());
+            return Some(response);
+        }
         let error = self.gateway.screen(&parts.headers, peer).await.err()?;
         let response = refusal(&error);
         self.metrics.request(RequestRoute::Unknown, response.status().as_u16());
         Some(response)
+    }
+
+    fn is_open(&self, parts: &Parts) -> bool {
+        Web::serves(parts.uri.path()) && self.identity.login().is_some()
     }
 
     fn drain(&self) -> impl Future<Output = ()> + Send {
@@ -442,6 +523,7 @@ impl Operated for App {
     fn metrics(&self) -> String {
         let audit = self.audit.status();
         self.metrics.audit_state(audit.healthy, audit.held, audit.lost);
+        self.metrics.audit_copy(audit.copying, audit.behind);
         self.metrics.render()
     }
 
@@ -464,6 +546,10 @@ impl Operated for App {
         }
         let names = Names { catalog: asked.catalog.as_deref(), schema: asked.schema.as_deref() };
         self.gateway.explain(&principal, names, &asked.sql).await.to_string()
+    }
+
+    async fn tokens(&self, asked: TokenRequest) -> Result<String, (StatusCode, String)> {
+        tokens::answer(&self.identity, &self.audit, asked).await
     }
 
     fn keys(&self) -> String {

@@ -14,8 +14,8 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// How long a connection that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(20);
@@ -60,7 +60,7 @@ impl Client {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls(ca_file, encrypted)?);
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls(ca_file, encrypted, None)?);
         let connector = connector.https_or_http().enable_http1().wrap_connector(tcp);
         let pool = Pool::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -100,12 +100,25 @@ impl Client {
     }
 }
 
+/// The files of our own certificate chain and its key, in PEM.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCertificate<'a> {
+    /// The chain, our own first.
+    pub cert_file: &'a Path,
+    /// The private key.
+    pub key_file: &'a Path,
+}
+
 /// TLS 1.2 or 1.3 towards a server, whose certificate comes from the authorities of the file, else from the system's.
-/// Where it is not `used` none are looked for.
+/// Where it is not `used` none are looked for. A server that asks is shown our `own` certificate, if there is one.
 ///
 /// # Errors
-/// There are no authorities, or they cannot be read.
-pub fn tls(ca_file: Option<&Path>, used: bool) -> Result<rustls::ClientConfig, String> {
+/// There are no authorities, or they or our certificate cannot be read.
+pub fn tls(
+    ca_file: Option<&Path>,
+    used: bool,
+    own: Option<OwnCertificate<'_>>,
+) -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -117,7 +130,18 @@ pub fn tls(ca_file: Option<&Path>, used: bool) -> Result<rustls::ClientConfig, S
             format!("no certificate authorities on this system ({error}); name some by `ca_file`")
         })?,
     };
-    Ok(builder.with_no_client_auth())
+    let Some(OwnCertificate { cert_file, key_file }) = own else { return Ok(builder.with_no_client_auth()) };
+    let chain = CertificateDer::pem_file_iter(cert_file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("cert_file {}: {error}", cert_file.display()))?;
+    if chain.is_empty() {
+        return Err(format!("cert_file {}: holds no certificate", cert_file.display()));
+    }
+    let key = PrivateKeyDer::from_pem_file(key_file)
+        .map_err(|error| format!("key_file {}: {error}", key_file.display()))?;
+    builder
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| format!("cert_file {}, key_file: {error}", cert_file.display()))
 }
 
 fn authorities(path: &Path) -> Result<RootCertStore, String> {

@@ -43,7 +43,7 @@
 //! | 5 | rewrite |
 //! | 6 | admission, upstream, audit |
 //! | 7 | query |
-//! | 8 | server, admin |
+//! | 8 | server, admin, web |
 //! | 9 | config |
 //! | 10 | app |
 //! | 11 | cli |
@@ -73,6 +73,13 @@
 //! take long; so is all that is not a connection's. The audit is written by a thread of its own, and passwords are
 //! checked on threads for what blocks.
 //!
+//! # Sign-in with a browser
+//!
+//! `web` has the pages, and knows of HTTP; `identity::login` has what lasts: sign-ins under way (sealed, in a cookie of
+//! the browser), sessions and the tokens of drivers (in `identity::store`), and which identity provider says what
+//! (`identity::oidc`, `identity::saml`, which store nothing). A cookie never signs a query in: drivers get tokens that lead
+//! to a session. Everything that is not below `/v1/` is a page.
+//!
 //! # Absent on purpose
 //!
 //! - No store of what catalogs say: grants, tags and restrictions are asked for when they are needed, for whom they are
@@ -88,8 +95,8 @@
 //!   session's when the view was made, and does not say what that was.
 //! - No stored functions, grants, roles, paths and calls of procedures: they are read and denied (`sql::Other`).
 //! - No spooled results: the client's offer of an encoding is dropped, so that all rows pass here.
-//! - No store of sessions: sessions, prepared statements and transactions live in the client, as Trino's
-//!   protocol has it, and are checked with each request.
+//! - No store of Trino's sessions: session properties, prepared statements and transactions live in the client, as its
+//!   protocol has it, and are checked with each request. (`identity::store` keeps sessions of people and tokens.)
 
 pub mod admin;
 pub mod admission;
@@ -110,6 +117,7 @@ pub mod sql;
 pub mod telemetry;
 pub mod units;
 pub mod upstream;
+pub mod web;
 pub mod wire;
 
 /// Statements are many small allocations, made on one thread and often freed on another.

@@ -63,6 +63,26 @@ enum Command {
         #[command(subcommand)]
         command: cli::Policy,
     },
+    /// Signs in at a terminal, with a browser elsewhere, and prints a token for programs that take one.
+    SignIn(cli::SignIn),
+    /// Makes, lists and revokes personal access tokens at the gateway that runs on this machine.
+    Token {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml", global = true)]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: cli::TokenCommand,
+    },
+    /// Brings what scanners found in tables' columns into their catalog, as the tags that policies go by.
+    Classify {
+        #[command(subcommand)]
+        command: cli::Classify,
+    },
+    /// Verifies the audit, and gives its key.
+    Audit {
+        #[command(subcommand)]
+        command: cli::Audit,
+    },
     /// Says which version this is.
     Version,
 }
@@ -103,7 +123,11 @@ fn main() -> ExitCode {
         Command::User { command: UserCommand::Add { name, groups, attributes, users_file } } => {
             add_user(&users_file, &name, &groups, &attributes)
         }
-        Command::Policy { command } => return policy(&command),
+        Command::Policy { command } => return said(cli::policy(&command)),
+        Command::SignIn(command) => return said(cli::sign_in(&command)),
+        Command::Classify { command } => return said(cli::classify(&command)),
+        Command::Token { config, command } => token(&config, &command),
+        Command::Audit { command } => return said(cli::audit(&command)),
         Command::Version => {
             println!("northgate {}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -120,8 +144,8 @@ fn main() -> ExitCode {
 
 /// As diff has it: 0 where all is well, 1 where something is not as it was wanted, 2 where that is not known.
 #[allow(clippy::print_stdout, clippy::print_stderr)]
-fn policy(command: &cli::Policy) -> ExitCode {
-    match cli::policy(command) {
+fn said(outcome: Result<cli::Said, String>) -> ExitCode {
+    match outcome {
         Ok(said) => {
             eprint!("{}", said.err);
             print!("{}", said.out);
@@ -137,6 +161,15 @@ fn policy(command: &cli::Policy) -> ExitCode {
 fn serve(path: &Path) -> Result<(), String> {
     let config = Config::load(path).map_err(|error| error.to_string())?;
     northgate::app::run(config).map_err(|error| error.to_string())
+}
+
+#[allow(clippy::print_stdout, clippy::print_stderr)]
+fn token(path: &Path, command: &cli::TokenCommand) -> Result<(), String> {
+    let config = Config::load(path).map_err(|error| error.to_string())?;
+    let said = cli::token(command, &config.admin)?;
+    eprint!("{}", said.err);
+    print!("{}", said.out);
+    Ok(())
 }
 
 #[allow(clippy::print_stdout)]

@@ -1,6 +1,7 @@
 //! Why the admin listener cannot start.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::error::{ErrorCode, Failure};
 
@@ -12,6 +13,14 @@ pub enum AdminError {
     Listen {
         /// Where.
         address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The key for tokens cannot be written.
+    #[error("admin.key_file: {}: {source}", path.display())]
+    Key {
+        /// Where.
+        path: PathBuf,
         /// Why.
         source: std::io::Error,
     },

@@ -1,7 +1,8 @@
 //! The listener for operators: metrics, health, readiness, the gateway's public keys, and reload.
 //!
 //! Plain HTTP without a login, and so on the loopback interface unless it is told otherwise. What is here otherwise tells
-//! nothing of users or data; the worst that a stranger can do is to have the files read again.
+//! nothing of users or data; the worst that a stranger can do is to have the files read again. Tokens are on the loopback
+//! interface only, and for who can read the key file, which is made anew at each start: `Authorization: Bearer KEY`.
 //!
 //! | request | answer |
 //! |---|---|
@@ -10,14 +11,19 @@
 //! | `GET /ready` | 200 when it can do its work, else 503; each check by name (JSON) |
 //! | `GET /jwks` | the keys by which Trino checks the gateway's tokens (JWK Set, RFC 7517) |
 //! | `POST /explain?user=u&group=g&catalog=c&schema=s` | what would be done with the statement in the body, and why; on the loopback interface only, as it tells of policies |
+//! | `GET /tokens?user=u` | the personal access tokens, of all or of one owner (JSON) |
+//! | `POST /tokens?user=u&name=n&life=30d&read_only=true&catalog=c&address=10.0.0.0/8&impersonate=true` | makes one, and shows its secret |
+//! | `DELETE /tokens?id=i` | revokes one |
 //! | `POST /reload` | reads policies, users and certificates again; 422 and what is wrong, if something is |
 
 mod error;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +42,9 @@ use tokio::sync::Semaphore;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use self::error::AdminError;
+pub use self::tokens::TokenRequest;
+
+use self::tokens::Door;
 
 /// The longest statement that is explained, in bytes.
 const LONGEST_STATEMENT: usize = 1 << 20;
@@ -54,11 +63,17 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Config {
     /// Where to listen. Trino must reach it if it is to fetch the gateway's keys from here.
     pub listen: SocketAddr,
+    /// The file with the key for the personal access tokens. It is made at start, readable by its owner alone, where there
+    /// are such tokens; `northgate token` reads it.
+    pub key_file: PathBuf,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9443) }
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9443),
+            key_file: PathBuf::from("admin.key"),
+        }
     }
 }
 
@@ -100,6 +115,12 @@ pub trait Operated: Send + Sync + 'static {
     /// What would be done with a statement, and why.
     fn explain(&self, asked: Explain) -> impl Future<Output = String> + Send;
 
+    /// Makes, lists or revokes tokens: JSON, or a status and what is wrong.
+    fn tokens(
+        &self,
+        asked: TokenRequest,
+    ) -> impl Future<Output = Result<String, (StatusCode, String)>> + Send;
+
     /// Reads again what can be read again; what was wrong, a line each. What is wrong stays as it was before.
     fn reload(&self) -> impl Future<Output = Result<(), Vec<String>>> + Send;
 }
@@ -107,6 +128,7 @@ pub trait Operated: Send + Sync + 'static {
 /// The listener.
 pub struct Admin {
     listener: TcpListener,
+    door: Option<Door>,
 }
 
 impl Admin {
@@ -118,7 +140,15 @@ impl Admin {
         }
         let listener =
             TcpListener::bind(address).await.map_err(|source| AdminError::Listen { address, source })?;
-        Ok(Self { listener })
+        Ok(Self { listener, door: None })
+    }
+
+    /// The same with the requests for tokens, for who can read the key that is written to the file. On another interface
+    /// than loopback there are none of these.
+    pub fn with_tokens(self, key_file: &std::path::Path) -> Result<Self, AdminError> {
+        let door =
+            Door::new(key_file).map_err(|source| AdminError::Key { path: key_file.to_owned(), source })?;
+        Ok(Self { door: Some(door), ..self })
     }
 
     /// Where it listens: the port that was given out, if 0 was asked for.
@@ -129,7 +159,8 @@ impl Admin {
     /// Serves until it is dropped. It is meant to outlive the server, so that a drain can be watched.
     pub async fn serve<O: Operated>(self, operated: Arc<O>) {
         let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let local = self.address().is_ok_and(|address| address.ip().is_loopback());
+        let local = self.listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+        let door = self.door.filter(|_| local).map(Arc::new);
         let connections = TaskTracker::new();
         // Connections end with the listener: the tasks are aborted when this future is dropped.
         let mut tasks: Vec<AbortOnDropHandle<()>> = Vec::new();
@@ -138,10 +169,11 @@ impl Admin {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     tasks.retain(|task| !task.is_finished());
-                    let operated = Arc::clone(&operated);
+                    let (operated, door) = (Arc::clone(&operated), door.clone());
                     tasks.push(AbortOnDropHandle::new(connections.spawn(async move {
                         let _room = room;
-                        let _ = tokio::time::timeout(LIFETIME, connection(stream, operated, local)).await;
+                        let _ =
+                            tokio::time::timeout(LIFETIME, connection(stream, operated, local, door)).await;
                     })));
                 }
                 Err(error) => {
@@ -153,13 +185,15 @@ impl Admin {
     }
 }
 
-async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>, local: bool) {
+async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>, local: bool, door: Option<Arc<Door>>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let operated = Arc::clone(&operated);
+        let (operated, door) = (Arc::clone(&operated), door.clone());
         async move {
             let (parts, body) = request.into_parts();
             let mut response = if local && parts.uri.path() == "/explain" {
                 explain(&parts, body, &*operated).await
+            } else if let Some(door) = door.filter(|_| parts.uri.path() == "/tokens") {
+                tokens::answer(&parts, &door, &*operated).await
             } else {
                 answer(&parts.method, parts.uri.path(), &parts.headers, &*operated).await
             };

@@ -10,6 +10,10 @@ impl Operated for Shown {
         format!("{asked:?}")
     }
 
+    async fn tokens(&self, asked: TokenRequest) -> Result<String, (StatusCode, String)> {
+        Ok(format!("{asked:?}"))
+    }
+
     fn metrics(&self) -> String {
         "# EOF\n".to_owned()
     }
@@ -103,9 +107,12 @@ async fn pages_in_a_browser_are_refused() {
 
 #[tokio::test]
 async fn it_listens() {
-    let admin = Admin::bind(&Config { listen: ([127, 0, 0, 1], 0).into() }).await.expect("bound");
+    let admin = Admin::bind(&Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() })
+        .await
+        .expect("bound");
     let address = admin.address().expect("an address");
-    let taken = Admin::bind(&Config { listen: address }).await.err().expect("taken").to_string();
+    let taken =
+        Admin::bind(&Config { listen: address, ..Config::default() }).await.err().expect("taken").to_string();
     assert!(taken.starts_with(&format!("admin: cannot listen on {address}")), "{taken}");
     let serving = AbortOnDropHandle::new(tokio::spawn(admin.serve(Arc::new(Shown(None)))));
     let mut stream = TcpStream::connect(address).await.expect("connected");

@@ -1,23 +1,23 @@
 //! The files of the journal.
 //!
-//! A file is named for the moment it was made (`audit-20261123T033447.123456Z.jsonl`), and each name sorts
-//! behind all that were there before, also when the clock was put back. A file is only ever appended to,
-//! by one process: the folder is locked while it is in use.
+//! A file is named for the number of records before it (`audit-00000000000000000256-0.jsonl`); the last digits count files
+//! that begin with the same record, of which the last one is meant. So what a file holds behind the first record of the
+//! next one is not part of the journal: it was never made durable, and nobody was told that it was. A file is only ever
+//! appended to, by one process: the folder is locked while it is in use.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use jiff::{Timestamp, civil, tz::TimeZone};
+use std::sync::Arc;
 
 use super::AuditError;
+use super::progress::Stretch;
 
 /// Where files are made. The writer knows only this, so that tests can break it.
 pub(super) trait Store: Send {
-    /// A new, empty file that survives a crash as an empty file.
-    fn create(&mut self, at: Timestamp) -> io::Result<Box<dyn Sink>>;
+    /// A new, empty file that survives a crash as an empty file. `first` is the number of records before it.
+    fn create(&mut self, first: u64) -> io::Result<Box<dyn Sink>>;
 }
 
 /// One file that is being written.
@@ -30,23 +30,28 @@ pub(super) trait Sink: Send {
     fn cut(&mut self, length: u64) -> io::Result<()>;
     /// Removes the file: it has no record in it.
     fn discard(self: Box<Self>);
+    /// Where it is.
+    fn path(&self) -> &Path;
 }
 
 const PREFIX: &str = "audit-";
 const SUFFIX: &str = ".jsonl";
 
+/// Held by whoever writes to a folder.
+pub(super) type Lock = Arc<File>;
+
 /// A folder of the file system.
 pub(super) struct Folder {
     path: PathBuf,
-    /// When the newest file was made, by its name.
-    last: Option<Timestamp>,
-    /// Held for its lock.
-    _lock: File,
+    /// The newest file: the records before it, and the file's number among those that begin with the same.
+    last: Option<(u64, u64)>,
+    lock: Lock,
 }
 
 impl Folder {
-    /// Opens the folder, making it (0700) if there is none, and locks it.
-    pub(super) fn open(path: &Path) -> Result<Self, AuditError> {
+    /// Opens the folder, making it (0700) if there is none, and locks it. Also gives what of the journal is there: a line
+    /// that a crash tore is taken off.
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Stretch>), AuditError> {
         let wrong = |source| AuditError::Folder { path: path.to_owned(), source };
         if !path.is_dir() {
             DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(wrong)?;
@@ -61,35 +66,102 @@ impl Folder {
             Err(TryLockError::WouldBlock) => return Err(AuditError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(source)) => return Err(wrong(source)),
         }
-        let mut last = None;
-        for entry in std::fs::read_dir(path).map_err(wrong)? {
-            last = last.max(entry.map_err(wrong)?.file_name().to_str().and_then(moment));
-        }
-        Ok(Self { path: path.to_owned(), last, _lock: lock })
+        let files = files(path).map_err(wrong)?;
+        let last = files.last().map(|(number, _)| *number);
+        let stretches = stretches(&files, true).map_err(wrong)?;
+        Ok((Self { path: path.to_owned(), last, lock: Arc::new(lock) }, stretches))
+    }
+
+    /// The lock, for who else writes to the folder.
+    pub(super) fn lock(&self) -> Lock {
+        Arc::clone(&self.lock)
     }
 }
 
-/// When a file was made, by its name.
-fn moment(name: &str) -> Option<Timestamp> {
-    let stem = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
-    let at = civil::DateTime::strptime("%Y%m%dT%H%M%S%.fZ", stem).ok()?;
-    at.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+/// The files of a journal, in order: the records before each, its number among those that begin with the same, and where
+/// it is.
+type Files = Vec<((u64, u64), PathBuf)>;
+
+fn files(path: &Path) -> io::Result<Files> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if let Some(number) = entry.file_name().to_str().and_then(number) {
+            files.push((number, entry.path()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What of the journal in a folder is part of it. Nothing is changed.
+pub(super) fn read_stretches(path: &Path) -> io::Result<Vec<Stretch>> {
+    stretches(&files(path)?, false)
+}
+
+fn stretches(files: &Files, mend: bool) -> io::Result<Vec<Stretch>> {
+    let mut stretches = Vec::with_capacity(files.len());
+    let nexts = files.iter().skip(1).map(|((first, _), _)| Some(*first)).chain([None]);
+    for (((first, _), path), next) in files.iter().zip(nexts) {
+        let (records, bytes) = match next {
+            Some(next) => (next - first, std::fs::metadata(path)?.len()),
+            None => whole_lines(path, mend)?,
+        };
+        stretches.push(Stretch { path: path.clone(), first: *first, records, bytes, closed: true });
+    }
+    Ok(stretches)
+}
+
+/// The whole lines of the last file, and their bytes. `mend` takes what is behind them away, and makes the rest durable.
+fn whole_lines(path: &Path, mend: bool) -> io::Result<(u64, u64)> {
+    let mut reader = BufReader::with_capacity(1 << 20, File::open(path)?);
+    let (mut lines, mut bytes, mut whole) = (0, 0_u64, 0_u64);
+    loop {
+        let buffer = reader.fill_buf()?;
+        if buffer.is_empty() {
+            break;
+        }
+        if let Some(last) = memchr::memrchr(b'\n', buffer) {
+            lines += memchr::memchr_iter(b'\n', buffer).count() as u64;
+            whole = bytes + last as u64 + 1;
+        }
+        let length = buffer.len();
+        bytes += length as u64;
+        reader.consume(length);
+    }
+    if mend {
+        let file = OpenOptions::new().append(true).open(path)?;
+        if bytes > whole {
+            tracing::warn!(
+                path = %path.display(),
+                bytes = bytes - whole,
+                "a record that a crash tore is taken off the audit journal: nobody was told that it was written"
+            );
+            file.set_len(whole)?;
+        }
+        file.sync_all()?;
+    }
+    Ok((lines, whole))
+}
+
+/// The numbers in a file's name.
+fn number(name: &str) -> Option<(u64, u64)> {
+    let (first, turn) = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
+    (first.len() == 20).then_some(())?;
+    Some((first.parse().ok()?, turn.parse().ok()?))
 }
 
 impl Store for Folder {
-    fn create(&mut self, at: Timestamp) -> io::Result<Box<dyn Sink>> {
-        // A clock that was put back must not put a newer file before an older one.
-        let at = self
-            .last
-            .map_or(at, |last| at.max(last.saturating_add(Duration::from_micros(1)).unwrap_or(last)));
-        let path = self.path.join(format!("{PREFIX}{}{SUFFIX}", at.strftime("%Y%m%dT%H%M%S.%6fZ")));
+    fn create(&mut self, first: u64) -> io::Result<Box<dyn Sink>> {
+        let turn = self.last.filter(|(last, _)| *last == first).map_or(0, |(_, turn)| turn + 1);
+        let path = self.path.join(format!("{PREFIX}{first:020}-{turn}{SUFFIX}"));
         let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
         if let Err(error) = sync_folder(&self.path) {
             // Without an entry that lasts it's no journal. Nothing was written to it yet.
             drop(std::fs::remove_file(&path));
             return Err(error);
         }
-        self.last = Some(at);
+        self.last = Some((first, turn));
         Ok(Box::new(Journal { file, path }))
     }
 }
@@ -116,9 +188,37 @@ impl Sink for Journal {
         // A file that stays is empty, and harms nothing.
         drop(std::fs::remove_file(&self.path));
     }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Reads the lines of a stretch of the journal behind the first `skip` bytes, without their ends; `line` says whether to go
+/// on. Gives the bytes that were read.
+pub(super) fn read_lines<E: From<io::Error>>(
+    stretch: &Stretch,
+    skip: u64,
+    lines: u64,
+    mut line: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut file = File::open(&stretch.path)?;
+    io::Seek::seek(&mut file, io::SeekFrom::Start(skip))?;
+    let mut reader = BufReader::with_capacity(1 << 20, file.take(stretch.bytes.saturating_sub(skip)));
+    let (mut read, mut text) = (0, Vec::new());
+    for _ in 0..lines {
+        text.clear();
+        read += reader.read_until(b'\n', &mut text)? as u64;
+        if text.pop() != Some(b'\n') {
+            let gone = format!("{} has fewer records than it had", stretch.path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, gone).into());
+        }
+        line(&text)?;
+    }
+    Ok(read)
+}
+
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
@@ -128,40 +228,45 @@ mod tests {
 
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).expect("in range")
-    }
-
-    fn files(path: &Path) -> Vec<String> {
-        let mut names: Vec<String> = std::fs::read_dir(path)
-            .expect("a folder")
-            .map(|e| e.expect("an entry").file_name().into_string().expect("a name"))
-            .filter(|n| n != "lock")
-            .collect();
-        names.sort();
-        names
+    fn all(stretches: &[Stretch]) -> String {
+        let mut text = String::new();
+        for stretch in stretches {
+            let line = |line: &[u8]| {
+                text.push_str(std::str::from_utf8(line).expect("UTF-8"));
+                Ok::<_, io::Error>(())
+            };
+            read_lines(stretch, 0, stretch.records, line).expect("read");
+        }
+        text
     }
 
     #[test]
-    fn names_sort_also_when_the_clock_goes_back() {
+    fn only_what_the_next_file_goes_on_from_counts() {
         let temp = tempfile::tempdir().expect("a folder");
         let path = temp.path().join("a/b");
         {
-            let mut folder = Folder::open(&path).expect("opened");
-            for (second, text) in [(1000, "1"), (1000, "2"), (500, "3"), (1001, "4")] {
-                let mut file = folder.create(at(second)).expect("made");
+            let (mut folder, none) = Folder::open(&path).expect("opened");
+            assert!(none.is_empty());
+            // Records before the file; what is written; what of it the next file says was durable is seen below.
+            for (first, text) in [(0, "1\n2\n"), (2, "x\ny\n"), (2, "3\nz\n"), (3, "4\n5\n6")] {
+                let mut file = folder.create(first).expect("made");
                 file.append(text.as_bytes()).expect("written");
                 file.sync().expect("synced");
             }
+            assert_eq!(all(&read_stretches(&path).expect("read")), "12345");
         }
-        let mut folder = Folder::open(&path).expect("opened again");
-        folder.create(at(7)).expect("made").append(b"5").expect("written");
-        let all: String =
-            files(&path).iter().map(|name| std::fs::read_to_string(path.join(name)).expect("read")).collect();
-        assert_eq!(all, "12345");
-        for name in files(&path) {
-            let mode = std::fs::metadata(path.join(&name)).expect("there").permissions().mode();
-            assert_eq!(mode & 0o777, 0o600, "{name}");
+        let (mut folder, stretches) = Folder::open(&path).expect("opened again");
+        assert_eq!(all(&stretches), "12345");
+        assert_eq!(
+            stretches.last().map(|s| (s.first, s.records, s.bytes)),
+            Some((3, 2, 4)),
+            "the torn line is off"
+        );
+        folder.create(5).expect("made").append(b"6\n").expect("written");
+        assert_eq!(all(&read_stretches(&path).expect("read")), "123456");
+        for (_, file) in files(&path).expect("files") {
+            let mode = std::fs::metadata(&file).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", file.display());
         }
         assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o700);
     }

@@ -24,6 +24,9 @@ pub struct Guard {
     cluster: OnceLock<String>,
     rows: AtomicU64,
     bytes: AtomicU64,
+    admitted: AtomicU64,
+    submitted: AtomicU64,
+    first_row: AtomicU64,
     room: std::sync::Mutex<Option<OwnedSemaphorePermit>>,
     done: AtomicBool,
 }
@@ -38,6 +41,9 @@ impl Guard {
             cluster: OnceLock::new(),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
+            submitted: AtomicU64::new(0),
+            first_row: AtomicU64::new(0),
             room: std::sync::Mutex::new(Some(room)),
             done: AtomicBool::new(false),
         }
@@ -54,8 +60,27 @@ impl Guard {
         let _ = self.cluster.set(cut(cluster, 64).to_owned());
     }
 
+    /// It has its slot.
+    pub fn admitted(&self) {
+        self.mark(&self.admitted);
+    }
+
+    /// It is sent to Trino now.
+    pub fn submitted(&self) {
+        self.mark(&self.submitted);
+    }
+
+    /// Notes a moment, the first of several.
+    fn mark(&self, at: &AtomicU64) {
+        let now = self.line.shared.tick_us();
+        _ = at.compare_exchange(0, now, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// Counts rows, and bytes of row data, that went to the client.
     pub fn add(&self, rows: u64, bytes: u64) {
+        if rows > 0 {
+            self.mark(&self.first_row);
+        }
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -84,6 +109,9 @@ impl Guard {
             rows,
             bytes,
             elapsed_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            admitted_us: moment(&self.admitted),
+            submitted_us: moment(&self.submitted),
+            first_row_us: moment(&self.first_row),
             error: outcome.error.as_deref().map(|e| cut(e, 100)),
             message_sha256: digest,
         };
@@ -106,6 +134,10 @@ impl Guard {
     pub(super) fn disarm(&self) {
         self.done.store(true, Ordering::Release);
     }
+}
+
+fn moment(at: &AtomicU64) -> Option<u64> {
+    Some(at.load(Ordering::Relaxed)).filter(|&tick| tick > 0)
 }
 
 impl Drop for Guard {

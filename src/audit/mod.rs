@@ -6,17 +6,37 @@
 //! query takes the room for its outcome when it begins), are tried again, and are preceded by a `gap` record
 //! that says how long the journal was blind and whether anything was lost.
 //!
-//! What is not here yet: the Merkle tree over the records, other sinks, export and search.
+//! Behind the writer, a second thread puts what is durable into a Merkle tree in the layout of c2sp.org/tlog-tiles, and
+//! signs a checkpoint every few seconds (`sealer`). What it has covered leaves the journal. Whoever has the verifier key
+//! can verify a copy of the folder ([`verify`]).
+//!
+//! A third one copies what is sealed to a bucket with Object Lock (`mirror`), if there is one.
+//!
+//! What auditors take out of it, with proofs, is made by [`take`].
 
 mod clock;
+mod entry;
 mod folder;
 mod guard;
+pub mod inbox;
+mod mirror;
+mod note;
+mod progress;
+mod proof;
+mod reader;
 mod record;
+pub mod s3;
+mod sealer;
 mod shared;
+mod shelf;
+pub mod take;
 #[cfg(test)]
 mod tests;
+mod tree;
+pub mod verify;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,12 +49,19 @@ use crate::error::{ErrorCode, Failure};
 use crate::units::{ByteSize, Span};
 
 pub use guard::Guard;
-pub use record::{Asked, Asker, Basis, Event, Intent, Outcome, Reason, SCHEMA_VERSION, State};
+pub use note::{Head, NoteError, Verifier};
+pub use record::{Asked, Asker, Basis, Event, Intent, Outcome, Read, Reason, SCHEMA_VERSION, State};
+pub use sealer::Unfinished;
 pub use shared::Status;
 
 use folder::{Folder, Store};
+use mirror::Mirror;
+use note::Key;
+use progress::Progress;
 use record::Body;
+use sealer::{Parts, Sealer, Stop};
 use shared::{Line, PIECE, Shared};
+use shelf::Shelf;
 use writer::{Item, Message, Waiter, Writer};
 
 /// The `[audit]` section.
@@ -54,6 +81,19 @@ pub struct Config {
     pub kept: ByteSize,
     /// The largest record. A query that needs a larger one is refused.
     pub record_size: ByteSize,
+    /// The name of this log, in its checkpoints. Each replica has its own.
+    pub origin: String,
+    /// The file with the key that signs checkpoints. It is made if neither it nor a checkpoint is there. Beside the folder
+    /// if it is not said where: `audit.key`.
+    pub key_file: Option<PathBuf>,
+    /// How often a checkpoint is signed, where there are new records.
+    pub checkpoint_every: Span,
+    /// The most that the folder may hold; queries are refused when it does. 0 is no limit.
+    pub folder_size: ByteSize,
+    /// The groups whose members read the audit in a browser; without any, nobody does.
+    pub auditors: BTreeSet<String>,
+    /// The bucket that the log is copied to; none: it is not.
+    pub s3: Option<s3::Config>,
 }
 
 impl Default for Config {
@@ -65,7 +105,28 @@ impl Default for Config {
             in_flight: ByteSize(64_000_000),
             kept: ByteSize(64_000_000),
             record_size: ByteSize(16_000_000),
+            origin: "northgate".to_owned(),
+            key_file: None,
+            checkpoint_every: Span(Duration::from_secs(5)),
+            folder_size: ByteSize(0),
+            auditors: BTreeSet::new(),
+            s3: None,
         }
+    }
+}
+
+/// What the checkpoints of this configuration's log are verified with.
+///
+/// # Errors
+/// There is no key file yet, or it can't be read.
+pub fn verifier(config: &Config) -> Result<String, NoteError> {
+    Ok(Key::open(&config.key_path(), &config.origin, false)?.verifier().to_owned())
+}
+
+impl Config {
+    /// Where the key is.
+    fn key_path(&self) -> PathBuf {
+        self.key_file.clone().unwrap_or_else(|| self.folder.with_extension("key"))
     }
 }
 
@@ -86,9 +147,23 @@ pub enum AuditError {
         /// Which.
         path: PathBuf,
     },
+    /// The log in the folder is not the one that its checkpoint is of.
+    #[error("the audit log in {path} was changed or put back: {what}")]
+    Altered {
+        /// Where.
+        path: PathBuf,
+        /// How that is known.
+        what: String,
+    },
+    /// The key or the checkpoint.
+    #[error(transparent)]
+    Checkpoint(NoteError),
     /// The writer could not be started.
     #[error("the audit could not be started: {0}")]
     Start(io::Error),
+    /// The bucket that it is to be copied to.
+    #[error("the audit cannot be copied: {0}")]
+    Copy(String),
     /// A limit that can't work.
     #[error("[audit] {0}")]
     Config(&'static str),
@@ -122,7 +197,9 @@ impl Failure for AuditError {
         match self {
             Self::Folder { .. } => "audit_folder",
             Self::InUse { .. } => "audit_in_use",
-            Self::Start(_) | Self::Config(_) => "audit_start",
+            Self::Altered { .. } => "audit_altered",
+            Self::Checkpoint(_) => "audit_checkpoint",
+            Self::Start(_) | Self::Config(_) | Self::Copy(_) => "audit_start",
             Self::Unavailable => "audit_unavailable",
             Self::Slow(_) => "audit_slow",
             Self::Full => "audit_full",
@@ -156,29 +233,99 @@ impl Failure for AuditError {
     }
 }
 
+/// What Trino knows of a query whose outcome is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Trino's id of it.
+    pub trino_query: Option<String>,
+    /// Its state at Trino.
+    pub trino_state: Option<String>,
+    /// Trino's error.
+    pub error: Option<String>,
+}
+
 /// The audit. Dropped, it writes what is queued; [`Audit::close`] also says whether that worked.
 pub struct Audit {
     line: Line,
     record_bytes: u64,
+    sealer: Option<std::sync::mpsc::Sender<Stop>>,
+    mirror: Option<std::sync::mpsc::Sender<Stop>>,
+    unfinished: Vec<Unfinished>,
+    folder: PathBuf,
+    verifier: String,
 }
 
 impl Audit {
-    /// Opens the folder, begins a new file, and starts the writer.
+    /// Opens the folder, holds the log in it against its last checkpoint, begins a new file, and starts the threads that
+    /// write and seal.
     pub fn open(config: &Config) -> Result<Self, AuditError> {
-        Self::with_store(Box::new(Folder::open(&config.folder)?), config)
+        let (folder, stretches) = Folder::open(&config.folder)?;
+        let shelf = Shelf::new(&config.folder);
+        let begun = shelf::Source::read(&shelf, shelf::CHECKPOINT)
+            .map_err(|source| AuditError::Folder { path: config.folder.clone(), source })?
+            .is_some();
+        let key = Key::open(&config.key_path(), &config.origin, !begun).map_err(AuditError::Checkpoint)?;
+        let verifier = key.verifier().to_owned();
+        let progress = Arc::new(Progress::new(stretches));
+        let shared = Self::shared(config)?;
+        let sealer = Sealer::resume(Parts {
+            shelf,
+            key,
+            progress: Arc::clone(&progress),
+            shared: Arc::clone(&shared),
+            every: config.checkpoint_every.0,
+            most: config.folder_size.0,
+            lock: folder.lock(),
+        })?;
+        let copied = config.s3.as_ref().map(|s3| {
+            let shelf = Shelf::new(&config.folder);
+            Mirror::new(s3, shelf, &verifier, Arc::clone(&shared)).map_err(AuditError::Copy)
+        });
+        let copied = copied.transpose()?;
+        let mut audit = Self::with(Box::new(folder), config, shared, progress)?;
+        audit.unfinished = sealer.unfinished();
+        audit.verifier = verifier;
+        let (stop, inbox) = std::sync::mpsc::channel();
+        std::thread::Builder::new()
+            .name("audit-seal".to_owned())
+            .spawn(move || sealer.run(&inbox))
+            .map_err(AuditError::Start)?;
+        audit.sealer = Some(stop);
+        if let Some(mirror) = copied {
+            let (stop, inbox) = std::sync::mpsc::channel();
+            std::thread::Builder::new()
+                .name("audit-copy".to_owned())
+                .spawn(move || mirror.run(&inbox))
+                .map_err(AuditError::Start)?;
+            audit.mirror = Some(stop);
+        }
+        Ok(audit)
     }
 
+    #[cfg(test)]
     fn with_store(store: Box<dyn Store>, config: &Config) -> Result<Self, AuditError> {
+        Self::with(store, config, Self::shared(config)?, Arc::new(Progress::default()))
+    }
+
+    fn shared(config: &Config) -> Result<Arc<Shared>, AuditError> {
         if config.in_flight.0 < config.record_size.0 || config.kept.0 < config.record_size.0 {
             return Err(AuditError::Config(
                 "in_flight and kept must each hold at least one record of record_size",
             ));
         }
         let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
-        let shared = Shared::new(bytes(config.in_flight), bytes(config.kept), config.timeout.0)
-            .map_err(|_| AuditError::Start(io::Error::other("no random numbers")))?;
-        let shared = Arc::new(shared);
-        let writer = Writer::new(store, Arc::clone(&shared), config.file_size.0)
+        Shared::new(bytes(config.in_flight), bytes(config.kept), config.timeout.0)
+            .map(Arc::new)
+            .map_err(|_| AuditError::Start(io::Error::other("no random numbers")))
+    }
+
+    fn with(
+        store: Box<dyn Store>,
+        config: &Config,
+        shared: Arc<Shared>,
+        progress: Arc<Progress>,
+    ) -> Result<Self, AuditError> {
+        let writer = Writer::new(store, Arc::clone(&shared), progress, config.file_size.0)
             .map_err(|source| AuditError::Folder { path: config.folder.clone(), source })?;
         // The channel has no bound of its own: whatever is put in it holds room in memory that was counted.
         let (sender, inbox) = std::sync::mpsc::channel();
@@ -186,7 +333,40 @@ impl Audit {
             .name("audit".to_owned())
             .spawn(move || writer.run(&inbox))
             .map_err(AuditError::Start)?;
-        Ok(Self { line: Line { shared, sender }, record_bytes: config.record_size.0 })
+        Ok(Self {
+            line: Line { shared, sender },
+            record_bytes: config.record_size.0,
+            sealer: None,
+            mirror: None,
+            unfinished: Vec::new(),
+            folder: config.folder.clone(),
+            verifier: String::new(),
+        })
+    }
+
+    /// What the checkpoints of this log are verified with.
+    pub fn verifier(&self) -> &str {
+        &self.verifier
+    }
+
+    /// The queries of earlier runs whose outcome is not on record: the process was killed while they ran.
+    pub fn unfinished(&self) -> &[Unfinished] {
+        &self.unfinished
+    }
+
+    /// Records what is known of a query of [`Audit::unfinished`]: it is then no more.
+    pub async fn settle(&self, unfinished: &Unfinished, found: Option<Found>) -> Result<(), AuditError> {
+        let Found { trino_query, trino_state, error } = found.unwrap_or_default();
+        let Unfinished { query, run, .. } = unfinished;
+        self.record(&Event::Unknown {
+            query: query.clone(),
+            state: State::Unknown,
+            of_run: run.clone(),
+            trino_query,
+            trino_state,
+            error,
+        })
+        .await
     }
 
     /// Records that a query is about to be sent to Trino. When this returns `Ok` the record is durable; when it
@@ -284,6 +464,17 @@ impl Audit {
         Ok(body)
     }
 
+    /// This moment, by the clock of the records: microseconds since the run began.
+    pub fn tick_us(&self) -> u64 {
+        self.line.shared.tick_us()
+    }
+
+    /// A value that may not be on record, as a word for it: `hmac-sha256:` and a hash. Nobody has the key, which is another
+    /// for each run.
+    pub fn conceal(&self, value: &str) -> String {
+        self.line.shared.conceal(value)
+    }
+
     /// Whether queries can be recorded now.
     pub fn healthy(&self) -> bool {
         self.line.shared.healthy()
@@ -300,11 +491,35 @@ impl Audit {
         self.keep(&Event::Stop {});
         let (reply, answer) = oneshot::channel();
         self.line.sender.send(Message::Close(reply)).map_err(|_| AuditError::Unavailable)?;
-        match tokio::time::timeout(self.line.shared.patience().max(Duration::from_secs(5)), answer).await {
-            Ok(Ok(0)) => Ok(()),
+        let patience = self.line.shared.patience().max(Duration::from_secs(5));
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(0)) => self.seal(patience).await,
             Ok(Ok(left)) => Err(AuditError::Left(left)),
             Ok(Err(_)) => Err(AuditError::Unavailable),
             Err(_) => Err(AuditError::Slow(self.line.shared.patience())),
         }
+    }
+
+    /// The last checkpoint.
+    async fn seal(&self, patience: Duration) -> Result<(), AuditError> {
+        let Some(sealer) = &self.sealer else { return Ok(()) };
+        ended(sealer, patience).await?;
+        let Some(mirror) = &self.mirror else { return Ok(()) };
+        if let Err(error) = ended(mirror, patience).await {
+            // It is on this disk, and is copied after the next start.
+            tracing::warn!(%error, "the end of the audit is not copied yet");
+        }
+        Ok(())
+    }
+}
+
+/// Ends a thread, which says whether it did what it had to.
+async fn ended(thread: &std::sync::mpsc::Sender<Stop>, patience: Duration) -> Result<(), AuditError> {
+    let (reply, answer) = oneshot::channel();
+    thread.send(Stop(reply)).map_err(|_| AuditError::Unavailable)?;
+    match tokio::time::timeout(patience, answer).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(_) => Err(AuditError::Unavailable),
+        Err(_) => Err(AuditError::Slow(patience)),
     }
 }

@@ -4,13 +4,15 @@
 //! hex, new at each start of the process), `seq` (the order of the records of one run, from 1, without
 //! gaps), `time` (RFC 3339, UTC, microseconds), `tick_us` (microseconds since the run began, by a clock
 //! that never goes back) and `type`. What follows depends on the type, and members that do not apply are
-//! left out.
+//! left out. `received_us` of an intent, `admitted_us`, `submitted_us` and `first_row_us` of an outcome are moments of the
+//! clock of `tick_us`, so that a query's life is told by one clock.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::AuditError;
+use crate::identity::Token;
 
 /// The version of the schema (`v`). It rises when a member changes its meaning, not when one is added.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -20,15 +22,27 @@ pub const SCHEMA_VERSION: u32 = 1;
 pub struct Asker {
     /// The principal that the query runs as.
     pub principal: String,
+    /// What the identity provider calls the one who signed in, if a rule has made another name of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// Who signed in, if they run it as somebody else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonator: Option<String>,
-    /// How they signed in: `password`, `jwt`.
+    /// How they signed in: `password`, `jwt`, `token`, `certificate`, `alb`.
     pub auth_method: String,
+    /// The id of the personal access token, if that is how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The identity provider that vouched for them, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// The principal's groups at this moment.
     pub groups: Vec<String>,
-    /// The address and port of the connection.
+    /// The address of the client, and its port if that is known: the connection's, or what a trusted proxy says.
     pub peer: String,
+    /// The address and port of the trusted proxy that the connection is from, if it is from one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
     /// The TLS version, if the connection had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
@@ -41,13 +55,22 @@ pub struct Asker {
     /// `X-Trino-Client-Info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_info: Option<String>,
+    /// `X-Trino-Trace-Token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_token: Option<String>,
 }
 
 /// What is asked, in the client's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Asked {
-    /// The statement as the client sent it. What is not UTF-8 has replacement characters in it.
+    /// When the request was here: microseconds since the run began, by the clock of `tick_us`.
+    pub received_us: u64,
+    /// The statement as the client sent it. What is not UTF-8 has replacement characters in it, and `?` is in the place of
+    /// parameters that are sensitive.
     pub text: String,
+    /// The text that was prepared, of an EXECUTE, as the client holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<String>,
     /// The kind of statement, where it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
@@ -57,15 +80,47 @@ pub struct Asked {
     /// The session's schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// The session properties that came with it.
+    /// The session properties that came with it; those that are called a secret are hashed.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub properties: BTreeMap<String, String>,
-    /// The values given to an EXECUTE, as they were written.
+    /// The values given to an EXECUTE, as they were written. Hashed (`hmac-sha256:`, with a key that nobody has, so that
+    /// the same value of one run is the same) where what is read is sensitive or masked, or is not known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<String>,
     /// The tables and views it reads, as `catalog.schema.table`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub relations: Vec<String>,
+    /// What of them it can read. Not there where it was denied before that was known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<Read>,
+}
+
+/// What a query can read of one table or view.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Read {
+    /// `catalog.schema.table`
+    pub name: String,
+    /// The columns that the statement names, or the views that it reads through; all that the principal may see where it
+    /// has a star.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// Those of the columns that are masked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub masked: Vec<String>,
+    /// The tags of the columns.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, Vec<String>>,
+    /// The number of row filters; their text is in `rewritten`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub filters: usize,
+    /// The views that it is read through, those that no policy trusts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub through: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls it with")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Which policies decided.
@@ -112,6 +167,8 @@ pub enum State {
     Canceled,
     /// The client went away, or the gateway stopped, before the end.
     Abandoned,
+    /// The process was killed while it ran. The next start says so, with what Trino still knew of it.
+    Unknown,
 }
 
 /// How a query ended, and why if it failed.
@@ -190,9 +247,77 @@ pub enum Event {
         auth_method: String,
         /// From where.
         peer: String,
+        /// By which trusted proxy, if by one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        proxy: Option<String>,
         /// Why it failed.
         #[serde(flatten)]
         reason: Reason,
+    },
+    /// A personal access token was made.
+    TokenCreated {
+        /// The principal who did it; none: an administrator of the gateway.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// The token; its secret is not known here.
+        token: Token,
+    },
+    /// A personal access token was revoked.
+    TokenRevoked {
+        /// The principal who did it; none: an administrator of the gateway.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// The token.
+        token: Token,
+    },
+    /// Somebody signed in, or out, by a way that makes a session: a browser, an identity provider. Passwords and tokens
+    /// that come with a query are in its intent.
+    SignIn {
+        /// How: `oidc`, `saml`, `password`, `token`, `driver`.
+        auth_method: String,
+        /// What came of it: `accepted`, `refused`, `signed_out`, `ended_by_provider`; of a driver: `driver_accepted`,
+        /// `driver_refused`, `driver_renewed`.
+        outcome: String,
+        /// Who, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "short")]
+        principal: Option<String>,
+        /// From where; empty, if it is the gateway's own finding.
+        peer: String,
+        /// Why not; or which identity provider says so, and what it calls the user.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// An operator or auditor did something that others should know of: a change of the configuration, an export or a
+    /// search of the audit, a query cancelled for somebody else.
+    Administration {
+        /// What: `configuration`, `audit_export`, `audit_search`, `cancel`, ...
+        action: String,
+        /// Who, as far as it is known: on the operator's listener nobody signs in.
+        by: String,
+        /// From where.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        /// With what.
+        detail: String,
+    },
+    /// The outcome of a query of an earlier run, which ended while it ran. It stands for the outcome that is missing.
+    #[serde(rename = "outcome")]
+    Unknown {
+        /// The gateway's id of the query.
+        query: String,
+        /// Always [`State::Unknown`].
+        state: State,
+        /// The run that its intent is of.
+        of_run: String,
+        /// Trino's id of it, if Trino still knew it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trino_query: Option<String>,
+        /// What Trino says of it: its state, such as `FINISHED` or `FAILED`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trino_state: Option<String>,
+        /// Trino's error.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// The gateway began.
     Start {
@@ -243,6 +368,14 @@ pub(super) struct Ended<'a> {
     pub(super) rows: u64,
     pub(super) bytes: u64,
     pub(super) elapsed_ms: u64,
+    /// When it got its slot, when it was sent to Trino, and when the first row went to the client, as far as it came to
+    /// that: microseconds since the run began, by the clock of `tick_us`, which is its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) admitted_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) submitted_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_row_us: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

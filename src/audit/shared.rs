@@ -23,11 +23,19 @@ pub struct Status {
     /// Records of refusals and failed sign-ins that there was no memory for, or that were too many, since the start. The
     /// number is itself recorded with the next records that are written.
     pub lost: u64,
+    /// Records under the last checkpoint that this process signed.
+    pub sealed: u64,
+    /// Whether the last attempt to copy the log to its bucket was a success; true where there is none.
+    pub copying: bool,
+    /// Bytes of whole bundles that wait to be copied.
+    pub behind: u64,
 }
 
 pub(super) struct Shared {
     /// The run, in every record.
     pub(super) run: String,
+    /// What concealed values are hashed with. It is kept nowhere.
+    concealing: aws_lc_rs::hmac::Key,
     /// Intents and what else somebody waits for.
     in_flight: Arc<Semaphore>,
     /// Outcomes to come, and what is kept while the journal is broken.
@@ -41,6 +49,19 @@ pub(super) struct Shared {
     refused: AtomicU64,
     lost: AtomicU64,
     lost_reported: AtomicU64,
+    /// The tree can be written.
+    sealing: AtomicBool,
+    /// The folder has more bytes than it may.
+    over: AtomicBool,
+    /// Records under the last checkpoint.
+    sealed: AtomicU64,
+    /// The last attempt to copy the log elsewhere was a success.
+    copying: AtomicBool,
+    /// The copy is of another log, or there is too much to be copied.
+    conflict: AtomicBool,
+    spool_full: AtomicBool,
+    /// Bytes that wait to be copied.
+    behind: AtomicU64,
 }
 
 /// Room in memory is counted in pieces of this many bytes.
@@ -58,8 +79,11 @@ impl Shared {
     ) -> Result<Self, aws_lc_rs::error::Unspecified> {
         let mut random = [0_u8; 16];
         aws_lc_rs::rand::fill(&mut random)?;
+        let mut key = zeroize::Zeroizing::new([0_u8; 32]);
+        aws_lc_rs::rand::fill(&mut *key)?;
         Ok(Self {
             run: hex(&random),
+            concealing: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &*key),
             in_flight: Arc::new(Semaphore::new(in_flight.div_ceil(PIECE).min(Semaphore::MAX_PERMITS))),
             kept: Arc::new(Semaphore::new(kept.div_ceil(PIECE).min(Semaphore::MAX_PERMITS))),
             began: Instant::now(),
@@ -70,12 +94,23 @@ impl Shared {
             refused: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             lost_reported: AtomicU64::new(0),
+            sealing: AtomicBool::new(true),
+            over: AtomicBool::new(false),
+            sealed: AtomicU64::new(0),
+            copying: AtomicBool::new(true),
+            conflict: AtomicBool::new(false),
+            spool_full: AtomicBool::new(false),
+            behind: AtomicU64::new(0),
         })
     }
 
     /// Microseconds since the run began, at least 1.
     pub(super) fn tick_us(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
+    }
+
+    pub(super) fn conceal(&self, value: &str) -> String {
+        format!("hmac-sha256:{}", hex(aws_lc_rs::hmac::sign(&self.concealing, value.as_bytes()).as_ref()))
     }
 
     /// Room for a record that somebody waits for; waits its turn.
@@ -91,6 +126,36 @@ impl Shared {
     /// True if this changed something.
     pub(super) fn set_writable(&self, writable: bool) -> bool {
         self.writable.swap(writable, Ordering::AcqRel) != writable
+    }
+
+    pub(super) fn set_sealing(&self, sealing: bool) {
+        self.sealing.store(sealing, Ordering::Release);
+    }
+
+    /// True if this changed something.
+    pub(super) fn set_over(&self, over: bool) -> bool {
+        self.over.swap(over, Ordering::AcqRel) != over
+    }
+
+    pub(super) fn set_sealed(&self, size: u64) {
+        self.sealed.store(size, Ordering::Release);
+    }
+
+    pub(super) fn sealed(&self) -> u64 {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    /// How copying went, and whether somebody must see to it.
+    pub(super) fn set_copying(&self, copying: bool, conflict: bool) {
+        self.copying.store(copying, Ordering::Release);
+        self.conflict.store(conflict, Ordering::Release);
+    }
+
+    /// True if more than the limit waits to be copied now, and did not before.
+    pub(super) fn set_behind(&self, bytes: u64, limit: u64) -> bool {
+        self.behind.store(bytes, Ordering::Release);
+        let full = bytes > limit;
+        !self.spool_full.swap(full, Ordering::AcqRel) && full
     }
 
     pub(super) fn busy(&self, busy: bool) {
@@ -126,7 +191,12 @@ impl Shared {
         let since = self.busy_since.load(Ordering::Acquire);
         let stuck =
             since != 0 && u128::from(self.tick_us().saturating_sub(since)) > self.patience.as_micros();
-        self.writable.load(Ordering::Acquire) && !stuck
+        self.writable.load(Ordering::Acquire)
+            && self.sealing.load(Ordering::Acquire)
+            && !self.over.load(Ordering::Acquire)
+            && !self.conflict.load(Ordering::Acquire)
+            && !self.spool_full.load(Ordering::Acquire)
+            && !stuck
     }
 
     pub(super) fn status(&self) -> Status {
@@ -135,6 +205,9 @@ impl Shared {
             held: self.held.load(Ordering::Acquire),
             refused: self.refused.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Acquire),
+            sealed: self.sealed(),
+            copying: self.copying.load(Ordering::Acquire),
+            behind: self.behind.load(Ordering::Acquire),
         }
     }
 }

@@ -11,6 +11,7 @@ use jiff::{Timestamp, Zoned, civil, tz::TimeZone};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::folder::{Sink, Store};
+use super::progress::Progress;
 use super::record::{Body, Gap};
 use super::shared::Shared;
 
@@ -62,6 +63,7 @@ struct Broken {
 pub(super) struct Writer {
     store: Box<dyn Store>,
     shared: Arc<Shared>,
+    progress: Arc<Progress>,
     file_bytes: u64,
     open: Option<Open>,
     /// The number of the last durable record.
@@ -72,9 +74,14 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Makes the first file, so that a folder that can't be written is known before the first query.
-    pub(super) fn new(store: Box<dyn Store>, shared: Arc<Shared>, file_bytes: u64) -> io::Result<Self> {
-        let mut new =
-            Self { store, shared, file_bytes, open: None, seq: 0, held: VecDeque::new(), broken: None };
+    pub(super) fn new(
+        store: Box<dyn Store>,
+        shared: Arc<Shared>,
+        progress: Arc<Progress>,
+        file_bytes: u64,
+    ) -> io::Result<Self> {
+        let (held, open) = (VecDeque::new(), None);
+        let mut new = Self { store, shared, progress, file_bytes, open, seq: 0, held, broken: None };
         new.rotate()?;
         Ok(new)
     }
@@ -98,7 +105,12 @@ impl Writer {
                 self.recover();
             }
             if let Some(reply) = end {
-                self.finish(inbox, reply);
+                let (reply, left) = self.finish(inbox, reply);
+                // The folder is free when the answer is there.
+                drop(self);
+                if let Some(reply) = reply {
+                    _ = reply.send(left);
+                }
                 return;
             }
         }
@@ -216,6 +228,7 @@ impl Writer {
         let sync_failed = appended.is_ok();
         let Err(error) = appended.and_then(|()| open.sink.sync()) else {
             open.length += text.len() as u64;
+            self.progress.grew(seq - self.seq, text.len() as u64);
             self.seq = seq;
             return Ok(());
         };
@@ -240,7 +253,10 @@ impl Writer {
     fn rotate(&mut self) -> io::Result<()> {
         // Everything in the old file is durable by now.
         self.open = None;
-        let sink = self.store.create(Timestamp::now())?;
+        self.progress.end();
+        let first = self.progress.size();
+        let sink = self.store.create(first)?;
+        self.progress.begin(sink.path().to_owned(), first);
         self.open = Some(Open { sink, length: 0, day: today() });
         Ok(())
     }
@@ -303,8 +319,13 @@ impl Writer {
         tracing::info!(held = gap.held, lost = gap.lost, "the audit journal is written again");
     }
 
-    /// Writes what is still queued, tries a broken journal a few times more, and answers.
-    fn finish(&mut self, inbox: &Receiver<Message>, mut reply: Option<oneshot::Sender<usize>>) {
+    /// Writes what is still queued, and tries a broken journal a few times more. Gives who waits for the end, and how many
+    /// records are left.
+    fn finish(
+        &mut self,
+        inbox: &Receiver<Message>,
+        mut reply: Option<oneshot::Sender<usize>>,
+    ) -> (Option<oneshot::Sender<usize>>, usize) {
         while let Ok(message) = inbox.try_recv() {
             match message {
                 Message::Write(item) => drop(self.take(item, inbox)),
@@ -319,9 +340,7 @@ impl Writer {
         if !self.held.is_empty() {
             tracing::error!(records = self.held.len(), "audit records could not be written before the end");
         }
-        if let Some(reply) = reply {
-            _ = reply.send(self.held.len());
-        }
+        (reply, self.held.len())
     }
 }
 

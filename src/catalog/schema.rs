@@ -188,6 +188,11 @@ impl Schema {
         self.fields.get(&id)
     }
 
+    /// All fields, those within others too, by identifier.
+    pub fn iter(&self) -> impl Iterator<Item = (i32, &Field)> {
+        self.fields.iter().map(|(id, field)| (*id, field))
+    }
+
     /// The identifier of the field that a name stands for: the names of its path with dots between them. A name that may
     /// stand for several is none.
     pub fn named(&self, name: &str) -> Option<i32> {

@@ -1,7 +1,12 @@
-//! `northgate policy`: policies of other systems brought in, tried and compared. No server is needed for any of it.
+//! `northgate policy`: policies of other systems brought in, tried and compared; no server is needed for any of it. And
+//! `northgate classify`, in a module of its own.
 
+mod audit;
+mod classify;
+mod sign_in;
 #[cfg(test)]
 mod tests;
+mod token;
 mod trial;
 
 use std::fmt::Write as _;
@@ -12,6 +17,10 @@ use clap::{Subcommand, ValueEnum};
 use crate::policy::import::{self, MAX_SOURCE, Options};
 use crate::policy::{Set, Surroundings};
 
+pub use audit::{Audit, audit};
+pub use classify::{Classify, classify};
+pub use sign_in::{SignIn, sign_in};
+pub use token::{TokenCommand, token};
 pub use trial::{Trial, TrialError};
 
 /// The largest file of cases, in bytes.

@@ -149,26 +149,30 @@ fn import_writes_and_notes() {
     assert!(!ok && text.contains("/gone.json: "), "{text}");
 }
 
+/// What `policy diff` says of two documents.
+fn differ(old: &str, new: &str, tables: Option<&str>, expect: &[&str]) {
+    let all = |text: &str| format!("version: 1\n{text}");
+    let (old, new) = (all(old), all(new));
+    let folder =
+        folder(&[("old/a.yaml", &old), ("new/a.yaml", &new), ("t.yaml", tables.unwrap_or_default())]);
+    let (ok, text) = run(&Policy::Diff {
+        old: folder.path().join("old"),
+        new: folder.path().join("new"),
+        tables: tables.map(|_| folder.path().join("t.yaml")),
+        environment: None,
+    });
+    assert_eq!(text.lines().collect::<Vec<_>>(), expect, "{old}\n{new}");
+    assert_eq!(ok, expect.is_empty());
+}
+
+fn of(policies: &[&str]) -> String {
+    let named = policies.iter().enumerate().map(|(n, text)| format!("\n  - {{name: p{n}, {text}}}"));
+    format!("policies:{}", named.collect::<String>())
+}
+
 #[test]
 fn differences() {
-    let check = |old: &str, new: &str, tables: Option<&str>, expect: &[&str]| {
-        let all = |text: &str| format!("version: 1\n{text}");
-        let (old, new) = (all(old), all(new));
-        let folder =
-            folder(&[("old/a.yaml", &old), ("new/a.yaml", &new), ("t.yaml", tables.unwrap_or_default())]);
-        let (ok, text) = run(&Policy::Diff {
-            old: folder.path().join("old"),
-            new: folder.path().join("new"),
-            tables: tables.map(|_| folder.path().join("t.yaml")),
-            environment: None,
-        });
-        assert_eq!(text.lines().collect::<Vec<_>>(), expect, "{old}\n{new}");
-        assert_eq!(ok, expect.is_empty());
-    };
-    let of = |policies: &[&str]| {
-        let named = policies.iter().enumerate().map(|(n, text)| format!("\n  - {{name: p{n}, {text}}}"));
-        format!("policies:{}", named.collect::<String>())
-    };
+    let check = differ;
     let base = "who: {groups: [eu]}, tables: ['lake.gold.*'], allow: true";
     check(&of(&[base]), &of(&[base]), None, &[]);
     check(&of(&[base]), "policies: []", None, &["group eu: lake.gold.*: may not be read any more"]);
@@ -242,5 +246,35 @@ fn differences() {
         &of(&["who: {groups: [g]}, tables: ['lake.gold.*'], allow: true, deny_columns: ['a*']"]),
         Some(&tables),
         &["group g: lake.gold.t: may be read now (a hidden)", "group g: lake.gold.v: may be read now"],
+    );
+}
+
+#[test]
+fn differences_of_what_is_marked() {
+    let check = differ;
+    let tagged = "who: {groups: [g]}, tables: [lake.gold.t], allow: true";
+    let masked = format!("{tagged}, column_masks: [{{tags: [pii], action: replace-with-null}}]");
+    let marks = |policies: &[&str]| format!("tags: {{pii: []}}\n{}", of(policies));
+    let (always, by_tag) = (format!("{tagged}, sensitive: true"), format!("{masked}, sensitive: true"));
+    let change = "group g: lake.gold.t: marked as sensitive in the audit";
+    check(&marks(&[tagged]), &marks(&[&always]), None, &[&format!("{change} always, was never")]);
+    check(
+        &marks(&[&masked]),
+        &marks(&[&by_tag]),
+        None,
+        &[&format!("{change} where columns are tagged pii, was never")],
+    );
+    check(
+        &marks(&[&by_tag, &always]),
+        &marks(&[&by_tag, tagged]),
+        None,
+        &[&format!("{change} where columns are tagged pii, was always")],
+    );
+    check(&marks(&[&by_tag, &always]), &marks(&[&masked, &always]), None, &[]);
+    check(
+        "policies: []",
+        &of(&[&always]),
+        None,
+        &["group g: lake.gold.t: may be read now (marked as sensitive in the audit always)"],
     );
 }

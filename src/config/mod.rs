@@ -130,7 +130,26 @@ impl Config {
             }
             section.check().map_err(|message| ConfigError::Whole { file: file.to_owned(), message })?;
         }
-        Ok(config)
+        let message = config.contradiction();
+        message.map_or(Ok(config), |message| Err(ConfigError::Whole { file: file.to_owned(), message }))
+    }
+
+    /// What two sections say that cannot be said together.
+    fn contradiction(&self) -> Option<String> {
+        if self.identity.alb.is_some() && self.server.trusted_proxies.is_empty() {
+            let why = "identity.alb: nobody's word is taken without server.trusted_proxies";
+            return Some(why.to_owned());
+        }
+        match (&self.server.client_ca_file, &self.identity.client_certificates) {
+            (Some(_), None) => Some(
+                "server.client_ca_file: nobody is named by certificates without [identity.client_certificates]",
+            ),
+            (None, Some(_)) => Some(
+                "identity.client_certificates: clients are asked for certificates only with server.client_ca_file",
+            ),
+            _ => None,
+        }
+        .map(str::to_owned)
     }
 }
 

@@ -22,7 +22,11 @@ pub(super) trait Section {
     }
 }
 
-impl Section for admin::Config {}
+impl Section for admin::Config {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        vec![&mut self.key_file]
+    }
+}
 
 impl Section for telemetry::Config {}
 
@@ -53,7 +57,7 @@ impl Section for upstream::Config {
     }
 
     fn paths(&mut self) -> Vec<&mut PathBuf> {
-        [self.password_file.as_mut(), self.key_file.as_mut(), self.ca_file.as_mut()]
+        [self.password_file.as_mut(), self.cert_file.as_mut(), self.key_file.as_mut(), self.ca_file.as_mut()]
             .into_iter()
             .flatten()
             .collect()
@@ -62,14 +66,25 @@ impl Section for upstream::Config {
 
 impl Section for audit::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
-        vec![&mut self.folder]
+        let s3 = self.s3.iter_mut().flat_map(|s3| [&mut s3.ca_file, &mut s3.secret_access_key_file]);
+        [&mut self.folder].into_iter().chain(self.key_file.as_mut()).chain(s3.flatten()).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let problem = self.s3.as_ref().and_then(audit::s3::Config::problem);
+        problem.map_or(Ok(()), |problem| Err(format!("audit.s3.{problem}")))
     }
 }
 
 impl Section for server::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
-        let given = [self.certificate.as_mut(), self.key.as_mut()].into_iter().flatten();
-        given.chain([&mut self.development_certificates]).collect()
+        let given = [
+            self.certificate.as_mut(),
+            self.key.as_mut(),
+            self.client_ca_file.as_mut(),
+            self.client_crl_file.as_mut(),
+        ];
+        given.into_iter().flatten().chain([&mut self.development_certificates]).collect()
     }
 
     fn check(&self) -> Result<(), String> {
@@ -77,10 +92,21 @@ impl Section for server::Config {
     }
 }
 
+fn saml_paths(config: &mut identity::saml::Config) -> impl Iterator<Item = &mut PathBuf> {
+    let given = [&mut config.metadata_file, &mut config.ca_file].into_iter().flatten();
+    let own = [&mut config.key_file, &mut config.certificate_file];
+    given.chain(own).chain(&mut config.pinned_certificates)
+}
+
 impl Section for identity::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         let issuers = self.jwt.iter_mut().flat_map(|issuer| [&mut issuer.jwks_file, &mut issuer.ca_file]);
-        issuers.flatten().chain([&mut self.users_file]).collect()
+        let tokens = self.tokens.iter_mut().map(|tokens| &mut tokens.file);
+        let alb = self.alb.iter_mut().map(|alb| &mut alb.ca_file);
+        let own = issuers.chain(alb).flatten().chain([&mut self.users_file]);
+        let saml = self.saml.iter_mut().flat_map(saml_paths);
+        let oidc = self.oidc.iter_mut().flat_map(|oidc| [&mut oidc.client_secret_file, &mut oidc.ca_file]);
+        own.chain(tokens).chain(self.state.paths()).chain(saml).chain(oidc.flatten()).collect()
     }
 }
 
@@ -150,7 +176,9 @@ macro_rules! shown {
     };
 }
 
-shown!(audit::Config: folder, file_size, timeout, in_flight, kept, record_size);
+shown!(
+    audit::Config: folder, file_size, timeout, in_flight, kept, record_size, origin, key_file, checkpoint_every, folder_size, auditors, s3
+);
 shown!(telemetry::Config: format, filter);
 
 impl Serialize for telemetry::Format {

@@ -59,6 +59,15 @@ fn what_is_wrong_and_where() {
     check("[server]\n[server]", "northgate.toml:2:2: duplicate key");
     check("[server]\nidle_timeout = \"0s\"", "northgate.toml: server.idle_timeout: cannot be 0");
     check(
+        "[server]\nclient_ca_file = \"x\"",
+        "northgate.toml: server.client_ca_file: nobody is named by certificates without [identity.client_certificates]",
+    );
+    check(
+        "[identity.client_certificates]\nuser_from = \"email\"",
+        "northgate.toml: identity.client_certificates: clients are asked for certificates only with \
+         server.client_ca_file",
+    );
+    check(
         "[links]\nkey = \"c2VjcmV0\"",
         "northgate.toml:2:1: links.key: a secret does not belong in this file; put it in a file of its own and \
          name that by `key_file`, or set NORTHGATE__LINKS__KEY",

@@ -6,6 +6,7 @@
 //! quota of their own, and are held to nobody else's. Bad tokens are counted apart from passwords.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use governor::clock::{Clock, DefaultClock};
@@ -17,6 +18,8 @@ use super::error::{By, Refused};
 
 /// Above this many keys the old ones are swept out; far above what the quotas let through in a minute.
 const MAX_KEYS: usize = 100_000;
+/// Sessions that a user may make in a minute.
+const SESSIONS: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
 /// How long an address counts as one of a user's own.
 const FAMILIAR: Duration = Duration::from_hours(12);
 
@@ -26,6 +29,10 @@ pub(super) struct Attempts {
     names: Counter<String>,
     pairs: Counter<(String, IpAddr)>,
     tokens: Counter<IpAddr>,
+    /// What browsers bring from identity providers.
+    answers: Counter<IpAddr>,
+    /// Sessions that users make.
+    sessions: Counter<String>,
     /// Tokens that were good once, or could not be checked.
     stale: Counter<IpAddr>,
     /// Names and addresses that have signed in together.
@@ -41,6 +48,8 @@ impl Attempts {
             names: Counter::new(per_name),
             pairs: Counter::new(per_name),
             tokens: Counter::new(per_address),
+            answers: Counter::new(per_address),
+            sessions: Counter::new(Quota::per_minute(SESSIONS)),
             stale: Counter::new(per_address),
             familiar: Cache::builder().max_capacity(10_000).time_to_live(FAMILIAR).build(),
         }
@@ -74,6 +83,24 @@ impl Attempts {
     /// Whether a token may be looked at. It names nobody until it is verified.
     pub(super) fn admit_token(&self, address: IpAddr) -> Result<(), Refused> {
         self.tokens.admit(&prefix(address), By::Address)
+    }
+
+    /// Whether an identity provider's answer may be looked at.
+    pub(super) fn admit_answer(&self, address: IpAddr) -> Result<(), Refused> {
+        self.answers.admit(&prefix(address), By::Address)
+    }
+
+    /// Counts one that did not hold.
+    pub(super) fn failed_answer(&self, address: IpAddr) {
+        self.answers.count(&prefix(address));
+    }
+
+    /// Counts a session of a user: whether there may be one more. They take up room that others need.
+    pub(super) fn admit_session(&self, name: &str) -> Result<(), Refused> {
+        let name = name.to_owned();
+        self.sessions.admit(&name, By::Name)?;
+        self.sessions.count(&name);
+        Ok(())
     }
 
     /// Counts what is no guess; whether it is within the limit.
@@ -143,7 +170,6 @@ impl<K: std::hash::Hash + Eq + Clone + Send + Sync + 'static> Counter<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::num::NonZeroU32;
 
     fn attempts(per_address: u32, per_name: u32) -> Attempts {
         let number = |n| NonZeroU32::new(n).expect("not zero");

@@ -18,6 +18,18 @@ pub enum Refused {
     /// Credentials that do not hold.
     #[error("bad credentials: {0}")]
     BadCredentials(Cause),
+    /// Somebody whom a provider knows, and no rule makes a user.
+    #[error("no mapping makes '{}' a user", identity.escape_debug())]
+    Unmapped {
+        /// What the provider calls them.
+        identity: String,
+    },
+    /// Signed in twice, as two users.
+    #[error("signed in as {} at once", users.join(" and as "))]
+    Conflict {
+        /// As whom.
+        users: Vec<String>,
+    },
     /// Signed in, but asking to be somebody else.
     #[error("{principal} may not run queries as {user}")]
     Impersonation {
@@ -33,6 +45,14 @@ pub enum Refused {
         by: By,
         /// When the next attempt is looked at.
         retry_after: Duration,
+    },
+    /// A driver's token that has ended, while its user's sign-in lasts: the driver is to fetch another.
+    #[error("the driver's token has ended; another is ready")]
+    Renewed {
+        /// What it is fetched with.
+        ticket: String,
+        /// Whose it is.
+        user: String,
     },
     /// The credentials cannot be judged now.
     #[error("cannot check the credentials: {0}")]
@@ -69,9 +89,30 @@ pub enum Cause {
     /// A token that was good once.
     #[error("token expired")]
     Expired,
+    /// A token that does not say all groups of its owner, who may be told that: rules that deny by group would not hold.
+    #[error("the token leaves groups out (overage)")]
+    Overage,
+    /// A personal access token whose owner has not signed in for too long.
+    #[error("the token's owner has not signed in for too long")]
+    OwnerAway,
+    /// A client certificate that names no user: what it does instead.
+    #[error("the certificate {0}")]
+    Certificate(&'static str),
     /// A token that isn't one, or doesn't hold.
     #[error("token: {0}")]
     Token(&'static str),
+    /// A message of a SAML identity provider that doesn't hold.
+    #[error("SAML: {0}")]
+    Saml(String),
+    /// The end of a sign-in that this browser has not begun, or not lately. Its user may be told that.
+    #[error("no such sign-in is under way in this browser")]
+    Attempt,
+    /// An answer of an OpenID provider that doesn't hold.
+    #[error("OpenID Connect: {0}")]
+    Oidc(String),
+    /// An OpenID provider that has signed nobody in, as somebody cancelled or may not: what it says, in words of ours.
+    #[error("OpenID Connect: the provider has signed nobody in ({0})")]
+    Declined(&'static str),
 }
 
 impl Refused {
@@ -79,8 +120,12 @@ impl Refused {
     /// No status here follows a statement that Trino has seen, so a driver may try again on 503.
     pub const fn http_status(&self) -> StatusCode {
         match self {
-            Self::MissingCredentials | Self::BadCredentials(_) => StatusCode::UNAUTHORIZED,
-            Self::Impersonation { .. } => StatusCode::FORBIDDEN,
+            Self::MissingCredentials | Self::BadCredentials(_) | Self::Renewed { .. } => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::Impersonation { .. } | Self::Conflict { .. } | Self::Unmapped { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -93,7 +138,12 @@ impl Refused {
             Self::BadCredentials(_) => {
                 &["Basic realm=\"Northgate\"", "Bearer realm=\"Northgate\", error=\"invalid_token\""]
             }
-            Self::Impersonation { .. } | Self::TooManyAttempts { .. } | Self::Unavailable(_) => &[],
+            Self::Conflict { .. }
+            | Self::Unmapped { .. }
+            | Self::Impersonation { .. }
+            | Self::TooManyAttempts { .. }
+            | Self::Renewed { .. }
+            | Self::Unavailable(_) => &[],
         }
     }
 
@@ -112,8 +162,11 @@ impl Failure for Refused {
         match self {
             Self::MissingCredentials => "missing_credentials",
             Self::BadCredentials(_) => "bad_credentials",
+            Self::Unmapped { .. } => "unmapped_identity",
+            Self::Conflict { .. } => "conflicting_identities",
             Self::Impersonation { .. } => "impersonation_denied",
             Self::TooManyAttempts { .. } => "too_many_attempts",
+            Self::Renewed { .. } => "token_renewed",
             Self::Unavailable(_) => "identity_unavailable",
         }
     }
@@ -133,6 +186,41 @@ impl Failure for Refused {
             Self::BadCredentials(Cause::Expired) => {
                 "Authentication failed: the token has expired. Sign in again.".to_owned()
             }
+            Self::Renewed { .. } => {
+                "The token has expired, and another is ready for it. Connect again.".to_owned()
+            }
+            Self::BadCredentials(Cause::Attempt) => "This sign-in is over, or was begun in another browser. Begin again, \
+                 and finish it in the same window."
+                .to_owned(),
+            Self::BadCredentials(Cause::Overage) => "Authentication failed: you are in more groups than your login \
+                 carries, so that what you may see is not known. Ask your administrators to limit the groups that \
+                 the identity provider sends to Northgate."
+                .to_owned(),
+            Self::BadCredentials(Cause::OwnerAway) => {
+                "Authentication failed: the token's owner has not signed in for too long. Sign in to Northgate with a \
+                 browser once, and the token works again."
+                    .to_owned()
+            }
+            Self::BadCredentials(Cause::Certificate(why)) => format!(
+                "Authentication failed: your certificate {why}. Use another one, or sign in with a user name and \
+                 password, or with a token."
+            ),
+            Self::Unmapped { identity } => format!(
+                "Access Denied: you are signed in as '{}', which is no user of Northgate. Ask its operators to \
+                 let you in.",
+                identity.escape_debug()
+            ),
+            Self::Conflict { users } => format!(
+                "Access Denied: you are signed in as '{}' at once. Use one way to sign in; to run queries as \
+                 somebody else, set the user.",
+                users.join("' and as '")
+            ),
+            Self::BadCredentials(Cause::Declined(_)) => "Authentication failed: the identity provider has not signed you \
+                 in. Try again, or ask its administrators to let you use Northgate."
+                .to_owned(),
+            Self::BadCredentials(Cause::Oidc(_)) => "Authentication failed: this sign-in is not valid, or has taken too \
+                 long. Sign in again; if that fails as well, ask your administrators to look into Northgate's log."
+                .to_owned(),
             Self::BadCredentials(_) => {
                 "Authentication failed: the user name, password or token is not valid.".to_owned()
             }
@@ -174,6 +262,22 @@ pub enum SetupError {
     Issuer {
         /// Which.
         issuer: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A SAML identity provider that cannot be used as written.
+    #[error("identity.saml '{name}': {message}")]
+    Saml {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// An OpenID provider that cannot be used as written.
+    #[error("identity.oidc '{name}': {message}")]
+    Oidc {
+        /// Which.
+        name: String,
         /// What is wrong.
         message: String,
     },
@@ -222,6 +326,9 @@ mod tests {
         };
         check(Refused::MissingCredentials, 401, 2);
         check(Refused::BadCredentials(Cause::Password), 401, 2);
+        check(Refused::BadCredentials(Cause::Certificate("has expired")), 401, 2);
+        check(Refused::Unmapped { identity: "a".into() }, 403, 0);
+        check(Refused::Conflict { users: vec!["a".into(), "b".into()] }, 403, 0);
         check(Refused::Impersonation { principal: "a".into(), user: "b".into() }, 403, 0);
         check(Refused::TooManyAttempts { by: By::Name, retry_after: Duration::ZERO }, 429, 0);
         check(Refused::Unavailable("x".into()), 503, 0);

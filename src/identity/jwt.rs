@@ -9,19 +9,17 @@ use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::claims::Mapping;
 use super::config;
 use super::error::{Cause, Refused, SetupError};
 use super::fetch::Fetch;
 use super::principal::{Method, Principal};
 use super::source::{NoKey, Origin, Source};
-use super::users::check_name;
 
 /// Longest token, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
 /// How far clocks may be apart, in seconds.
-const LEEWAY: u64 = 30;
-/// Most groups of one principal.
-const MAX_GROUPS: usize = 10_000;
+pub(super) const LEEWAY: u64 = 30;
 
 /// A token that holds.
 #[derive(Clone, Debug)]
@@ -38,6 +36,7 @@ pub(super) struct Issuers {
 
 struct Issuer {
     config: config::Issuer,
+    mapping: Mapping,
     algorithms: Vec<Algorithm>,
     source: Source,
 }
@@ -103,7 +102,13 @@ impl Issuer {
         };
         let source = Source::start(config.issuer.clone(), origin, config.refresh.0, config.keep_keys.0);
         let algorithms = config.algorithms.iter().map(|algorithm| Algorithm::from(*algorithm)).collect();
-        Ok(Self { config, algorithms, source })
+        let mapping = Mapping {
+            user: config.user_claim.clone(),
+            groups: config.groups_claim.clone(),
+            attributes: config.attributes.clone(),
+            require: config.require.clone(),
+        };
+        Ok(Self { config, mapping, algorithms, source })
     }
 
     async fn verify(&self, token: &str) -> Result<Verified, Refused> {
@@ -153,27 +158,8 @@ impl Issuer {
         if expires.saturating_sub(issued) > self.config.max_lifetime.0.as_secs() {
             return Err(refused("lives longer than allowed"));
         }
-        for (claim, value) in &self.config.require {
-            if at(claims, claim).and_then(text).as_ref() != Some(value) {
-                return Err(refused("a required claim differs"));
-            }
-        }
-        let name = at(claims, &self.config.user_claim)
-            .and_then(Value::as_str)
-            .filter(|name| check_name(name).is_ok())
-            .ok_or(refused("no usable user name"))?;
-        let groups = match &self.config.groups_claim {
-            Some(claim) => groups(claims, claim).ok_or(refused("unreadable groups"))?,
-            None => Vec::new(),
-        };
-        let attributes = self
-            .config
-            .attributes
-            .iter()
-            .filter_map(|(name, claim)| Some((name.clone(), at(claims, claim).and_then(text)?)));
-        let principal = Principal::new(name, Method::Jwt { issuer: self.config.issuer.clone() })
-            .with_groups(groups)
-            .with_attributes(attributes);
+        let method = Method::Jwt { issuer: self.config.issuer.clone() };
+        let principal = self.mapping.principal(claims, method).map_err(Refused::BadCredentials)?;
         Ok(Verified { principal: Arc::new(principal), ends: expires.saturating_add(LEEWAY) })
     }
 }
@@ -184,39 +170,8 @@ fn is_access_type(typ: &str) -> bool {
     matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
 }
 
-/// The claim at a path: a claim of exactly this name, or else `a.b` as `b` inside of `a`.
-fn at<'a>(claims: &'a Value, path: &str) -> Option<&'a Value> {
-    claims.get(path).or_else(|| path.split('.').try_fold(claims, |value, key| value.get(key)))
-}
-
-/// A string, number or truth value as text. A list or an object is none, rather than a guess.
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-/// The groups. `None` where the claim is there and is not groups, or is too long, or where an issuer says
-/// that it left groups out ("overage"): rules that deny by group must not be escaped by a list that is not whole.
-fn groups(claims: &Value, path: &str) -> Option<Vec<String>> {
-    if claims.get("_claim_names").and_then(|names| names.get(path)).is_some() {
-        return None;
-    }
-    match at(claims, path) {
-        None | Some(Value::Null) => Some(Vec::new()),
-        Some(Value::String(group)) => Some(vec![group.clone()]),
-        Some(Value::Array(groups)) if groups.len() <= MAX_GROUPS => {
-            groups.iter().map(|group| group.as_str().map(str::to_owned)).collect()
-        }
-        Some(_) => None,
-    }
-}
-
 /// A NumericDate, in whole seconds since 1970.
-fn seconds(value: Option<&Value>) -> Option<u64> {
+pub(super) fn seconds(value: Option<&Value>) -> Option<u64> {
     let value = value?;
     value.as_u64().or_else(|| {
         let seconds = value.as_f64().filter(|seconds| (0.0..1e15).contains(seconds))?;

@@ -7,51 +7,70 @@
 //!
 //! Whatever cannot be checked is refused. Unknown users cost and are told the same as wrong passwords.
 
+mod alb;
 mod attempts;
+mod browser;
+mod certificate;
+mod claims;
 mod config;
 mod error;
 mod fetch;
 mod impersonation;
 mod jwt;
 mod keys;
+mod login;
+mod mapping;
+pub mod oidc;
 mod password;
 mod principal;
+pub mod saml;
+mod snapshot;
 mod source;
+mod store;
 #[cfg(test)]
 mod tests;
 mod token_cache;
+mod tokens;
 mod users;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::config::{
-    Attempts as AttemptsConfig, Config, Impersonation as ImpersonationConfig, Issuer as IssuerConfig,
-    SignatureAlgorithm,
+    Alb as AlbConfig, Attempts as AttemptsConfig, CertificateName,
+    ClientCertificates as ClientCertificatesConfig, Config, Impersonation as ImpersonationConfig,
+    Issuer as IssuerConfig, Mapping as MappingConfig, MappingTest as MappingTestConfig, SignatureAlgorithm,
 };
 pub use self::error::{By, Cause, Refused, SetupError};
+pub use self::login::{
+    Answered, Asking, Begun, Carried, Choice, Config as LoginConfig, Ending, Login, Polled, Proved, Session,
+    SignedIn, SignedOut, Terminal, Then, Tickets, Waiting,
+};
 pub use self::password::hash_password;
 pub use self::principal::{Method, Principal};
+pub use self::store::{Backend as StateBackend, Config as StateConfig};
+pub use self::tokens::{Config as TokensConfig, Network, Scope, Token, TokenError, Tokens};
 pub use self::users::{NewUser, add_user};
 
+use self::alb::Alb;
 use self::attempts::Attempts;
 use self::impersonation::Rules;
-use self::jwt::Issuers;
+use self::jwt::{Issuers, Verified};
+use self::mapping::Mapper;
 use self::password::Checker;
+use self::snapshot::{Snapshot, follow};
+use self::store::Store;
 use self::token_cache::TokenCache;
 use self::users::Users;
 use crate::secret::Secret;
 use crate::telemetry::{AuthMethod, AuthOutcome, Metrics};
-use crate::wire::{Call, Credentials};
+use crate::wire::{Call, Credentials, Peer, Sealer};
 
-/// How often the users file is looked at for a change.
-const WATCH: Duration = Duration::from_secs(2);
 /// The longest time that a right password may be remembered.
 const MAX_REMEMBERED: Duration = Duration::from_hours(1);
 
@@ -60,6 +79,8 @@ const MAX_REMEMBERED: Duration = Duration::from_hours(1);
 pub struct Authenticated {
     principal: Arc<Principal>,
     impersonator: Option<String>,
+    token: Option<Arc<Secret<String>>>,
+    scope: Option<Arc<Scope>>,
     call: Call,
 }
 
@@ -74,12 +95,15 @@ impl Authenticated {
         self.impersonator.as_deref()
     }
 
-    /// The token that the principal signed in with; none where it was something else, or another who signed in.
+    /// The principal's token of their identity provider; none where they signed in with something else, or where another
+    /// signed in. Never a token of our own.
     pub fn token(&self) -> Option<&Secret<String>> {
-        match self.call.credentials() {
-            Credentials::Bearer(token) if self.impersonator.is_none() => Some(token),
-            _ => None,
-        }
+        self.token.as_deref().filter(|_| self.impersonator.is_none())
+    }
+
+    /// What the personal access token that they signed in with may be used for, if it was one.
+    pub fn scope(&self) -> Option<&Scope> {
+        self.scope.as_deref()
     }
 
     /// The call.
@@ -88,12 +112,34 @@ impl Authenticated {
     }
 }
 
+/// What credentials have proved.
+struct Proven {
+    principal: Arc<Principal>,
+    /// The token of the identity provider, if that is how.
+    token: Option<Arc<Secret<String>>>,
+    /// The scope of the personal access token, if that is how.
+    scope: Option<Arc<Scope>>,
+}
+
+impl Proven {
+    fn without_token(principal: Arc<Principal>) -> Self {
+        Self { principal, token: None, scope: None }
+    }
+}
+
 /// Checks who is calling.
 pub struct Identity {
     passwords: Checker,
     users: Arc<Snapshot>,
     issuers: Issuers,
+    certificates: Option<ClientCertificatesConfig>,
+    alb: Option<Alb>,
     tokens: TokenCache,
+    access_tokens: Option<Tokens>,
+    /// What the load balancer has said. Apart from tokens: none may be taken for the other.
+    assertions: TokenCache,
+    login: Option<Login>,
+    mapper: Arc<Mapper>,
     rules: Rules,
     attempts: Attempts,
     metrics: Arc<Metrics>,
@@ -110,39 +156,62 @@ pub fn known(users_file: &Path, name: &str) -> Result<Option<Principal>, SetupEr
     Ok(users.find(name).map(|user| (*user.principal).clone()))
 }
 
-/// The users file as last read.
-struct Snapshot {
-    path: PathBuf,
-    users: ArcSwap<Users>,
-    /// Told each time that a change of the file was met: what is wrong with it, if anything is.
-    reread: watch::Sender<Option<String>>,
+/// Whether credentials have the form of a personal access token.
+pub fn is_access_token(credentials: &Credentials) -> bool {
+    match credentials {
+        Credentials::None => false,
+        Credentials::Basic { password: text, .. } | Credentials::Bearer(text) => {
+            tokens::is_token(text.expose())
+        }
+    }
 }
 
 impl Identity {
     /// Reads the users file and starts to fetch the issuers' keys. Needs a tokio runtime; what it starts ends
     /// with it. An issuer that cannot be reached is no error here: its tokens are refused until it can.
-    pub fn new(config: Config, metrics: Arc<Metrics>) -> Result<Self, SetupError> {
+    pub fn new(config: Config, sealer: Arc<Sealer>, metrics: Arc<Metrics>) -> Result<Self, SetupError> {
         if config.password_cache.0 > MAX_REMEMBERED {
             return Err(SetupError::Value("password_cache: at most 1h".to_owned()));
         }
+        let store = Arc::new(Store::open(&config.state)?);
         let users = Users::load(&config.users_file)?;
-        if users.len() == 0 && config.jwt.is_empty() {
+        let others = [
+            !config.jwt.is_empty(),
+            config.client_certificates.is_some(),
+            config.alb.is_some(),
+            !config.oidc.is_empty() || !config.saml.is_empty(),
+        ];
+        if users.len() == 0 && !others.contains(&true) {
             tracing::warn!(
                 file = %config.users_file.display(),
                 "nobody can sign in: the users file is empty; run `northgate user add`"
             );
         }
-        let users = Arc::new(Snapshot {
-            path: config.users_file,
-            users: ArcSwap::from_pointee(users),
-            reread: watch::Sender::new(None),
+        let mapper = Arc::new(Mapper::new(&config.mapping, &config.sources())?);
+        let providers = login::Providers { oidc: config.oidc, saml: config.saml };
+        if config.login.is_none() && !providers.is_empty() {
+            return Err(SetupError::Value(
+                "oidc, saml: sign-in with a browser needs [identity.login]".to_owned(),
+            ));
+        }
+        let users = Arc::new(Snapshot::new(config.users_file, users));
+        let login = config.login.map(|login| {
+            let (store, mapper) = (Arc::clone(&store), Arc::clone(&mapper));
+            Login::new(login, providers, store, sealer, mapper, Arc::clone(&users))
         });
+        let login = login.transpose()?;
         let watch = AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&users))));
         Ok(Self {
             passwords: Checker::new(config.password_cache.0)?,
             users,
             issuers: Issuers::new(config.jwt)?,
+            certificates: config.client_certificates,
+            alb: config.alb.map(Alb::new).transpose()?,
             tokens: TokenCache::new()?,
+            access_tokens: config.tokens.map(|tokens| Tokens::open(tokens, &store)).transpose()?,
+            assertions: TokenCache::new()?,
+            login,
+            mapper,
             rules: Rules::new(config.impersonation)?,
             attempts: Attempts::new(&config.attempts),
             metrics,
@@ -150,8 +219,19 @@ impl Identity {
         })
     }
 
+    /// Whether one could be made. Files are read and left as they are, also if another gateway has them.
+    pub fn check(mut config: Config, sealer: Arc<Sealer>, metrics: Arc<Metrics>) -> Result<(), SetupError> {
+        if let Some(tokens) = config.tokens.take() {
+            Tokens::check(&tokens, &Store::open(&config.state)?)?;
+        }
+        Self::new(config, sealer, metrics).map(drop)
+    }
+
     /// Whether finding out who offers the credentials takes long: a password that is not known to be right.
     pub fn is_slow(&self, credentials: &Credentials) -> bool {
+        if let Some((tokens, hash, _)) = self.access_token(credentials) {
+            return !tokens.is_known(&hash);
+        }
         let Credentials::Basic { user: name, password } = credentials else { return false };
         let users = self.users.users.load();
         let hash = users.find(name).and_then(|user| user.password.as_ref());
@@ -159,8 +239,13 @@ impl Identity {
     }
 
     /// Whether the credentials are good, whoever they are of.
-    pub async fn screen(&self, credentials: &Credentials, address: IpAddr) -> Result<(), Refused> {
-        self.prove(credentials, address).await.map(drop)
+    pub async fn screen(
+        &self,
+        credentials: &Credentials,
+        assertion: Option<&Secret<String>>,
+        peer: &Peer,
+    ) -> Result<(), Refused> {
+        self.prove(credentials, assertion, peer).await.map(drop)
     }
 
     /// Whether a failed sign-in is recorded by itself. Guesses above the limit are not, and of what has no limit, since it
@@ -168,6 +253,8 @@ impl Identity {
     pub fn is_recorded(&self, refused: &Refused, address: IpAddr) -> bool {
         match refused {
             Refused::TooManyAttempts { .. } => false,
+            // It gives something out, of which there is a bounded number.
+            Refused::Renewed { .. } => true,
             refused => !is_stale(refused) || self.attempts.count_stale(address),
         }
     }
@@ -175,26 +262,33 @@ impl Identity {
     /// Finds out who the call is from, or refuses it.
     pub async fn authenticate(&self, call: Call) -> Result<Authenticated, Refused> {
         let method = match call.credentials() {
+            offered if self.access_token(offered).is_some() => AuthMethod::Token,
+            Credentials::None if call.assertion().is_some() => AuthMethod::Alb,
+            Credentials::None if call.peer().certificate.is_some() => AuthMethod::Certificate,
             Credentials::None => AuthMethod::None,
             Credentials::Basic { .. } => AuthMethod::Password,
+            Credentials::Bearer(token) if self.driver_login(token).is_some() => AuthMethod::Driver,
             Credentials::Bearer(_) => AuthMethod::Jwt,
         };
-        let address = call.peer().address.ip();
-        let identified = match self.prove(call.credentials(), address).await {
-            Ok(signed_in) => self.become_user(signed_in, call.session().user.as_deref()),
+        let identified = match self.prove(call.credentials(), call.assertion(), call.peer()).await {
+            Ok(Proven { principal, token, scope }) => self
+                .become_user(principal, scope.as_deref(), call.session().user.as_deref())
+                .map(|(principal, impersonator)| (principal, impersonator, token, scope)),
             Err(refused) => Err(refused),
         };
         let outcome = identified.as_ref().map_or_else(outcome, |_| AuthOutcome::Accepted);
         self.metrics.authentication(method, outcome);
-        let (principal, impersonator) = identified?;
-        Ok(Authenticated { principal, impersonator, call })
+        let (principal, impersonator, token, scope) = identified?;
+        Ok(Authenticated { principal, impersonator, token, scope, call })
     }
 
     /// Reads the users file again, and has the issuers' keys fetched again soon. A users file that does not
     /// hold together leaves the one before in force.
     pub fn reload(&self) -> Result<(), SetupError> {
         self.issuers.refresh();
+        self.login.iter().for_each(Login::refresh);
         self.tokens.clear();
+        self.assertions.clear();
         self.users.reload()
     }
 
@@ -208,12 +302,141 @@ impl Identity {
         self.users.reread.subscribe()
     }
 
-    async fn prove(&self, credentials: &Credentials, address: IpAddr) -> Result<Arc<Principal>, Refused> {
-        match credentials {
-            Credentials::None => Err(Refused::MissingCredentials),
-            Credentials::Basic { user, password } => self.prove_password(user, password, address).await,
-            Credentials::Bearer(token) => self.prove_token(token, address).await,
+    /// The personal access tokens, if there are any.
+    pub fn access_tokens(&self) -> Option<&Tokens> {
+        self.access_tokens.as_ref()
+    }
+
+    /// Makes a token for somebody in their absence: a user of the file, or somebody who has signed in. For administrators.
+    pub async fn create_token(
+        &self,
+        owner: &str,
+        name: &str,
+        expires: jiff::Timestamp,
+        scope: Scope,
+    ) -> Result<(Secret<String>, Token), TokenError> {
+        let unknown = || TokenError::Unknown(owner.chars().take(users::MAX_NAME).collect());
+        let tokens = self.access_tokens().ok_or_else(unknown)?;
+        let in_file = self.users.users.load().find(owner).is_some();
+        tokens.create_for(owner, in_file, name, expires, scope).await
+    }
+
+    /// The personal access token among credentials: its hash, and the name that came with it.
+    fn access_token<'a>(
+        &self,
+        credentials: &'a Credentials,
+    ) -> Option<(&Tokens, tokens::Hash, Option<&'a str>)> {
+        let tokens = self.access_tokens.as_ref()?;
+        let (text, user) = match credentials {
+            Credentials::None => return None,
+            Credentials::Basic { user, password } => (password, Some(user.as_str())),
+            Credentials::Bearer(token) => (token, None),
+        };
+        tokens::is_token(text.expose()).then(|| (tokens, tokens::hash(text.expose()), user))
+    }
+
+    async fn prove_access_token(
+        &self,
+        (tokens, hash, user): (&Tokens, tokens::Hash, Option<&str>),
+        address: IpAddr,
+    ) -> Result<Proven, Refused> {
+        if !tokens.is_familiar(&hash) {
+            match user {
+                Some(name) => self.attempts.admit_password(address, name)?,
+                None => self.attempts.admit_token(address)?,
+            }
         }
+        let users = self.users.users.load_full();
+        match tokens.prove(&hash, user, address, &users).await {
+            Ok((principal, scope)) => Ok(Proven { principal, token: None, scope: Some(scope) }),
+            Err(refused) => {
+                if !is_stale(&refused) {
+                    match user {
+                        Some(name) => self.attempts.failed_password(address, name),
+                        None => self.attempts.failed_token(address),
+                    }
+                }
+                Err(refused)
+            }
+        }
+    }
+
+    async fn prove(
+        &self,
+        credentials: &Credentials,
+        assertion: Option<&Secret<String>>,
+        peer: &Peer,
+    ) -> Result<Proven, Refused> {
+        let address = peer.address.ip();
+        let authorized = match credentials {
+            Credentials::None => None,
+            offered if let Some(token) = self.access_token(offered) => {
+                Some(self.prove_access_token(token, address).await?)
+            }
+            Credentials::Basic { user, password } => {
+                Some(self.prove_password(user, password, address).await.map(Proven::without_token)?)
+            }
+            Credentials::Bearer(token) if let Some(login) = self.driver_login(token) => {
+                Some(self.prove_driver(login, token, address).await?)
+            }
+            Credentials::Bearer(token) => Some(self.prove_token(token, address).await?),
+        };
+        let asserted = match (&self.alb, assertion) {
+            (Some(alb), Some(assertion)) => Some(self.prove_assertion(alb, assertion, address).await?),
+            _ => None,
+        };
+        let signed_in = match (authorized, asserted) {
+            (Some(proven), Some(asserted)) => {
+                agree(&proven.principal, &asserted)?;
+                Some(proven)
+            }
+            (proven, asserted) => proven.or(asserted.map(Proven::without_token)),
+        };
+        match (signed_in, self.prove_certificate(peer)) {
+            (Some(proven), Some(Ok(certified))) => {
+                agree(&proven.principal, &certified)?;
+                Ok(proven)
+            }
+            // A certificate that names nobody, such as a device's, contradicts nobody.
+            (Some(proven), _) => Ok(proven),
+            (None, Some(certified)) => certified.map(Proven::without_token),
+            (None, None) => Err(Refused::MissingCredentials),
+        }
+    }
+
+    async fn prove_assertion(
+        &self,
+        alb: &Alb,
+        assertion: &Secret<String>,
+        address: IpAddr,
+    ) -> Result<Arc<Principal>, Refused> {
+        let fingerprint = self.assertions.fingerprint(assertion);
+        if let Some(principal) = self.assertions.find(&fingerprint)? {
+            return Ok(principal);
+        }
+        self.attempts.admit_token(address)?;
+        let verified = alb.verify(assertion.expose()).await.inspect_err(|refused| {
+            if !is_stale(refused) {
+                self.attempts.failed_token(address);
+            }
+        })?;
+        let verified = self.mapped(verified)?;
+        self.assertions.insert(fingerprint, verified.clone());
+        Ok(verified.principal)
+    }
+
+    /// Who the certificate of the connection names, if it has one, and if certificates name users.
+    fn prove_certificate(&self, peer: &Peer) -> Option<Result<Arc<Principal>, Refused>> {
+        let (config, certificate) = (self.certificates.as_ref()?, peer.certificate.as_ref()?);
+        let principal = certificate::principal(config, certificate)
+            .and_then(|principal| self.mapper.apply(principal))
+            .map(|principal| certificate::in_groups(principal, &self.users.users.load()));
+        Some(principal.map(Arc::new))
+    }
+
+    fn mapped(&self, verified: Verified) -> Result<Verified, Refused> {
+        let principal = self.mapper.apply(Arc::unwrap_or_clone(verified.principal))?;
+        Ok(Verified { principal: Arc::new(principal), ends: verified.ends })
     }
 
     async fn prove_password(
@@ -239,16 +462,18 @@ impl Identity {
         user.map(|user| Arc::clone(&user.principal)).ok_or(Refused::BadCredentials(Cause::UnknownUser))
     }
 
-    async fn prove_token(&self, token: &Secret<String>, address: IpAddr) -> Result<Arc<Principal>, Refused> {
+    async fn prove_token(&self, token: &Secret<String>, address: IpAddr) -> Result<Proven, Refused> {
+        let proven = |principal| Proven { principal, token: Some(Arc::new(token.clone())), scope: None };
         let fingerprint = self.tokens.fingerprint(token);
         if let Some(principal) = self.tokens.find(&fingerprint)? {
-            return Ok(principal);
+            return Ok(proven(principal));
         }
         self.attempts.admit_token(address)?;
         match self.issuers.verify(token.expose()).await {
             Ok(verified) => {
+                let verified = self.mapped(verified)?;
                 self.tokens.insert(fingerprint, verified.clone());
-                Ok(verified.principal)
+                Ok(proven(verified.principal))
             }
             Err(refused) => {
                 // A token that was good once is no guess.
@@ -265,6 +490,7 @@ impl Identity {
     fn become_user(
         &self,
         signed_in: Arc<Principal>,
+        scope: Option<&Scope>,
         user: Option<&str>,
     ) -> Result<(Arc<Principal>, Option<String>), Refused> {
         let Some(user) = user.filter(|user| *user != signed_in.name()) else {
@@ -274,77 +500,57 @@ impl Identity {
             principal: signed_in.name().to_owned(),
             user: user.chars().take(users::MAX_NAME).filter(|c| !c.is_control()).collect(),
         };
-        if users::check_name(user).is_err() || !self.rules.allow(&signed_in, user) {
+        let in_scope = scope.is_none_or(|scope| scope.impersonate);
+        if !in_scope || users::check_name(user).is_err() || !self.rules.allow(&signed_in, user) {
             return Err(refused());
         }
         let users = self.users.users.load();
         // Without their groups the restrictions of these would not hold.
         let known = users.find(user).ok_or_else(refused)?;
-        let principal = Principal::new(user, signed_in.method().clone())
+        let principal = Principal::new(signed_in.identity(), signed_in.method().clone())
+            .known_here_as(user.to_owned())
             .with_groups(known.principal.groups().iter().cloned())
-            .with_attributes(known.principal.attributes().clone());
+            .with_attributes(known.principal.attributes().clone())
+            .within(signed_in.catalogs().cloned());
         Ok((Arc::new(principal), Some(signed_in.name().to_owned())))
     }
 }
 
+/// Two ways to sign in must lead to one user.
+fn agree(one: &Principal, other: &Principal) -> Result<(), Refused> {
+    if one.name() == other.name() {
+        return Ok(());
+    }
+    Err(Refused::Conflict { users: vec![one.name().to_owned(), other.name().to_owned()] })
+}
+
 /// Whether nobody has guessed: what was offered was good once, or could not be checked.
 fn is_stale(refused: &Refused) -> bool {
-    matches!(refused, Refused::BadCredentials(Cause::Expired) | Refused::Unavailable(_))
+    matches!(
+        refused,
+        Refused::BadCredentials(
+            Cause::Expired
+                | Cause::OwnerAway
+                | Cause::Certificate(_)
+                | Cause::Attempt
+                | Cause::Overage
+                | Cause::Declined(_)
+        ) | Refused::Renewed { .. }
+            | Refused::Conflict { .. }
+            | Refused::Unmapped { .. }
+            | Refused::Unavailable(_)
+    )
 }
 
 fn outcome(refused: &Refused) -> AuthOutcome {
     match refused {
-        Refused::MissingCredentials | Refused::BadCredentials(_) => AuthOutcome::Rejected,
+        Refused::MissingCredentials
+        | Refused::BadCredentials(_)
+        | Refused::Unmapped { .. }
+        | Refused::Conflict { .. } => AuthOutcome::Rejected,
+        Refused::Renewed { .. } => AuthOutcome::Renewed,
         Refused::Impersonation { .. } => AuthOutcome::Impersonation,
         Refused::TooManyAttempts { .. } => AuthOutcome::Limited,
         Refused::Unavailable(_) => AuthOutcome::Unavailable,
-    }
-}
-
-impl Snapshot {
-    fn reload(&self) -> Result<(), SetupError> {
-        let users = Users::load(&self.path)?;
-        tracing::info!(users = users.len(), "read the users file");
-        self.users.store(Arc::new(users));
-        Ok(())
-    }
-}
-
-/// What changes when a file is written or replaced.
-#[derive(PartialEq, Eq)]
-struct Stamp {
-    modified: Option<std::time::SystemTime>,
-    length: u64,
-    inode: u64,
-}
-
-impl Stamp {
-    async fn of(path: &Path) -> Option<Self> {
-        let metadata = tokio::fs::metadata(path).await.ok()?;
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        Some(Self { modified: metadata.modified().ok(), length: metadata.len(), inode })
-    }
-}
-
-/// Reads the users file again when it changes. By asking, not by notification: that also works for files which
-/// are swapped behind symbolic links, and on network folders.
-async fn follow(users: Arc<Snapshot>) {
-    let mut last = Stamp::of(&users.path).await;
-    loop {
-        tokio::time::sleep(WATCH).await;
-        let now = Stamp::of(&users.path).await;
-        if now == last {
-            continue;
-        }
-        last = now;
-        let snapshot = Arc::clone(&users);
-        match tokio::task::spawn_blocking(move || snapshot.reload()).await {
-            Ok(Ok(())) => drop(users.reread.send_replace(None)),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the users file is not in order; the last one stays in force");
-                drop(users.reread.send_replace(Some(error.to_string())));
-            }
-            Err(error) => tracing::error!(%error, "could not read the users file"),
-        }
     }
 }

@@ -37,6 +37,11 @@ impl std::fmt::Debug for PasswordHash {
 }
 
 impl PasswordHash {
+    /// In PHC form.
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let wrong = "not an argon2id hash; make one with `northgate user add`";
         let hash = PasswordHashString::new(text).map_err(|_| wrong)?;

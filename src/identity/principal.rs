@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// How somebody proved who they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,14 +14,38 @@ pub enum Method {
         /// The `iss` that was checked.
         issuer: String,
     },
+    /// A personal access token.
+    Token {
+        /// Its id.
+        id: String,
+    },
+    /// A client certificate.
+    Certificate,
+    /// The word of a load balancer.
+    Alb,
+    /// With a browser at an OpenID provider.
+    Oidc {
+        /// Its name in the configuration.
+        provider: String,
+    },
+    /// With a browser at a SAML identity provider.
+    Saml {
+        /// Its name in the configuration.
+        provider: String,
+    },
 }
 
 impl Method {
-    /// A fixed word for metrics and the audit: `password` or `jwt`.
+    /// A fixed word for metrics and the audit: `password`, `jwt`, `token`, `certificate`, `alb`, `oidc`, `saml`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Password => "password",
             Self::Jwt { .. } => "jwt",
+            Self::Token { .. } => "token",
+            Self::Certificate => "certificate",
+            Self::Alb => "alb",
+            Self::Oidc { .. } => "oidc",
+            Self::Saml { .. } => "saml",
         }
     }
 }
@@ -32,15 +57,29 @@ impl Method {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     name: String,
+    /// What the provider said, where that is another name.
+    identity: Option<String>,
+    /// What a catalog's grants call them, where that is another name.
+    catalog_name: Option<String>,
     groups: BTreeSet<String>,
     attributes: BTreeMap<String, String>,
     method: Method,
+    /// The only catalogs that there are for this sign-in; none: all.
+    catalogs: Option<Arc<BTreeSet<String>>>,
 }
 
 impl Principal {
     /// A principal without groups and attributes.
     pub fn new(name: impl Into<String>, method: Method) -> Self {
-        Self { name: name.into(), groups: BTreeSet::new(), attributes: BTreeMap::new(), method }
+        Self {
+            name: name.into(),
+            identity: None,
+            catalog_name: None,
+            groups: BTreeSet::new(),
+            attributes: BTreeMap::new(),
+            method,
+            catalogs: None,
+        }
     }
 
     /// The same, in these groups and no others.
@@ -61,7 +100,33 @@ impl Principal {
         self
     }
 
-    /// The name, exactly as the users file or the token has it: what Trino is given as its user.
+    /// The same under another name, which is its own here. What it was called before stays its identity.
+    #[must_use]
+    pub(super) fn known_here_as(mut self, name: String) -> Self {
+        let identity = std::mem::replace(&mut self.name, name);
+        self.identity.get_or_insert(identity);
+        self
+    }
+
+    /// The same, whom the grants of catalogs know by this name.
+    #[must_use]
+    pub(super) fn known_to_catalogs_as(mut self, name: Option<String>) -> Self {
+        self.catalog_name = name;
+        self
+    }
+
+    /// The name by which the grants of catalogs know them.
+    pub fn catalog_name(&self) -> &str {
+        self.catalog_name.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What the one who signed in is called by the provider that has proved it: the name, unless a rule has made another of
+    /// it. Where one runs queries as another user, it is still of the one who signed in.
+    pub fn identity(&self) -> &str {
+        self.identity.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The name, exactly as the users file, the token or the rules have it: what Trino is given as its user.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -74,6 +139,23 @@ impl Principal {
     /// The attributes by name, in order.
     pub fn attributes(&self) -> &BTreeMap<String, String> {
         &self.attributes
+    }
+
+    /// The same, for whom there are no catalogs but these (in lower case); none: all.
+    #[must_use]
+    pub fn within(mut self, catalogs: Option<Arc<BTreeSet<String>>>) -> Self {
+        self.catalogs = catalogs;
+        self
+    }
+
+    /// The only catalogs that there are for them, if not all.
+    pub fn catalogs(&self) -> Option<&Arc<BTreeSet<String>>> {
+        self.catalogs.as_ref()
+    }
+
+    /// Whether there is a catalog (in lower case) for them, as far as this sign-in limits it.
+    pub fn reaches(&self, catalog: &str) -> bool {
+        self.catalogs.as_ref().is_none_or(|catalogs| catalogs.contains(catalog))
     }
 
     /// How they were proved.

@@ -117,7 +117,11 @@ impl Fixture {
 }
 
 fn new(config: Config) -> Result<Identity, SetupError> {
-    Identity::new(config, Arc::new(Metrics::new()))
+    Identity::new(
+        config,
+        crate::wire::Sealer::generate().map(Arc::new).expect("a sealer"),
+        Arc::new(Metrics::new()),
+    )
 }
 
 fn secret(text: &str) -> Secret<String> {
@@ -129,7 +133,17 @@ fn basic(user: &str, password: &str) -> Credentials {
 }
 
 async fn bearer(identity: &Identity, token: &str) -> Result<Arc<Principal>, Refused> {
-    identity.prove(&Credentials::Bearer(secret(token)), HERE).await
+    prove(identity, &Credentials::Bearer(secret(token)), HERE).await
+}
+
+/// What credentials prove, on a connection from the address.
+async fn prove(
+    identity: &Identity,
+    credentials: &Credentials,
+    address: IpAddr,
+) -> Result<Arc<Principal>, Refused> {
+    let peer = Peer::new((address, 1).into(), None);
+    identity.prove(credentials, None, &peer).await.map(|proven| proven.principal)
 }
 
 fn token_fault(why: &'static str) -> Refused {
@@ -142,13 +156,13 @@ async fn passwords() {
     fixture.add("ann", "right");
     let identity = fixture.identity();
     for round in ["slow", "remembered"] {
-        let principal = identity.prove(&basic("ann", "right"), HERE).await.expect(round);
+        let principal = prove(&identity, &basic("ann", "right"), HERE).await.expect(round);
         assert_eq!(principal.name(), "ann");
         assert!(principal.groups().contains("eu"));
         assert_eq!(principal.method().as_str(), "password");
     }
     let check = async |user: &str, password: &str, expect: Refused| {
-        let refused = identity.prove(&basic(user, password), HERE).await.expect_err(user);
+        let refused = prove(&identity, &basic(user, password), HERE).await.expect_err(user);
         assert_eq!(refused, expect, "{user} {password}");
     };
     check("ann", "wrong", Refused::BadCredentials(Cause::Password)).await;
@@ -156,7 +170,7 @@ async fn passwords() {
     check("Ann", "right", Refused::BadCredentials(Cause::UnknownUser)).await;
     check("eve", "right", Refused::BadCredentials(Cause::UnknownUser)).await;
     check("", "", Refused::BadCredentials(Cause::UnknownUser)).await;
-    assert_eq!(identity.prove(&Credentials::None, HERE).await, Err(Refused::MissingCredentials));
+    assert_eq!(prove(&identity, &Credentials::None, HERE).await, Err(Refused::MissingCredentials));
 }
 
 #[tokio::test]
@@ -164,19 +178,19 @@ async fn a_password_that_was_changed_is_no_longer_remembered() {
     let fixture = Fixture::new();
     fixture.add("ann", "old");
     let identity = fixture.identity();
-    assert!(identity.prove(&basic("ann", "old"), HERE).await.is_ok());
+    assert!(prove(&identity, &basic("ann", "old"), HERE).await.is_ok());
     let users = fixture.folder.path().join("users.toml");
     std::fs::write(&users, "[[user]\n").expect("written");
     assert!(identity.reload().is_err());
-    assert!(identity.prove(&basic("ann", "old"), HERE).await.is_ok(), "a broken file changes nothing");
+    assert!(prove(&identity, &basic("ann", "old"), HERE).await.is_ok(), "a broken file changes nothing");
     std::fs::remove_file(&users).expect("removed");
     fixture.add("ann", "new");
     identity.reload().expect("read");
-    assert!(identity.prove(&basic("ann", "old"), HERE).await.is_err());
-    assert!(identity.prove(&basic("ann", "new"), HERE).await.is_ok());
+    assert!(prove(&identity, &basic("ann", "old"), HERE).await.is_err());
+    assert!(prove(&identity, &basic("ann", "new"), HERE).await.is_ok());
     std::fs::write(&users, "").expect("written");
     identity.reload().expect("read");
-    assert!(identity.prove(&basic("ann", "new"), HERE).await.is_err(), "removed, though remembered");
+    assert!(prove(&identity, &basic("ann", "new"), HERE).await.is_err(), "removed, though remembered");
 }
 
 #[tokio::test]
@@ -186,19 +200,20 @@ async fn guessing_is_stopped_and_the_owner_is_not() {
     let mut config = fixture.config();
     config.attempts.per_name = NonZeroU32::new(2).expect("not zero");
     let identity = new(config).expect("set up");
-    assert!(identity.prove(&basic("ann", "right"), HERE).await.is_ok());
+    assert!(prove(&identity, &basic("ann", "right"), HERE).await.is_ok());
     let mut answers = Vec::new();
     for last in 1..=4_u8 {
         let there = IpAddr::from([192, 0, 2, last]);
-        answers.push(identity.prove(&basic("ann", "guess"), there).await.expect_err("a guess").http_status());
+        answers
+            .push(prove(&identity, &basic("ann", "guess"), there).await.expect_err("a guess").http_status());
     }
     assert_eq!(answers.iter().map(http::StatusCode::as_u16).collect::<Vec<_>>(), [401, 401, 401, 429]);
     let there = IpAddr::from([192, 0, 2, 9]);
-    let right_elsewhere = identity.prove(&basic("ann", "right"), there).await;
+    let right_elsewhere = prove(&identity, &basic("ann", "right"), there).await;
     assert!(right_elsewhere.is_ok(), "remembered as right: not an attempt");
     fixture.add("bob", "right");
     identity.reload().expect("read");
-    assert!(identity.prove(&basic("bob", "right"), there).await.is_ok());
+    assert!(prove(&identity, &basic("bob", "right"), there).await.is_ok());
 }
 
 #[tokio::test]
@@ -258,7 +273,10 @@ async fn claims_that_are_refused_or_not() {
     check(with("realm", json!({"roles": "eu"})), None).await;
     check(with("realm", json!({"roles": [1]})), bad("unreadable groups")).await;
     check(with("realm", json!({"roles": {"eu": true}})), bad("unreadable groups")).await;
-    check(with("_claim_names", json!({"realm.roles": "src1"})), bad("unreadable groups")).await;
+    let overage = || Some(Refused::BadCredentials(Cause::Overage));
+    check(with("_claim_names", json!({"realm.roles": "src1"})), overage()).await;
+    check(with("hasgroups", true), overage()).await;
+    check(with("hasgroups", false), None).await;
 }
 
 /// A token put together by hand: header, claims, and a signature of anything.
@@ -347,7 +365,7 @@ async fn running_queries_as_somebody_else() {
     let identity = fixture.identity();
     let check = |signed_in: &str, user: Option<&str>, expect: Option<(&str, Option<&str>, usize)>| {
         let principal = Arc::new(Principal::new(signed_in, Method::Password).with_groups(["own"]));
-        let got = identity.become_user(principal, user).ok();
+        let got = identity.become_user(principal, None, user).ok();
         let got = got.as_ref().map(|(p, by)| (p.name(), by.as_deref(), p.attributes().len()));
         assert_eq!(got, expect, "{signed_in} as {user:?}");
     };
@@ -361,7 +379,7 @@ async fn running_queries_as_somebody_else() {
     check("superset", Some("svc-\n"), None);
     check("superset", Some("bob"), None);
     let superset = Arc::new(Principal::new("superset", Method::Password).with_groups(["own"]));
-    let (ann, _) = identity.become_user(superset, Some("ann")).expect("allowed");
+    let (ann, _) = identity.become_user(superset, None, Some("ann")).expect("allowed");
     assert_eq!(ann.groups().iter().collect::<Vec<_>>(), ["eu"], "ann's groups, not superset's");
 }
 
@@ -437,14 +455,19 @@ async fn a_call_is_authenticated_whole() {
     fixture.add("superset", "pw");
     fixture.add("ann", "pw");
     let metrics = Arc::new(Metrics::new());
-    let identity = Identity::new(fixture.config(), Arc::clone(&metrics)).expect("set up");
+    let identity = Identity::new(
+        fixture.config(),
+        crate::wire::Sealer::generate().map(Arc::new).expect("a sealer"),
+        Arc::clone(&metrics),
+    )
+    .expect("set up");
     let call = |authorization: &str, user: &str| {
         let request = http::Request::post("/v1/statement")
             .header("host", "gw:8443")
             .header("authorization", authorization)
             .header("x-trino-user", user);
         let (parts, ()) = request.body(()).expect("a request").into_parts();
-        let peer = crate::wire::Peer { address: (HERE, 1).into(), tls: None };
+        let peer = Peer::new((HERE, 1).into(), None);
         Call::read(parts, "SELECT 1".into(), peer, &crate::wire::Limits::default()).expect("a call")
     };
     let good = "Basic c3VwZXJzZXQ6cHc=";
@@ -459,4 +482,48 @@ async fn a_call_is_authenticated_whole() {
         let line = format!("northgate_authentications_total{{method=\"password\",outcome=\"{outcome}\"}} 1");
         assert!(counts.contains(&line), "{line} is not in\n{counts}");
     }
+}
+
+#[tokio::test]
+async fn certificates() {
+    let fixture = Fixture::new();
+    fixture.add("ann", "pw");
+    let mut config = fixture.config();
+    config.client_certificates = Some(ClientCertificatesConfig { user_from: CertificateName::CommonName });
+    let identity = new(config).expect("set up");
+    let plain = new(fixture.config()).expect("set up");
+    let with = async |identity: &Identity, common_name: &str, credentials: &Credentials| {
+        let mut peer = Peer::new((HERE, 1).into(), None);
+        peer.certificate =
+            Some(Arc::new(crate::wire::ClientCertificate::of("", &[common_name], 4_000_000_000)));
+        identity.prove(credentials, None, &peer).await.map(|proven| proven.principal)
+    };
+    let ann = with(&identity, "ann", &Credentials::None).await.expect("signed in");
+    assert_eq!((ann.name(), ann.method()), ("ann", &Method::Certificate));
+    let known = identity.known("ann").expect("a user");
+    assert_eq!((ann.groups(), ann.attributes()), (known.groups(), known.attributes()));
+    let stranger = with(&identity, "zoe", &Credentials::None).await.expect("signed in");
+    assert!(stranger.groups().is_empty());
+    // Rules say who it is: before the users file is asked for groups, and before two logins are compared.
+    let mut config = fixture.config();
+    config.client_certificates = Some(ClientCertificatesConfig { user_from: CertificateName::CommonName });
+    let rule = "from = 'certificate'\nmatch = '(\\w+)@example\\.com'\nuser = '$1'\ngroups = ['mail']";
+    config.mapping = vec![toml::from_str(rule).expect("a rule")];
+    let mapped = new(config).expect("set up");
+    let ann = with(&mapped, "ann@example.com", &Credentials::None).await.expect("signed in");
+    assert_eq!((ann.name(), ann.identity()), ("ann", "ann@example.com"));
+    assert!(ann.groups().contains("mail") && ann.groups().is_superset(known.groups()));
+    let refused = with(&mapped, "ann", &Credentials::None).await;
+    assert_eq!(refused, Err(Refused::Unmapped { identity: "ann".to_owned() }));
+    assert!(with(&mapped, "ann@example.com", &basic("ann", "pw")).await.is_ok());
+    // A certificate beside another login: of the same user, of another, of none, and where none are asked for.
+    let password = basic("ann", "pw");
+    let same = with(&identity, "ann", &password).await.expect("signed in");
+    assert_eq!(*same.method(), Method::Password);
+    let conflict = Refused::Conflict { users: vec!["ann".to_owned(), "bob".to_owned()] };
+    assert_eq!(with(&identity, "bob", &password).await, Err(conflict));
+    assert!(with(&identity, "", &password).await.is_ok(), "a certificate that names nobody");
+    assert!(with(&identity, "ann", &basic("ann", "wrong")).await.is_err(), "it does not make up for a guess");
+    assert_eq!(with(&plain, "ann", &Credentials::None).await, Err(Refused::MissingCredentials));
+    assert!(with(&plain, "bob", &password).await.is_ok());
 }

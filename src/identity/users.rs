@@ -60,6 +60,15 @@ struct Entry {
     attributes: BTreeMap<String, String>,
 }
 
+impl User {
+    /// What stands for the hash of the password, if there is one: another password has another.
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        let hash = self.password.as_ref()?;
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, hash.as_str().as_bytes());
+        Some(crate::units::hex(digest.as_ref()))
+    }
+}
+
 impl Users {
     /// Reads the file. One that does not exist holds nobody.
     pub(super) fn load(path: &Path) -> Result<Self, SetupError> {

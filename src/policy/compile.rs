@@ -12,6 +12,7 @@ use super::formula::Formula;
 use super::nested::Fields;
 use super::pattern::{ColumnPattern, Glob, SYSTEM, TablePattern};
 use super::rule::{Columns, Compiled, Index, MaskRule, MaskWith, Rule};
+use super::tagged::Tags;
 use super::who::Who;
 use crate::catalog::TableName;
 use crate::identity::{Method, Principal};
@@ -114,7 +115,8 @@ pub(super) fn compile(
         let names = |catalogs: Vec<(String, Fallback)>| catalogs.into_iter().map(|(name, _)| name).collect();
         let deciding = surroundings.deciding.clone();
         let index = Index::of(&rules);
-        Ok(Compiled { rules, open: names(open), shut: names(shut), deciding, index })
+        let (open, shut) = (names(open), names(shut));
+        Ok(Compiled { rules, open, shut, deciding, index, tags: Tags::new(tags) })
     } else {
         Err(errors)
     }

@@ -10,6 +10,7 @@ use super::nested::{Fault, Masked, Nested, strongest};
 use super::pattern::SYSTEM;
 use super::permit::{Permit, Revision, Salt, Scoped};
 use super::rule::{Columns, Compiled, MaskRule, MaskWith, Rule};
+use super::tagged::Tagged;
 use super::visibility::{INFORMATION_SCHEMA, Visibility};
 use super::{Behind, Isolation, ruling};
 use crate::catalog::rest::Ruling;
@@ -31,7 +32,7 @@ const DEPTH: usize = 4;
 impl Deciding<'_> {
     pub(super) fn decide(&self, revision: &Revision, relations: &[Arc<Described>]) -> Result<Permit, Denial> {
         let visibility = if self.behind.lists_nothing {
-            Visibility::nothing(self.set)
+            Visibility::nothing(self.set, self.principal)
         } else {
             Visibility::new(self.set, self.principal, &self.behind.readable)
         };
@@ -78,7 +79,8 @@ impl Deciding<'_> {
             path: &[],
             salt,
         };
-        let scoped = case.decide()?;
+        let mut scoped = case.decide()?;
+        scoped.tags = set.tags.of(described, ruling);
         if let Some(ruling) = ruling.filter(|ruling| ruling.decides) {
             permit.sources.insert(ruling::source("access", ruling));
         }
@@ -139,6 +141,9 @@ pub(super) fn read_by_policies<'a>(
 }
 
 pub(super) fn check_name(set: &Compiled, principal: &Principal, name: &TableName) -> Result<(), Denial> {
+    if !principal.reaches(&name.catalog) {
+        return Err(Denial::NotAllowed(name.clone()));
+    }
     let rules: Vec<&Rule> = set.rules_for(principal, name).collect();
     // The catalog that decides is asked when it is known what the relation is.
     let read = set.deciding.contains(&name.catalog).then_some(true);
@@ -187,6 +192,10 @@ pub(super) struct Case<'a> {
 impl Case<'_> {
     pub(super) fn decide(&self) -> Result<Scoped, Denial> {
         let name = &self.described.name;
+        // What a policy reads to decide is not for the principal to choose, and so not for what they signed in with.
+        if self.path.is_empty() && !self.principal.reaches(&name.catalog) {
+            return Err(Denial::NotAllowed(name.clone()));
+        }
         allowed(self.set, name, self.rules, ruling::read(self.set, name, self.ruling))?;
         let view = match self.described.kind {
             RelationKind::Table => None,
@@ -232,7 +241,8 @@ impl Case<'_> {
         let described = Arc::clone(self.described);
         let trusted = described.kind != RelationKind::Table && view.is_none();
         let opaque = trusted && !self.set.shows_all(self.principal);
-        Ok(Scoped { view, opaque, below: false, described, visible, filters, isolation, masks })
+        let tags = Tagged::new();
+        Ok(Scoped { view, opaque, below: false, described, visible, filters, isolation, masks, tags })
     }
 
     /// Names that cannot be put into an expression.

@@ -55,6 +55,31 @@ struct Seen {
     hidden: BTreeSet<String>,
     write: bool,
     trusted: bool,
+    /// When queries of it are marked as sensitive in the audit.
+    marked: Marked,
+}
+
+/// When queries of a table are marked as sensitive in the audit.
+#[derive(Default, PartialEq)]
+enum Marked {
+    #[default]
+    Never,
+    Always,
+    /// Where catalogs give one of these tags.
+    Tagged(BTreeSet<String>),
+}
+
+impl fmt::Display for Marked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => f.write_str("never"),
+            Self::Always => f.write_str("always"),
+            Self::Tagged(tags) => {
+                let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+                write!(f, "where columns are tagged {}", tags.join(" or "))
+            }
+        }
+    }
 }
 
 /// A table, or one that stands for a pattern.
@@ -301,7 +326,18 @@ fn seen(set: &Compiled, rules: &[&Rule], table: &Table, columns: &BTreeMap<Strin
     }
     seen.write = rules.iter().any(|rule| rule.allow && rule.write);
     seen.trusted = rules.iter().any(|rule| rule.allow && rule.trusted_view);
+    seen.marked = marked(rules);
     Some(seen)
+}
+
+fn marked(rules: &[&Rule]) -> Marked {
+    if rules.iter().any(|rule| rule.is_sensitive()) {
+        return Marked::Always;
+    }
+    let by_tag = rules.iter().filter(|rule| rule.sensitive);
+    let tags = by_tag.flat_map(|rule| rule.masks.iter().flat_map(|mask| &mask.tags).chain(&rule.hidden_tags));
+    let tags: BTreeSet<String> = tags.map(Glob::text).collect();
+    if tags.is_empty() { Marked::Never } else { Marked::Tagged(tags) }
 }
 
 impl Seen {
@@ -312,6 +348,9 @@ impl Seen {
         parts.extend(self.hidden.iter().map(|column| format!("{column} hidden")));
         if self.write {
             parts.push("may be changed".to_owned());
+        }
+        if self.marked != Marked::Never {
+            parts.push(format!("marked as sensitive in the audit {}", self.marked));
         }
         if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
     }
@@ -357,5 +396,8 @@ fn compare(before: Option<&Seen>, after: Option<&Seen>) -> Vec<String> {
     changes.extend(flag(before.write, after.write, "may be changed now", "may not be changed any more"));
     let lost = "as a view is read through, not as it is any more";
     changes.extend(flag(before.trusted, after.trusted, "as a view is read as it is now", lost));
+    if before.marked != after.marked {
+        changes.push(format!("marked as sensitive in the audit {}, was {}", after.marked, before.marked));
+    }
     changes
 }

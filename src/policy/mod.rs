@@ -43,6 +43,7 @@ mod restriction;
 mod rule;
 mod ruling;
 mod subquery;
+mod tagged;
 #[cfg(test)]
 mod tests;
 mod visibility;

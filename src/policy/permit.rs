@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use super::Isolation;
 use super::error::{Denial, Source};
 use super::formula::Bound;
+use super::tagged::Tagged;
 use super::visibility::Visibility;
 use crate::catalog::{Column, Described, TableName};
 use crate::sql::Statement;
@@ -154,6 +155,7 @@ pub struct Scoped {
     pub(super) filters: Vec<Bound>,
     pub(super) isolation: Isolation,
     pub(super) masks: BTreeMap<String, Bound>,
+    pub(super) tags: Tagged,
 }
 
 impl Scoped {
@@ -180,6 +182,12 @@ impl Scoped {
     /// How the rows that the filters hide are kept from the rest of the query.
     pub fn isolation(&self) -> Isolation {
         self.isolation
+    }
+
+    /// The tags of a column, its table's among them: those of documents, and those that a catalog gives. For the audit.
+    pub fn tags(&self, column: &str) -> impl Iterator<Item = &str> {
+        let of = |name: &str| self.tags.get(name).into_iter().flatten().map(String::as_str);
+        of(column).chain(of("*"))
     }
 
     /// What is shown in place of a column; none where its value is. The name is the table's own.

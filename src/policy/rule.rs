@@ -8,6 +8,7 @@ use super::error::Source;
 use super::formula::Formula;
 use super::nested::Fields;
 use super::pattern::{ColumnPattern, Glob, TablePattern};
+use super::tagged::Tags;
 use super::who::Who;
 use crate::catalog::{Action, TableName};
 use crate::identity::Principal;
@@ -202,6 +203,7 @@ pub(super) struct Compiled {
     /// Catalogs that decide themselves who may read.
     pub(super) deciding: BTreeSet<String>,
     pub(super) index: Index,
+    pub(super) tags: Tags,
 }
 
 /// Which rules may be about a table, so that one among ten thousand is not looked for in all documents.

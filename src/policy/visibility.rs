@@ -25,12 +25,20 @@ pub struct Visibility {
     open: BTreeSet<String>,
     /// Of catalogs that decide, what these let the principal read: nothing else of them is listed.
     readable: BTreeMap<String, Vec<TablePattern>>,
+    /// The only catalogs that there are for what the principal signed in with; none: all.
+    reach: Option<Arc<BTreeSet<String>>>,
 }
 
 impl Visibility {
     /// Nothing is listed.
-    pub(super) fn nothing(set: &Arc<Compiled>) -> Self {
-        Self { set: Arc::clone(set), rules: Vec::new(), open: BTreeSet::new(), readable: BTreeMap::new() }
+    pub(super) fn nothing(set: &Arc<Compiled>, principal: &Principal) -> Self {
+        Self {
+            set: Arc::clone(set),
+            rules: Vec::new(),
+            open: BTreeSet::new(),
+            readable: BTreeMap::new(),
+            reach: principal.catalogs().cloned(),
+        }
     }
 
     pub(super) fn new(
@@ -48,6 +56,7 @@ impl Visibility {
                 .iter()
                 .map(|(catalog, extents)| (catalog.clone(), ruling::readable(catalog, extents)))
                 .collect(),
+            reach: principal.catalogs().cloned(),
         }
     }
 
@@ -75,9 +84,14 @@ impl Visibility {
         })
     }
 
+    fn reaches(&self, catalog: &str) -> bool {
+        self.reach.as_ref().is_none_or(|catalogs| catalogs.contains(catalog))
+    }
+
     /// Whether the catalog (folded) is known to the principal: some of its tables may be there.
     pub fn catalog_may_be_seen(&self, catalog: &str) -> bool {
-        (self.open.contains(catalog) || self.allow().any(|pattern| pattern.catalog_matches(catalog)))
+        self.reaches(catalog)
+            && (self.open.contains(catalog) || self.allow().any(|pattern| pattern.catalog_matches(catalog)))
             && !self.deny().any(|pattern| {
                 pattern.catalog_matches(catalog) && pattern.schema.is_any() && pattern.table.is_any()
             })
@@ -89,7 +103,10 @@ impl Visibility {
         let all = |pattern: &TablePattern| {
             pattern.catalog.is_any() && pattern.schema.is_any() && pattern.table.is_any()
         };
-        self.allow().any(all) && self.deny().next().is_none() && self.readable.is_empty()
+        self.allow().any(all)
+            && self.deny().next().is_none()
+            && self.readable.is_empty()
+            && self.reach.is_none()
     }
 
     /// Whether the schema (folded) is known to the principal.
@@ -99,7 +116,8 @@ impl Visibility {
         }
         let here = |pattern: &TablePattern| pattern.schema_matches(catalog, schema);
         let granted = self.readable.get(catalog);
-        (self.open.contains(catalog) && schema != SYSTEM || self.allow().any(here))
+        self.reaches(catalog)
+            && (self.open.contains(catalog) && schema != SYSTEM || self.allow().any(here))
             && !self.deny().any(|pattern| here(pattern) && pattern.table.is_any())
             && granted.is_none_or(|patterns| patterns.iter().any(here))
     }
@@ -190,6 +208,10 @@ impl Visibility {
             text.push_str(" AND NOT (");
             text.push_str(&against.join(" OR "));
             text.push(')');
+        }
+        if let Some(catalogs) = &self.reach {
+            let names: Vec<String> = catalogs.iter().map(|name| quote_string(name)).collect();
+            text.push_str(&format!(" AND {catalog} IN ({})", names.join(", ")));
         }
         for (name, patterns) in &self.readable {
             let mut ways = vec![format!("{catalog} <> {}", quote_string(name))];

@@ -42,7 +42,7 @@ impl Writer<'_> {
             (None, Some(_)) => granted.unwrap_or(by_documents),
             (_, None) => by_documents,
         };
-        if !may_know {
+        if !may_know || !self.principal.reaches(&name.catalog) {
             return Err(Denial::NotAllowed(name.clone()));
         }
         if let Some(described) = existing {
@@ -93,7 +93,11 @@ pub(super) fn permit_schema(
     granted: Option<bool>,
 ) -> Result<(), Denial> {
     let denial = || Denial::SchemaNotWritable(schema.to_owned());
-    if catalog == SYSTEM || [SYSTEM, INFORMATION_SCHEMA].contains(&schema) || schema.contains('$') {
+    if !principal.reaches(catalog)
+        || catalog == SYSTEM
+        || [SYSTEM, INFORMATION_SCHEMA].contains(&schema)
+        || schema.contains('$')
+    {
         return Err(denial());
     }
     let here = |rule: &&Rule| {

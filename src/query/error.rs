@@ -5,6 +5,7 @@ use http::StatusCode;
 use crate::admission::AdmissionError;
 use crate::audit::AuditError;
 use crate::catalog::CatalogError;
+use crate::catalog::rest::RestError;
 use crate::error::{ErrorCode, Failure, Location};
 use crate::identity::Refused;
 use crate::policy::Denial;
@@ -52,6 +53,9 @@ pub enum StatementError {
     /// A link could not be sealed.
     #[error(transparent)]
     Sealer(#[from] SealerError),
+    /// A statement that changes something, by a token that may only read.
+    #[error("{0}: the token may only read")]
+    ReadOnly(&'static str),
     /// Nobody has asked for the query for too long, or it was cancelled while it waited.
     #[error("the query was canceled while it waited")]
     Canceled,
@@ -67,7 +71,7 @@ impl StatementError {
     /// Whether it is a decision of policy, and not a mistake or a fault.
     pub fn is_denial(&self) -> bool {
         match self {
-            Self::Denied(_) => true,
+            Self::Denied(_) | Self::ReadOnly(_) => true,
             Self::Rewrite(error) => {
                 matches!(error.code(), ErrorCode::PERMISSION_DENIED | ErrorCode::TABLE_NOT_FOUND)
             }
@@ -87,6 +91,14 @@ impl StatementError {
         }
     }
 
+    /// The catalog that is to be asked in the user's own name, if that could not be done as there is no token of theirs.
+    pub(super) fn lacks_token_for(&self) -> Option<&str> {
+        match self {
+            Self::Catalog(CatalogError::Rest { catalog, error: RestError::NoUserToken(_) }) => Some(catalog),
+            _ => None,
+        }
+    }
+
     fn inner(&self) -> Option<&dyn Failure> {
         Some(match self {
             Self::Unreadable(error) => error,
@@ -99,9 +111,12 @@ impl StatementError {
             Self::Upstream(error) => error,
             Self::Admission(error) => error,
             Self::Malformed(error) => error,
-            Self::Transaction | Self::NotPrepared(_) | Self::Canceled | Self::Fault | Self::Relay(_) => {
-                return None;
-            }
+            Self::Transaction
+            | Self::NotPrepared(_)
+            | Self::ReadOnly(_)
+            | Self::Canceled
+            | Self::Fault
+            | Self::Relay(_) => return None,
         })
     }
 }
@@ -111,6 +126,7 @@ impl Failure for StatementError {
         match self {
             Self::Transaction => "transaction",
             Self::NotPrepared(_) => "not_prepared",
+            Self::ReadOnly(_) => "read_only",
             Self::Canceled => "canceled",
             Self::Relay(_) => "relay",
             Self::Fault => "fault",
@@ -122,6 +138,7 @@ impl Failure for StatementError {
         match self {
             Self::Transaction => ErrorCode::UNKNOWN_TRANSACTION,
             Self::NotPrepared(_) => ErrorCode::NOT_FOUND,
+            Self::ReadOnly(_) => ErrorCode::PERMISSION_DENIED,
             Self::Canceled => ErrorCode::USER_CANCELED,
             Self::Relay(_) => ErrorCode::REMOTE_HOST_GONE,
             _ => self.inner().map_or(ErrorCode::GENERIC_INTERNAL_ERROR, Failure::code),
@@ -132,6 +149,10 @@ impl Failure for StatementError {
         match self {
             Self::Transaction => "This transaction does not exist any more. Begin a new one.".to_owned(),
             Self::NotPrepared(name) => format!("Prepared statement not found: {name}"),
+            Self::ReadOnly(kind) => format!(
+                "Access Denied: {kind} is not allowed, since the token that you signed in with may only read. Sign in with \
+                 another, or yourself."
+            ),
             Self::Canceled => "The query was canceled.".to_owned(),
             Self::Relay(_) => {
                 "The cluster's answer could not be read. The query may have run; look before you run it again."

@@ -145,12 +145,21 @@ impl fmt::Display for Explanation {
             writeln!(f, "\n{name}")?;
             match seen {
                 Ok(seen) => write!(f, "{seen}")?,
-                Err(error) => writeln!(f, "  not to be read: {error}")?,
+                Err(error) => match error.lacks_token_for() {
+                    Some(catalog) => writeln!(f, "  not known: the catalog {catalog} says who may read it")?,
+                    None => writeln!(f, "  not to be read: {error}")?,
+                },
             }
         }
         match &self.sent {
             Ok((text, true)) => writeln!(f, "\nAllowed, with restrictions. Trino would be sent:\n{text}"),
             Ok((text, false)) => writeln!(f, "\nAllowed as it is. Trino would be sent:\n{text}"),
+            Err(error) if let Some(catalog) = error.lacks_token_for() => writeln!(
+                f,
+                "\nNot known: the catalog {catalog} decides (access = \"delegated\") and is asked with the token that the \
+                 user signs in with. There is none here.\nLet the user run the statement: the audit says what was decided. \
+                 Who signs in with a password is refused."
+            ),
             Err(error) => {
                 let message = error.client_message();
                 writeln!(f, "\nRefused: {error}\nThe user would be told: {}: {message}", error.code().name)
@@ -192,5 +201,38 @@ impl fmt::Display for Seen {
             }
         }
         if line.is_empty() { Ok(()) } else { writeln!(f, "  as is   {line}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::CatalogError;
+    use crate::catalog::rest::RestError;
+
+    #[test]
+    fn what_only_a_users_token_tells() {
+        let check = |error: RestError, expect: &str| {
+            let error = || CatalogError::Rest { catalog: "lake".to_owned(), error: error.clone() }.into();
+            let name = TableName::new("lake", "crm", "customers").expect("a name");
+            let who = "ann (groups: )".to_owned();
+            let explanation =
+                Explanation { who, kind: "query", relations: vec![(name, Err(error()))], sent: Err(error()) };
+            assert_eq!(explanation.to_string(), expect);
+        };
+        check(
+            RestError::NoUserToken("ann".to_owned()),
+            "query, asked by ann (groups: )\n\nlake.crm.customers\n  not known: the catalog lake says who may read it\n\n\
+             Not known: the catalog lake decides (access = \"delegated\") and is asked with the token that the user signs in \
+             with. There is none here.\nLet the user run the statement: the audit says what was decided. Who signs in with a \
+             password is refused.\n",
+        );
+        check(
+            RestError::Resting,
+            "query, asked by ann (groups: )\n\nlake.crm.customers\n  not to be read: the REST catalog lake has no answer: it \
+             is not asked for a moment, as it has not answered\n\nRefused: the REST catalog lake has no answer: it is not \
+             asked for a moment, as it has not answered\nThe user would be told: REMOTE_HOST_GONE: The catalog lake can't be \
+             asked what you may see, so the query was not run. Try again later.\n",
+        );
     }
 }

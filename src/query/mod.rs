@@ -158,13 +158,14 @@ impl Gateway {
     }
 
     /// Whether a request may be read on, before its body takes up room: who sends it can sign in.
-    pub async fn screen(self: &Arc<Self>, headers: &http::HeaderMap, peer: Peer) -> Result<(), QueryError> {
+    pub async fn screen(self: &Arc<Self>, headers: &http::HeaderMap, peer: &Peer) -> Result<(), QueryError> {
         let credentials = wire::read_credentials(headers)?;
-        let gateway = Arc::clone(self);
+        let assertion = wire::read_assertion(headers, peer)?;
+        let (gateway, peer) = (Arc::clone(self), peer.clone());
         let screened = self.work.spawn(async move {
-            let result = gateway.identity.screen(&credentials, peer.address.ip()).await;
+            let result = gateway.identity.screen(&credentials, assertion.as_ref(), &peer).await;
             if let Err(refused) = &result {
-                gateway.login_failed(&credentials, &peer, refused);
+                gateway.login_failed(&credentials, assertion.is_some(), &peer, refused);
             }
             result
         });
@@ -187,20 +188,20 @@ impl Gateway {
 
     async fn identified(&self, call: Call) -> Result<Authenticated, QueryError> {
         let credentials = call.credentials().clone();
-        let peer = *call.peer();
+        let (asserted, peer) = (call.assertion().is_some(), call.peer().clone());
         let timer = self.metrics.time(Stage::Authenticate);
         let result = self.identity.authenticate(call).await;
         drop(timer);
         if let Err(refused) = &result {
-            self.login_failed(&credentials, &peer, refused);
+            self.login_failed(&credentials, asserted, &peer, refused);
         }
         Ok(result?)
     }
 
     /// Records a failed sign-in. Those above the limit are counted, and their number is recorded: nobody may fill the
     /// disk by guessing.
-    fn login_failed(&self, credentials: &wire::Credentials, peer: &Peer, refused: &Refused) {
-        let Some(event) = record::login_failed(credentials, peer, refused) else { return };
+    fn login_failed(&self, credentials: &wire::Credentials, asserted: bool, peer: &Peer, refused: &Refused) {
+        let Some(event) = record::login_failed(credentials, asserted, peer, refused) else { return };
         if self.identity.is_recorded(refused, peer.address.ip()) {
             self.audit.keep(&event);
         } else {

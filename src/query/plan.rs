@@ -1,12 +1,15 @@
 //! From a text to what is done with it: stages 4 to 7.
 
+use std::ops::Range;
+
 use super::view::Reader;
 use super::{Gateway, StatementError, target};
+use crate::audit::Read;
 use crate::catalog::TableName;
 use crate::identity::Authenticated;
 use crate::policy::Permit;
 use crate::rewrite::{self, Context, Names, RewriteError, ScopedSql};
-use crate::sql::{Kind, Statement};
+use crate::sql::{Edits, Kind, Statement, Symbol, TokenKind};
 use crate::telemetry::{Stage, StatementKind};
 use crate::wire::Session;
 
@@ -47,6 +50,15 @@ pub(super) struct Seen {
     pub(super) kind: Option<&'static str>,
     pub(super) label: Option<StatementKind>,
     pub(super) relations: Vec<TableName>,
+    /// When it came, by the audit's clock.
+    pub(super) received_us: u64,
+    pub(super) tables: Vec<Read>,
+    /// The text that was prepared.
+    pub(super) prepared: Option<String>,
+    /// The values of parameters, and the text before them.
+    pub(super) values: Option<(Vec<String>, String)>,
+    /// Whether no policy says that what is read is sensitive, and none masks it.
+    pub(super) harmless: bool,
 }
 
 impl Gateway {
@@ -59,7 +71,7 @@ impl Gateway {
         match statement.kind() {
             Kind::Prepare { name, inner } => {
                 rewrite::check_prepared(inner)?;
-                let sql = inner.print(&crate::sql::Edits::default()).text;
+                let sql = inner.print(&Edits::default()).text;
                 Ok(Plan::Local(Local::Prepare { name: name.value.clone(), sql }))
             }
             Kind::Deallocate { name } if session.has_prepared(&name.value) => {
@@ -67,13 +79,16 @@ impl Gateway {
             }
             Kind::Deallocate { name } => Err(StatementError::NotPrepared(name.value.clone())),
             Kind::Execute { name, arguments } => {
+                seen.values = values(&statement, arguments.as_ref());
                 let prepared = self.prepared(session, &name.value)?;
+                seen.prepared = Some(prepared.slice(prepared.whole()).to_owned());
                 let (relations, permit) = self.permit(caller, &prepared, seen).await?;
                 let context = self.context(session, &permit);
                 let sql = rewrite::execute(&statement, arguments.clone(), &prepared, &context)?;
                 Ok(submit(sql, relations, permit))
             }
             Kind::ExecuteImmediate { text, arguments } => {
+                seen.values = values(&statement, arguments.as_ref());
                 let prepared = Statement::parse(text, &self.limits)?;
                 let (relations, permit) = self.permit(caller, &prepared, seen).await?;
                 let context = self.context(session, &permit);
@@ -124,6 +139,10 @@ impl Gateway {
         statement: &Statement,
         seen: &mut Seen,
     ) -> Result<(Vec<TableName>, Permit), StatementError> {
+        let kind = rewrite::subject(statement).kind();
+        if caller.scope().is_some_and(|scope| scope.read_only) && !reads(kind) {
+            return Err(StatementError::ReadOnly(kind.name()));
+        }
         let names = names(caller.call().session());
         let mut relations = rewrite::resolve(statement, &names)?;
         seen.relations.clone_from(&relations);
@@ -133,6 +152,7 @@ impl Gateway {
         self.catalog.forget(&self.registry.being_changed());
         let timer = self.metrics.time(Stage::Describe);
         let token = caller.token();
+        let direct = relations.clone();
         let lists = rewrite::lists(rewrite::subject(statement), &names)?;
         let reader = Reader {
             principal,
@@ -149,6 +169,8 @@ impl Gateway {
         let of_policies = permit.read_by_policies().iter().filter(|name| permit.scoped(name).is_none());
         relations.extend(of_policies.cloned());
         seen.relations.clone_from(&relations);
+        seen.tables = super::record::read(statement, &direct, &permit);
+        seen.harmless = !permit.is_sensitive() && seen.tables.iter().all(|table| table.masked.is_empty());
         let targets = target::permit(statement, &names, &reader, &mut permit).await?;
         seen.relations.extend(targets.iter().cloned());
         relations.extend(targets);
@@ -165,8 +187,60 @@ impl Gateway {
     }
 }
 
+/// Whether a statement changes nothing but the session.
+fn reads(kind: &Kind) -> bool {
+    match kind {
+        Kind::Query
+        | Kind::ShowCatalogs { .. }
+        | Kind::ShowSchemas { .. }
+        | Kind::ShowTables { .. }
+        | Kind::ShowColumns { .. }
+        | Kind::ShowFunctions
+        | Kind::ShowSession
+        | Kind::ShowCreateTable
+        | Kind::ShowStats
+        | Kind::Use { .. }
+        | Kind::SetSession { .. }
+        | Kind::ResetSession { .. }
+        | Kind::StartTransaction
+        | Kind::Commit
+        | Kind::Rollback => true,
+        // These carry a statement, which is asked about by itself.
+        Kind::Prepare { .. }
+        | Kind::Deallocate { .. }
+        | Kind::Execute { .. }
+        | Kind::ExecuteImmediate { .. }
+        | Kind::DescribeInput { .. }
+        | Kind::DescribeOutput { .. }
+        | Kind::Explain { .. }
+        | Kind::Change(_)
+        | Kind::Other(_) => false,
+    }
+}
+
 fn submit(sql: ScopedSql, relations: Vec<TableName>, permit: Permit) -> Plan {
     Plan::Submit(Box::new(Planned { sql, relations, permit }))
+}
+
+/// The values of parameters, one by one, and the text before them.
+fn values(statement: &Statement, arguments: Option<&Range<u32>>) -> Option<(Vec<String>, String)> {
+    let arguments = arguments?.clone();
+    let before = statement.print_range(0..arguments.start, &Edits::default()).text;
+    let (mut values, mut from, mut depth) = (Vec::new(), arguments.start, 0_u32);
+    let mut end = |from: u32, to: u32| values.push(statement.slice(from..to).to_owned());
+    for at in arguments.clone() {
+        match statement.tokens().get(at as usize).map(|token| token.kind) {
+            Some(TokenKind::Symbol(Symbol::Open | Symbol::BracketOpen)) => depth += 1,
+            Some(TokenKind::Symbol(Symbol::Close | Symbol::BracketClose)) => depth = depth.saturating_sub(1),
+            Some(TokenKind::Symbol(Symbol::Comma)) if depth == 0 => {
+                end(from, at);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    end(from, arguments.end);
+    Some((values, before))
 }
 
 fn names(session: &Session) -> Names<'_> {

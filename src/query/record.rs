@@ -1,29 +1,49 @@
 //! What the audit is told of a statement.
 
+use std::collections::BTreeSet;
+
 use super::plan::{Planned, Seen};
 use super::{Gateway, StatementError};
-use crate::audit::{Asked, Asker, Basis, Event, Intent, Outcome, Reason, State};
+use crate::audit::{Asked, Asker, Audit, Basis, Event, Intent, Outcome, Read, Reason, State};
+use crate::catalog::TableName;
 use crate::error::Failure;
-use crate::identity::{Authenticated, Method, Refused};
-use crate::policy::Permit;
+use crate::identity::{Authenticated, Method, Refused, is_access_token};
+use crate::policy::{Permit, Scoped};
+use crate::rewrite;
+use crate::sql::Statement;
 use crate::units::hex;
 use crate::wire::{Credentials, PageSummary, Peer};
 
 /// The text of a statement that is refused because there are too many is on record up to this length, else its hash.
 const LONGEST_REFUSED: usize = 1_000;
+/// What is in the names of session properties that hold secrets.
+const SECRETS: [&str; 5] = ["password", "secret", "token", "credential", "key"];
 
 pub(super) fn asker(caller: &Authenticated) -> Asker {
     let (principal, session, peer) = (caller.principal(), caller.call().session(), caller.call().peer());
     Asker {
         principal: principal.name().to_owned(),
+        identity: Some(principal.identity())
+            .filter(|identity| *identity != caller.impersonator().unwrap_or(principal.name()))
+            .map(str::to_owned),
         impersonator: caller.impersonator().map(str::to_owned),
         auth_method: method(principal.method()),
+        token: match principal.method() {
+            Method::Token { id } => Some(id.clone()),
+            _ => None,
+        },
+        issuer: match principal.method() {
+            Method::Jwt { issuer } => Some(issuer.clone()),
+            _ => None,
+        },
         groups: principal.groups().iter().cloned().collect(),
-        peer: peer.address.to_string(),
+        peer: peer.origin(),
+        proxy: proxy(peer),
         tls: tls(peer),
         source: session.source.clone(),
         client_tags: session.client_tags.clone(),
         client_info: session.client_info.clone(),
+        trace_token: session.trace_token.clone(),
     }
 }
 
@@ -31,21 +51,70 @@ fn method(method: &Method) -> String {
     method.as_str().to_owned()
 }
 
+fn proxy(peer: &Peer) -> Option<String> {
+    peer.proxy.as_deref().map(|proxy| proxy.address.to_string())
+}
+
 fn tls(peer: &Peer) -> Option<String> {
     peer.tls.map(|version| version.as_str().to_owned())
 }
 
-pub(super) fn asked(caller: &Authenticated, seen: &Seen) -> Asked {
+fn asked(audit: &Audit, caller: &Authenticated, seen: &Seen) -> Asked {
     let session = caller.call().session();
+    let (mut text, mut parameters) = (caller.call().body().to_owned(), Vec::new());
+    if let Some((values, before)) = &seen.values {
+        parameters.clone_from(values);
+        if !seen.harmless {
+            text = format!("{before} ?");
+            parameters.iter_mut().for_each(|value| *value = audit.conceal(value));
+        }
+    }
+    let property = |(name, value): &(String, String)| {
+        let lower = name.to_lowercase();
+        let secret = SECRETS.iter().any(|word| lower.contains(word));
+        (name.clone(), if secret { audit.conceal(value) } else { value.clone() })
+    };
     Asked {
-        text: caller.call().body().to_owned(),
+        received_us: seen.received_us,
+        text,
+        prepared: seen.prepared.clone(),
         kind: seen.kind.map(str::to_owned),
         catalog: session.catalog.clone(),
         schema: session.schema.clone(),
-        properties: session.properties.iter().cloned().collect(),
-        parameters: Vec::new(),
+        properties: session.properties.iter().map(property).collect(),
+        parameters,
         relations: seen.relations.iter().map(ToString::to_string).collect(),
+        tables: seen.tables.clone(),
     }
+}
+
+/// What a statement can read. `direct` are the relations that it names itself.
+pub(super) fn read(statement: &Statement, direct: &[TableName], permit: &Permit) -> Vec<Read> {
+    let mut columns = rewrite::read_columns(rewrite::subject(statement), direct, permit);
+    let views: Vec<_> =
+        permit.tables().filter_map(|scoped| Some((&scoped.described().name, scoped.view()?))).collect();
+    let read = |scoped: &Scoped| {
+        let name = &scoped.described().name;
+        let columns: Vec<&str> = columns.remove(name).unwrap_or_default().into_iter().collect();
+        let tags = |column: &&str| {
+            let tags: BTreeSet<String> = scoped.tags(column).map(str::to_owned).collect();
+            (!tags.is_empty()).then(|| ((*column).to_owned(), tags.into_iter().collect()))
+        };
+        let through = views.iter().filter(|(_, view)| view.reads.contains(name));
+        Read {
+            name: name.to_string(),
+            tags: columns.iter().filter_map(tags).collect(),
+            masked: columns
+                .iter()
+                .filter(|column| scoped.mask(column).is_some())
+                .map(ToString::to_string)
+                .collect(),
+            columns: columns.into_iter().map(str::to_owned).collect(),
+            filters: scoped.filters().len(),
+            through: through.map(|(view, _)| view.to_string()).collect(),
+        }
+    };
+    permit.tables().map(read).collect()
 }
 
 fn basis(permit: &Permit) -> Basis {
@@ -68,13 +137,14 @@ impl Gateway {
         let rewritten = planned.map(|planned| match planned.sql.prepared() {
             // What Trino is told besides the statement is part of what it is asked.
             Some((name, text)) => format!("{}\n-- {name}: {text}", planned.sql.text()),
-            None => planned.sql.text().to_owned(),
+            None if seen.harmless => planned.sql.text().to_owned(),
+            None => planned.sql.without_values().into_owned(),
         });
         let restricted = planned.is_some_and(|planned| planned.sql.restricted());
         Intent {
             query: id.to_owned(),
             asker: asker(caller),
-            asked: asked(caller, seen),
+            asked: asked(&self.audit, caller, seen),
             rewritten: rewritten.unwrap_or_default(),
             basis: planned.map_or_else(
                 || Basis { policy_revision: self.policies.load().revision().to_string(), ..Basis::default() },
@@ -93,7 +163,7 @@ impl Gateway {
         error: &StatementError,
     ) -> Event {
         let reason = Reason { reason: error.kind().to_owned(), detail: error.to_string() };
-        let (query, asker, mut asked) = (id.to_owned(), asker(caller), asked(caller, seen));
+        let (query, asker, mut asked) = (id.to_owned(), asker(caller), asked(&self.audit, caller, seen));
         if matches!(error, StatementError::Admission(_)) && asked.text.len() > LONGEST_REFUSED {
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, asked.text.as_bytes());
             let digest = hex(digest.as_ref());
@@ -109,17 +179,37 @@ impl Gateway {
 }
 
 /// The record of a call whose sender is not known, or is not let in.
-pub(super) fn login_failed(credentials: &Credentials, peer: &Peer, refused: &Refused) -> Option<Event> {
+pub(super) fn login_failed(
+    credentials: &Credentials,
+    asserted: bool,
+    peer: &Peer,
+    refused: &Refused,
+) -> Option<Event> {
+    if let Refused::Renewed { user, .. } = refused {
+        return Some(Event::SignIn {
+            auth_method: "driver".to_owned(),
+            outcome: "driver_renewed".to_owned(),
+            principal: Some(user.clone()),
+            peer: peer.origin(),
+            detail: None,
+        });
+    }
+    let is_token = is_access_token(credentials);
     let (claimed, auth_method) = match credentials {
         // A driver that has not been asked yet, and a browser that looks around: nothing was tried.
-        Credentials::None => return None,
-        Credentials::Basic { user, .. } => (Some(user.clone()), "password"),
-        Credentials::Bearer(_) => (None, "jwt"),
+        Credentials::None if asserted => (None, "alb"),
+        Credentials::None => match &peer.certificate {
+            Some(certificate) => (Some(certificate.subject().to_owned()), "certificate"),
+            None => return None,
+        },
+        Credentials::Basic { user, .. } => (Some(user.clone()), if is_token { "token" } else { "password" }),
+        Credentials::Bearer(_) => (None, if is_token { "token" } else { "jwt" }),
     };
     Some(Event::LoginFailed {
         claimed,
         auth_method: auth_method.to_owned(),
-        peer: peer.address.to_string(),
+        peer: peer.origin(),
+        proxy: proxy(peer),
         reason: Reason { reason: refused.kind().to_owned(), detail: refused.to_string() },
     })
 }

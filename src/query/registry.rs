@@ -128,6 +128,13 @@ impl Running {
         }
     }
 
+    /// Notes a moment of its life for the audit.
+    pub(super) fn marked(&self, mark: impl FnOnce(&Guard)) {
+        if let Some(guard) = &self.state().guard {
+            mark(guard);
+        }
+    }
+
     /// Notes where Trino would take a cancel.
     pub(super) fn follow(&self, path: String) {
         self.state().upstream = Some(path);

@@ -13,7 +13,7 @@ use super::poll::{first, login, positions, upstream_outcome};
 use super::registry::{Beginning, FirstPage, Running};
 use super::{Answer, Gateway, QueryError, RelayError, StatementError, answer};
 use crate::admission::{AdmissionError, Metered, Slot, Ticket};
-use crate::audit::{Outcome, State};
+use crate::audit::{Guard, Outcome, State};
 use crate::error::Failure;
 use crate::identity::Authenticated;
 use crate::rewrite::ScopedSql;
@@ -25,6 +25,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(1);
 /// Trino's answer to a POST has no rows; one above this is garbage. Bytes.
 const FIRST_PAGE: usize = 8 << 20;
 
+const TRACE: HeaderName = HeaderName::from_static("x-trino-trace-token");
 const TIME_ZONE: HeaderName = HeaderName::from_static("x-trino-time-zone");
 const PREPARED: HeaderName = HeaderName::from_static("x-trino-prepared-statement");
 
@@ -46,7 +47,7 @@ impl Gateway {
     }
 
     async fn take(self: &Arc<Self>, caller: Authenticated, id: &str) -> Answer {
-        let mut seen = Seen::default();
+        let mut seen = Seen { received_us: self.audit.tick_us(), ..Seen::default() };
         let caller = match self.rate.meter(caller) {
             Ok(metered) => metered,
             Err(refused) => {
@@ -119,7 +120,11 @@ impl Gateway {
         planned: Planned,
     ) -> Result<Answer, StatementError> {
         let caller = metered.authenticated();
-        let headers = self.submit_headers(caller, &planned.sql)?;
+        let mut headers = self.submit_headers(caller, &planned.sql)?;
+        if let Ok(id) = HeaderValue::from_str(id) {
+            // By this a later start finds the query at Trino, should this process be killed while it runs.
+            headers.entry(TRACE).or_insert(id);
+        }
         // The text as it came and as it is sent, and the way between the two with a copy of both.
         let bytes = 2 * (planned.sql.text().len() + caller.call().body().len());
         let blocks = u32::try_from(bytes / super::TEXT_BLOCK + 1).unwrap_or(u32::MAX);
@@ -206,6 +211,7 @@ impl Gateway {
                 return;
             }
         };
+        running.marked(Guard::admitted);
         running.count_running(self.metrics.running());
         drop(waiting);
         self.metrics.stage(Stage::Queue, slot.waited());
@@ -231,6 +237,7 @@ impl Gateway {
         context: PageContext,
     ) -> Result<(), StatementError> {
         let timer = self.metrics.time(Stage::Upstream);
+        running.marked(Guard::submitted);
         let response = self.cluster.submit(sql, headers).await;
         drop(timer);
         self.metrics.upstream(

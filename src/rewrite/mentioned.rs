@@ -1,10 +1,10 @@
 //! Which columns a statement can name: a derived table has no others, so that wide tables do not make long statements.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::catalog::Column;
-use crate::policy::Scoped;
+use crate::catalog::{Column, TableName};
+use crate::policy::{Permit, Scoped};
 use crate::sql::{Keyword, Position, Relation, Statement, Symbol, Token, TokenKind, fold_column};
 
 /// The words of a statement that can be names of columns; none where all columns are meant.
@@ -51,6 +51,13 @@ impl<'a> Mentioned<'a> {
         relation.position == Position::From && !renames_columns(statement, relation)
     }
 
+    /// The columns of a relation that are shown and can be named.
+    pub(super) fn named<'s>(&self, scoped: &'s Scoped) -> Vec<&'s str> {
+        let named =
+            |column: &Column| self.0.as_ref().is_none_or(|words| words.contains(&*fold_column(&column.name)));
+        scoped.columns().filter(|column| named(column)).map(|column| column.name.as_str()).collect()
+    }
+
     /// The columns of a relation that are shown and can be named; the first where there is none.
     pub(super) fn of<'s>(&self, scoped: &'s Scoped) -> Vec<&'s Column> {
         let Some(words) = &self.0 else { return scoped.columns().collect() };
@@ -58,6 +65,27 @@ impl<'a> Mentioned<'a> {
             scoped.columns().filter(|column| words.contains(&*fold_column(&column.name))).collect();
         if named.is_empty() { scoped.columns().take(1).collect() } else { named }
     }
+}
+
+/// The columns that a statement can read of the relations of a permit, itself and through views: those whose names are in
+/// its text, or all where it has a star. `direct` are the relations that the statement names.
+pub fn read_columns<'p>(
+    statement: &Statement,
+    direct: &[TableName],
+    permit: &'p Permit,
+) -> BTreeMap<&'p TableName, BTreeSet<&'p str>> {
+    let mut read: BTreeMap<&TableName, BTreeSet<&str>> = BTreeMap::new();
+    let mentioned = Mentioned::by(statement);
+    for scoped in direct.iter().filter_map(|name| permit.scoped(name)) {
+        read.entry(&scoped.described().name).or_default().extend(mentioned.named(scoped));
+    }
+    for view in permit.tables().filter_map(Scoped::view) {
+        let mentioned = Mentioned::by(&view.statement);
+        for scoped in view.reads.iter().filter_map(|name| permit.scoped(name)) {
+            read.entry(&scoped.described().name).or_default().extend(mentioned.named(scoped));
+        }
+    }
+    read
 }
 
 /// The words of a statement that can be names of columns, folded.

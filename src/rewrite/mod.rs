@@ -19,10 +19,12 @@ mod session;
 mod tests;
 mod view;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use change::{ChangeDenied, Existing, changed_schema, permit_change};
 pub use error::RewriteError;
+pub use mentioned::read_columns;
 pub use names::{Names, lists, resolve, subject, targets};
 pub use view::open as open_view;
 
@@ -44,12 +46,22 @@ pub struct ScopedSql {
     positions: Option<Arc<SourceMap>>,
     kind: &'static str,
     prepared: Option<(String, String)>,
+    /// Where the values of parameters begin, which are the end of the text.
+    values: Option<usize>,
 }
 
 impl ScopedSql {
     /// The text to send.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The text, with a `?` in place of the values of parameters.
+    pub fn without_values(&self) -> Cow<'_, str> {
+        match self.values.and_then(|at| self.text.get(..at)) {
+            Some(text) => Cow::Owned(format!("{text}?")),
+            None => Cow::Borrowed(&self.text),
+        }
     }
 
     /// Whether its answers may tell of rows or values that the principal may not see, so that statistics
@@ -163,8 +175,10 @@ pub fn execute(
     let values = outer.print_range(arguments, &edits).text;
     // To Trino the prepared statement begins where its string does, and a doubled quote is one character.
     let positions = inner.positions.map(|map| Arc::new((*map).clone().behind("EXECUTE IMMEDIATE '")));
+    let text = format!("EXECUTE IMMEDIATE {} USING ", quote_string(&inner.text));
     Ok(ScopedSql {
-        text: format!("EXECUTE IMMEDIATE {} USING {values}", quote_string(&inner.text)),
+        values: Some(text.len()),
+        text: format!("{text}{values}"),
         positions,
         kind: outer.kind().name(),
         ..inner
@@ -233,6 +247,7 @@ fn query(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, Rewr
     let printed = statement.print(&edits);
     verify(&printed.text, &inner, context)?;
     Ok(ScopedSql {
+        values: None,
         text: printed.text,
         restricted,
         pins_time_zone: context.permit.pins_time_zone(),

@@ -75,6 +75,7 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
             | Kind::ShowColumns { .. }
     );
     Ok(ScopedSql {
+        values: None,
         text,
         restricted,
         pins_time_zone: false,

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::units::{ByteSize, Span};
@@ -21,10 +22,21 @@ pub struct Config {
     /// Its private key, PEM (PKCS#8, PKCS#1 or SEC1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
+    /// The authorities whose certificates clients may sign in with (PEM). Without it, clients are not asked for any. Read
+    /// again when the file changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca_file: Option<PathBuf>,
+    /// The authorities' lists of withdrawn certificates (PEM CRLs), one for each authority of a chain. Read again when the
+    /// file changes, and no certificate is taken by a list that is past its next update.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_crl_file: Option<PathBuf>,
     /// Where certificates for development are made when `certificate` and `key` are not given.
     pub development_certificates: PathBuf,
     /// Speak plain HTTP. Passwords and rows are then readable on the network.
     pub plain_http: bool,
+    /// The networks of the proxies whose `X-Forwarded-For`, `-Proto`, `-Port` and `-Host` are believed, and who may sign
+    /// users in as `[identity.alb]` says. Name their own addresses only: whoever calls from there can be anywhere.
+    pub trusted_proxies: Vec<IpNet>,
     /// The longest statement.
     pub max_statement: ByteSize,
     /// The most bytes of headers of a request: prepared statements travel there. 8 KiB to 16 MiB.
@@ -59,8 +71,11 @@ impl Default for Config {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443),
             certificate: None,
             key: None,
+            client_ca_file: None,
+            client_crl_file: None,
             development_certificates: PathBuf::from("certs"),
             plain_http: false,
+            trusted_proxies: Vec::new(),
             max_statement: ByteSize(1_000_000),
             max_header: ByteSize(1 << 20),
             max_header_lines: 1_000,
@@ -95,6 +110,17 @@ impl Config {
         }
         if self.plain_http && self.certificate.is_some() {
             return Err("server.plain_http: there is a certificate too; which is meant?".to_owned());
+        }
+        if self.plain_http && self.client_ca_file.is_some() {
+            return Err("server.client_ca_file: there are no certificates in plain HTTP".to_owned());
+        }
+        if self.client_crl_file.is_some() && self.client_ca_file.is_none() {
+            return Err("server.client_crl_file: means nothing without client_ca_file".to_owned());
+        }
+        if let Some(all) = self.trusted_proxies.iter().find(|network| network.prefix_len() == 0) {
+            return Err(format!(
+                "server.trusted_proxies: '{all}' is everybody; name the proxies' own networks"
+            ));
         }
         let zero = [
             ("max_header_lines", self.max_header_lines == 0),
@@ -148,6 +174,11 @@ mod tests {
         check("max_statement = '100MB'\nmax_statement_memory = '1MB'", "max_statement_memory");
         check("certificate = 'a'", "belong together");
         check("plain_http = true\ncertificate = 'a'\nkey = 'b'", "plain_http");
+        check("plain_http = true\nclient_ca_file = 'a'", "server.client_ca_file");
+        check("client_crl_file = 'a'", "server.client_crl_file");
+        check("trusted_proxies = ['0.0.0.0/0']", "'0.0.0.0/0' is everybody");
+        check("trusted_proxies = ['::/0']", "'::/0' is everybody");
+        check("trusted_proxies = ['10.0.0.0/33']", "invalid IP address syntax");
         check("idle_timeout = '0s'", "server.idle_timeout: cannot be 0");
         check("max_connections = 0", "server.max_connections: cannot be 0");
     }

@@ -14,17 +14,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::Handler;
 use super::body::Memory;
 use super::config::{Config, size};
 use super::gzip::compress;
 use super::head::HeadTimer;
 use super::progress::{InFlight, Progress, Tracked};
 use super::respond;
-use crate::wire::Peer;
-
-/// Bodies up to this size are read before it is known who sends them. Bytes.
-const UNSCREENED: u64 = 16 << 10;
+use super::trust::Shown;
+use super::{Handler, UNSCREENED};
+use crate::wire::{Peer, Proxies};
 
 /// The version of HTTP that the TLS handshake settled on. There is no guessing from the first bytes, and no
 /// upgrade from one to the other.
@@ -38,23 +36,36 @@ pub(super) enum Protocol {
 pub(super) struct Shared<H> {
     pub(super) handler: Arc<H>,
     pub(super) config: Config,
+    pub(super) proxies: Proxies,
+    /// For statements.
     pub(super) memory: Memory,
+    /// For pages that anybody may ask for.
+    pub(super) forms: Memory,
+    /// For those that bring more.
+    pub(super) messages: Memory,
     /// Cancelled when connections shall end after the requests that they are serving.
     pub(super) closing: CancellationToken,
 }
 
 /// Serves a connection until it ends, is idle too long, or its client takes nothing any more.
-pub(super) async fn serve<IO, H>(io: IO, protocol: Protocol, peer: Peer, shared: Arc<Shared<H>>)
-where
+pub(super) async fn serve<IO, H>(
+    io: IO,
+    protocol: Protocol,
+    peer: Peer,
+    shown: Option<Shown>,
+    shared: Arc<Shared<H>>,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
     let progress = Progress::new();
+    let caller = Arc::new((peer, shown));
     let service = service_fn({
         let (shared, progress) = (Arc::clone(&shared), Arc::clone(&progress));
         move |request: Request<Incoming>| {
             let (shared, begun) = (Arc::clone(&shared), progress.begin());
-            async move { Ok::<_, Infallible>(exchange(request, peer, &shared, begun).await) }
+            let caller = Arc::clone(&caller);
+            async move { Ok::<_, Infallible>(exchange(request, &caller, &shared, begun).await) }
         }
     });
     let config = &shared.config;
@@ -129,22 +140,42 @@ where
 /// One request and its answer.
 async fn exchange<H: Handler>(
     request: Request<Incoming>,
-    peer: Peer,
+    (peer, shown): &(Peer, Option<Shown>),
     shared: &Shared<H>,
     begun: InFlight,
 ) -> Response<Tracked> {
     let (parts, body) = request.into_parts();
     // Two of our kind may read a request with a chunked body differently, and so take what follows for another
     // request (smuggling). hyper refuses most such, but not a Content-Length beside it: nothing may follow.
-    let last = parts.version == Version::HTTP_11 && parts.headers.contains_key(TRANSFER_ENCODING);
+    let chunked = parts.headers.contains_key(TRANSFER_ENCODING);
+    let mut peer = peer.clone();
+    let withdrawn = shown.as_ref().is_some_and(|shown| !shown.holds());
+    if withdrawn {
+        peer.certificate = None;
+    }
+    let last = parts.version == Version::HTTP_11 && (chunked || withdrawn);
+    let peer = match shared.proxies.client(&parts.headers, peer) {
+        Ok(peer) => peer,
+        Err(malformed) => {
+            shared.memory.discard(body).await;
+            return respond::failure(malformed.http_status(), &malformed).map(|body| begun.track(body));
+        }
+    };
+    let address = peer.address;
     let wants_gzip = shared.config.compress && accepts_gzip(&parts);
-    let screened = if is_large(&body) { shared.handler.screen(&parts, peer).await } else { None };
+    let large = is_large(&body);
+    let memory = match (shared.handler.is_open(&parts), large) {
+        (false, _) => &shared.memory,
+        (true, false) => &shared.forms,
+        (true, true) => &shared.messages,
+    };
+    let screened = if large { shared.handler.screen(&parts, &peer).await } else { None };
     let collected = match screened {
         Some(refused) => {
-            shared.memory.discard(body).await;
+            memory.discard(body).await;
             Err(refused)
         }
-        None => Ok(shared.memory.collect(body).await),
+        None => Ok(memory.collect(body).await),
     };
     let mut response = match collected {
         Err(refused) => refused,
@@ -153,7 +184,7 @@ async fn exchange<H: Handler>(
             shared.handler.handle(parts, collected.bytes, peer).await
         }
         Ok(Err(unread)) => {
-            tracing::debug!(%unread, peer = %peer.address, "a request was not read");
+            tracing::debug!(%unread, %address, "a request was not read");
             respond::failure(unread.http_status(), &unread)
         }
     };
@@ -168,7 +199,7 @@ async fn exchange<H: Handler>(
 
 /// Whether a body may take up so much room that whoever sends it must be known first.
 fn is_large(body: &Incoming) -> bool {
-    !body.is_end_stream() && body.size_hint().upper().is_none_or(|upper| upper > UNSCREENED)
+    !body.is_end_stream() && body.size_hint().upper().is_none_or(|upper| upper > UNSCREENED as u64)
 }
 
 /// Whether `Accept-Encoding` names gzip, and not with a weight of zero (RFC 9110, 12.5.3).

@@ -15,6 +15,7 @@ pub mod respond;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trust;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -40,11 +41,20 @@ use self::body::Memory;
 use self::config::size;
 use self::connection::{Protocol, Shared};
 use self::lanes::Lanes;
+use self::trust::{Clients, Shown};
 use crate::telemetry::{Metrics, Tls};
-use crate::wire::{Peer, TlsVersion};
+use crate::wire::{Peer, Proxies, TlsVersion};
 
 /// How long connections have to end after the last request, before they are cut.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Bodies up to this size are read before it is known who sends them. Bytes.
+const UNSCREENED: usize = 16 << 10;
+/// The memory for those of pages that anybody may ask for. Bytes.
+const FORMS: usize = 64 << 20;
+/// The longest body of such a page: what an identity provider says of a user who is in many groups. Bytes.
+const LONGEST_MESSAGE: usize = 256 << 10;
+/// The memory for those that are longer than `UNSCREENED`. Bytes.
+const MESSAGES: usize = 64 << 20;
 /// How long to wait after a failed accept: it means that there are no more file descriptors, or the like.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -56,8 +66,14 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Whether a request whose body is large is to be read: an answer where it is not. Asked before the body takes up
     /// room, which strangers could otherwise use up.
-    fn screen(&self, _parts: &Parts, _peer: Peer) -> impl Future<Output = Option<Response<Body>>> + Send {
+    fn screen(&self, _parts: &Parts, _peer: &Peer) -> impl Future<Output = Option<Response<Body>>> + Send {
         std::future::ready(None)
+    }
+
+    /// Whether anybody may ask for this. What such requests bring is held in memory of their own, so that those without
+    /// a login take none from those with one.
+    fn is_open(&self, _parts: &Parts) -> bool {
+        false
     }
 
     /// The server is about to end: take nothing new on, and return when nothing is running any more. Requests,
@@ -74,15 +90,15 @@ pub trait Handler: Send + Sync + 'static {
 /// [`ServerError`] as [`Server::bind`] would give it.
 pub fn check(config: &Config) -> Result<(), ServerError> {
     if config.plain_http || config.certificate.is_none() {
-        return Ok(());
+        return Clients::of(config).map(drop);
     }
-    Arc::new(Certificates::load(config)?).settings().map(drop)
+    Certificates::load(config).map(drop)
 }
 
 /// The server, listening.
 pub struct Server {
     listener: TcpListener,
-    tls: Option<(TlsAcceptor, Arc<Certificates>)>,
+    tls: Option<Arc<Certificates>>,
     lanes: Lanes,
     config: Config,
 }
@@ -94,8 +110,7 @@ impl Server {
             tracing::warn!("plain HTTP: passwords and rows can be read on the network");
             None
         } else {
-            let certificates = Arc::new(Certificates::load(&config)?);
-            Some((TlsAcceptor::from(Arc::new(certificates.settings()?)), certificates))
+            Some(Arc::new(Certificates::load(&config)?))
         };
         let address = config.listen;
         let listener =
@@ -111,7 +126,7 @@ impl Server {
 
     /// The certificate, for reloading it; `None` for plain HTTP.
     pub fn certificates(&self) -> Option<Arc<Certificates>> {
-        self.tls.as_ref().map(|(_, certificates)| Arc::clone(certificates))
+        self.tls.clone()
     }
 
     /// Serves until `stop` is ready, then ends gracefully: [`Handler::drain`] for at most `drain_timeout`, with
@@ -126,11 +141,11 @@ impl Server {
         let Self { listener, tls, lanes, config } = self;
         let _watch = tls
             .as_ref()
-            .map(|(_, certificates)| AbortOnDropHandle::new(tokio::spawn(Arc::clone(certificates).watch())));
+            .map(|certificates| AbortOnDropHandle::new(tokio::spawn(Arc::clone(certificates).watch())));
         let connections = TaskTracker::new();
         let cut = CancellationToken::new();
         let acceptor = Acceptor {
-            tls: tls.map(|(acceptor, _)| acceptor),
+            tls,
             lanes,
             room: Arc::new(Semaphore::new(config.max_connections as usize)),
             connections: connections.clone(),
@@ -142,8 +157,11 @@ impl Server {
                     size(config.max_statement),
                     config.body_timeout.0,
                 ),
+                forms: Memory::new(FORMS, UNSCREENED, config.body_timeout.0),
+                messages: Memory::new(MESSAGES, LONGEST_MESSAGE, config.body_timeout.0),
                 closing: CancellationToken::new(),
                 handler: Arc::clone(&handler),
+                proxies: Proxies::new(config.trusted_proxies.clone()),
                 config: config.clone(),
             }),
         };
@@ -175,7 +193,7 @@ type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Takes connections.
 struct Acceptor<H> {
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Certificates>>,
     lanes: Lanes,
     room: Arc<Semaphore>,
     connections: TaskTracker,
@@ -221,17 +239,22 @@ impl<H: Handler> Acceptor<H> {
                 // Answers are written whole: waiting to fill a packet only adds time.
                 let _ = stream.set_nodelay(true);
                 let Some(tls) = tls else {
-                    let peer = Peer { address, tls: None };
+                    let peer = Peer::new(address, None);
                     let _open = metrics.connection(Tls::None);
-                    return connection::serve(stream, Protocol::Http1, peer, shared).await;
+                    return connection::serve(stream, Protocol::Http1, peer, None, shared).await;
                 };
-                let handshake =
-                    tokio::time::timeout(shared.config.handshake_timeout.0, tls.accept(stream)).await;
+                let settings = tls.settings();
+                let accept = TlsAcceptor::from(Arc::clone(&settings.tls)).accept(stream);
+                let handshake = tokio::time::timeout(shared.config.handshake_timeout.0, accept).await;
                 let stream = match handshake {
                     Ok(Ok(stream)) => stream,
                     Ok(Err(error)) => {
                         metrics.connection_failed();
-                        tracing::debug!(peer = %address, %error, "a TLS handshake failed");
+                        if trust::is_refusal(&error) {
+                            tracing::info!(peer = %address, %error, "a client certificate is refused");
+                        } else {
+                            tracing::debug!(peer = %address, %error, "a TLS handshake failed");
+                        }
                         return;
                     }
                     Err(_) => {
@@ -248,8 +271,24 @@ impl<H: Handler> Acceptor<H> {
                 let _open = metrics.connection(label);
                 let protocol =
                     if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-                let peer = Peer { address, tls: Some(version) };
-                connection::serve(stream, protocol, peer, shared).await;
+                let mut peer = Peer::new(address, Some(version));
+                let shown = match (session.peer_certificates(), tls.clients(), &settings.trust) {
+                    (Some(chain), Some(clients), Some(trust)) => {
+                        match Shown::new(chain, clients, Arc::clone(trust)) {
+                            Ok((shown, certificate)) => {
+                                peer.certificate = Some(Arc::new(certificate));
+                                Some(shown)
+                            }
+                            Err(error) => {
+                                metrics.connection_failed();
+                                tracing::info!(peer = %address, %error, "a client certificate is refused");
+                                return;
+                            }
+                        }
+                    }
+                    _ => None,
+                };
+                connection::serve(stream, protocol, peer, shown, shared).await;
             })
         }
     }

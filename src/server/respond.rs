@@ -83,6 +83,18 @@ pub fn refused(refused: &Refused) -> Response<Body> {
     response
 }
 
+/// Puts a challenge in the place of those to bring a token.
+pub fn challenge_bearer(response: &mut Response<Body>, challenge: &str) {
+    let Ok(challenge) = HeaderValue::from_str(challenge) else { return };
+    let headers = response.headers_mut();
+    let others = headers.get_all(header::WWW_AUTHENTICATE).iter();
+    let others: Vec<_> = others.filter(|value| !value.as_bytes().starts_with(b"Bearer ")).cloned().collect();
+    headers.insert(header::WWW_AUTHENTICATE, challenge);
+    for other in others {
+        headers.append(header::WWW_AUTHENTICATE, other);
+    }
+}
+
 /// A request that could not be read: a page where that helps a user, else a status.
 pub fn malformed(origin: &Origin<'_>, malformed: &Malformed) -> Response<Body> {
     if malformed.as_page() {

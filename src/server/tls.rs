@@ -1,4 +1,4 @@
-//! The server's certificate: read from files, read again when they change, or made for development.
+//! The server's certificate, and those that clients may show: read from files, read again when they change, or made for development.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::config::Config;
 use super::error::ServerError;
+use super::trust::{Clients, Trust};
 
 /// How often the files are looked at for a change.
 const WATCH: Duration = Duration::from_secs(5);
@@ -28,8 +29,22 @@ const DEVELOPMENT_AGE: Duration = Duration::from_hours(24 * 720);
 pub struct Certificates {
     chain: PathBuf,
     key: PathBuf,
-    current: ArcSwap<CertifiedKey>,
+    current: Arc<Current>,
+    clients: Option<Arc<Clients>>,
+    settings: ArcSwap<Settings>,
     reread: watch::Sender<Option<String>>,
+}
+
+/// The certificate for the next handshake.
+#[derive(Debug)]
+struct Current(ArcSwap<CertifiedKey>);
+
+/// The settings of the next handshake. A session is resumed without a look at the client's certificate, so that
+/// sessions end with the settings that they began under.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) tls: Arc<rustls::ServerConfig>,
+    pub(super) trust: Option<Arc<Trust>>,
 }
 
 impl Certificates {
@@ -39,18 +54,40 @@ impl Certificates {
             (Some(chain), Some(key)) => (chain.clone(), key.clone()),
             _ => development(&config.development_certificates)?,
         };
-        let current = ArcSwap::from_pointee(read(&chain, &key)?);
-        Ok(Self { chain, key, current, reread: watch::Sender::new(None) })
+        let current = Arc::new(Current(ArcSwap::from_pointee(read(&chain, &key)?)));
+        let clients = Clients::of(config)?.map(Arc::new);
+        let trust = clients.as_ref().map(|clients| clients.current.load_full());
+        let settings = ArcSwap::from_pointee(settings(&current, trust)?);
+        Ok(Self { chain, key, current, clients, settings, reread: watch::Sender::new(None) })
     }
 
-    /// Reads the files again. If they cannot be used, the certificate before stays in force.
+    /// Reads the files again. If they cannot be used, the certificates before stay in force, all of them.
     pub fn reload(&self) -> Result<(), ServerError> {
         let new = read(&self.chain, &self.key)?;
-        if new.cert != self.current.load().cert {
-            self.current.store(Arc::new(new));
+        if let Some(clients) = &self.clients {
+            let trust = clients.reread()?;
+            if !trust.is_same(&clients.current.load()) {
+                let trust = Arc::new(trust);
+                self.settings.store(Arc::new(settings(&self.current, Some(Arc::clone(&trust)))?));
+                clients.current.store(trust);
+                tracing::info!(file = %clients.ca_file.display(), "took new authorities of clients' certificates");
+            }
+        }
+        if new.cert != self.current.0.load().cert {
+            self.current.0.store(Arc::new(new));
             tracing::info!(file = %self.chain.display(), "took a new certificate");
         }
         Ok(())
+    }
+
+    /// Whose certificates clients may show; `None` if they are not asked for any.
+    pub(super) fn clients(&self) -> Option<&Arc<Clients>> {
+        self.clients.as_ref()
+    }
+
+    /// The settings for the next handshake.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     /// Told each time that the files have changed and were read: what is wrong with them, if anything is.
@@ -61,10 +98,17 @@ impl Certificates {
     /// Reads the files again whenever they change. Files are often swapped one after the other: a pair that
     /// does not fit is an error in the log, and is looked at again.
     pub(super) async fn watch(self: Arc<Self>) {
+        let mut files = vec![self.chain.as_path(), self.key.as_path()];
+        if let Some(clients) = &self.clients {
+            files.push(&clients.ca_file);
+            files.extend(clients.crl_file.as_deref());
+        }
         let stamp = async || {
-            let modified =
-                async |path: &Path| tokio::fs::metadata(path).await.and_then(|it| it.modified()).ok();
-            (modified(&self.chain).await, modified(&self.key).await)
+            let mut all = Vec::with_capacity(files.len());
+            for path in &files {
+                all.push(tokio::fs::metadata(path).await.and_then(|it| it.modified()).ok());
+            }
+            all
         };
         let mut last = stamp().await;
         loop {
@@ -85,21 +129,23 @@ impl Certificates {
             }
         }
     }
-
-    /// The settings of TLS: 1.2 and 1.3, HTTP/2 and HTTP/1.1.
-    pub(super) fn settings(self: &Arc<Self>) -> Result<rustls::ServerConfig, ServerError> {
-        let mut settings = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(&[&TLS13, &TLS12])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
-        settings.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(settings)
-    }
 }
 
-impl ResolvesServerCert for Certificates {
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
+fn settings(current: &Arc<Current>, trust: Option<Arc<Trust>>) -> Result<Settings, ServerError> {
+    let verifier =
+        trust.as_ref().map_or_else(WebPkiClientVerifier::no_client_auth, |trust| Arc::clone(&trust.verifier));
+    let mut tls = rustls::ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::clone(current) as Arc<dyn ResolvesServerCert>);
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Settings { tls: Arc::new(tls), trust })
+}
+
+impl ResolvesServerCert for Current {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load_full())
+        Some(self.0.load_full())
     }
 }
 
@@ -228,7 +274,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let first = Certificates::load(&config(folder.path())).expect("made");
         let again = Certificates::load(&config(folder.path())).expect("read");
-        assert_eq!(first.current.load().cert, again.current.load().cert);
+        assert_eq!(first.current.0.load().cert, again.current.0.load().cert);
         let key = std::fs::metadata(folder.path().join("certs/northgate-key.pem")).expect("a key");
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777, 0o600);
         assert!(folder.path().join("certs/ca.pem").exists());
@@ -239,7 +285,7 @@ mod tests {
         let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let certificates = Certificates::load(&config(one.path())).expect("made");
         Certificates::load(&config(two.path())).expect("made");
-        let before = certificates.current.load_full();
+        let before = certificates.current.0.load_full();
         let copy = |name: &str| {
             let name = Path::new("certs").join(name);
             std::fs::copy(two.path().join(&name), one.path().join(&name)).expect("copied");
@@ -247,10 +293,10 @@ mod tests {
         copy("northgate.pem");
         let error = certificates.reload().expect_err("the key is another's").to_string();
         assert!(error.contains("does not belong"), "{error}");
-        assert!(Arc::ptr_eq(&before, &certificates.current.load_full()));
+        assert!(Arc::ptr_eq(&before, &certificates.current.0.load_full()));
         copy("northgate-key.pem");
         certificates.reload().expect("a pair again");
-        assert_ne!(before.cert, certificates.current.load().cert);
+        assert_ne!(before.cert, certificates.current.0.load().cert);
         std::fs::write(one.path().join("certs/northgate.pem"), "").expect("written");
         assert!(certificates.reload().is_err());
         std::fs::remove_file(one.path().join("certs/northgate.pem")).expect("removed");

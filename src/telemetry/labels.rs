@@ -49,6 +49,8 @@ values! {
         Probe = "probe",
         /// The version was asked for.
         Info = "info",
+        /// A page for a browser, or a driver's sign-in with one.
+        Web = "web",
         /// Nowhere: the request could not be read.
         Unknown = "unknown",
     }
@@ -73,6 +75,14 @@ values! {
         Password = "password",
         /// A signed token of an issuer.
         Jwt = "jwt",
+        /// A personal access token.
+        Token = "token",
+        /// A client certificate.
+        Certificate = "certificate",
+        /// The word of a load balancer.
+        Alb = "alb",
+        /// A token that a driver was given after a sign-in with a browser.
+        Driver = "driver",
     }
 
     /// What became of it.
@@ -85,6 +95,8 @@ values! {
         Impersonation = "impersonation_denied",
         /// It failed too often.
         Limited = "rate_limited",
+        /// It was that of a driver and has ended, and another is ready.
+        Renewed = "renewed",
         /// It could not be checked, for the keys of the issuer were not to be had.
         Unavailable = "unavailable",
     }

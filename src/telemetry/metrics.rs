@@ -69,6 +69,10 @@ metrics! {
     audit_held: Gauge = "audit_records_held", Gauge::default();
     /// Records of refusals and failed logins that there was no memory for; the journal has their number.
     audit_lost: Gauge = "audit_records_lost", Gauge::default();
+    /// Whether the audit is copied to its bucket: 1, or 0 since the last attempt that failed.
+    audit_copying: Gauge = "audit_copying", Gauge::default();
+    /// Bytes of the audit that wait on the local disk to be copied.
+    audit_behind: Gauge = "audit_behind_bytes", Gauge::default();
     /// Reloads of the policies, by outcome.
     policy_reloads: Family<OfReload, Counter> = "policy_reloads", Family::default();
     /// When the policies in force were loaded, in seconds since 1970.
@@ -98,6 +102,12 @@ impl Metrics {
         self.audit_writable.set(i64::from(writable));
         self.audit_held.set(i64::try_from(held).unwrap_or(i64::MAX));
         self.audit_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
+    }
+
+    /// Says how copying the audit is.
+    pub fn audit_copy(&self, copying: bool, behind: u64) {
+        self.audit_copying.set(i64::from(copying));
+        self.audit_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
     }
 
     /// Counts a request that was answered with `status`.

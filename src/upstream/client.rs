@@ -17,8 +17,8 @@ use thread_local::ThreadLocal;
 use tokio::time::Sleep;
 
 use super::config::Address;
-use super::{Config, UpstreamError};
-use crate::https::{self, chain};
+use super::{Authentication, Config, UpstreamError};
+use crate::https::{self, OwnCertificate, chain};
 
 /// Idle connections are closed before Trino closes them (after 200 s), so that a statement is not
 /// sent into one that is being closed.
@@ -144,7 +144,13 @@ impl Client {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(config.connect_timeout.0));
         tcp.set_keepalive(Some(Duration::from_secs(30)));
-        let tls = https::tls(config.ca_file.as_deref(), address.tls).map_err(UpstreamError::Config)?;
+        let own = match (config.authentication, &config.cert_file, &config.key_file) {
+            (Authentication::Certificate, Some(cert_file), Some(key_file)) => {
+                Some(OwnCertificate { cert_file, key_file })
+            }
+            _ => None,
+        };
+        let tls = https::tls(config.ca_file.as_deref(), address.tls, own).map_err(UpstreamError::Config)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
         Ok(Self {
             pools: ThreadLocal::new(),

@@ -28,7 +28,12 @@ pub struct Config {
     /// The file with the password, for `authentication = "password"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// The file with the key that signs tokens, for `authentication = "jwt"`. It is made (0600) if there is none.
+    /// The file with the certificate chain (PEM, the gateway's own first), for `authentication = "certificate"`. It is read
+    /// at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// The file with the certificate's key (PEM), for `authentication = "certificate"`; or with the key that signs tokens,
+    /// for `authentication = "jwt"`, which is made (0600) if there is none.
     /// Trino reads the public half from the gateway's key set at its start and every 15 minutes, so the
     /// file must be kept, and be the same for all replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +69,8 @@ pub enum Authentication {
     Password,
     /// Tokens that the gateway signs (ES256), each good for a minute.
     Jwt,
+    /// A client certificate. Trino takes its user name from it, which should be `user`.
+    Certificate,
 }
 
 fn default_name() -> String {
@@ -95,6 +102,7 @@ impl Config {
             user: default_user(),
             authentication: Authentication::None,
             password_file: None,
+            cert_file: None,
             key_file: None,
             audience: None,
             ca_file: None,
@@ -130,9 +138,11 @@ impl Config {
         }
         let password = self.authentication == Authentication::Password;
         let jwt = self.authentication == Authentication::Jwt;
+        let certificate = self.authentication == Authentication::Certificate;
         for (key, given, needed) in [
             ("password_file", self.password_file.is_some(), password),
-            ("key_file", self.key_file.is_some(), jwt),
+            ("cert_file", self.cert_file.is_some(), certificate),
+            ("key_file", self.key_file.is_some(), jwt || certificate),
         ] {
             if given && !needed {
                 return wrong(format!("{key}: means nothing with this `authentication`"));
@@ -143,6 +153,9 @@ impl Config {
         }
         if self.audience.is_some() && !jwt {
             return wrong("audience: only tokens have one".to_owned());
+        }
+        if certificate && !address.tls {
+            return wrong("url: must be https where the gateway shows a certificate".to_owned());
         }
         let in_the_clear = (password || jwt) && !address.tls && !address.is_loopback();
         if in_the_clear && !self.allow_plain_http {
@@ -218,6 +231,12 @@ mod tests {
         check("url = 'http://t'\npassword_file = 'x'", Some("password_file: means nothing"));
         check("url = 'https://t'\nauthentication = 'password'", Some("password_file: this"));
         check("url = 'https://t'\nauthentication = 'jwt'", Some("key_file: this"));
+        let certificate = "authentication = 'certificate'\ncert_file = 'c'\nkey_file = 'k'";
+        check(&format!("url = 'https://t'\n{certificate}"), None);
+        check(&format!("url = 'http://127.0.0.1:1'\n{certificate}"), Some("url: must be https"));
+        check("url = 'https://t'\nauthentication = 'certificate'\nkey_file = 'k'", Some("cert_file: this"));
+        check("url = 'https://t'\nauthentication = 'certificate'\ncert_file = 'c'", Some("key_file: this"));
+        check("url = 'https://t'\ncert_file = 'c'", Some("cert_file: means nothing"));
         check("url = 'https://t'\naudience = 'x'", Some("audience: "));
         check("url = 'http://t'\nauthentication = 'jwt'\nkey_file = 'k'", Some("must be https"));
         check("url = 'http://127.0.0.1:1'\nauthentication = 'jwt'\nkey_file = 'k'", None);

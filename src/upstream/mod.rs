@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod engine;
 mod error;
+mod history;
 mod link;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use crate::secret::Secret;
 pub use client::{Body, Response};
 pub use config::{Authentication, Config};
 pub use error::UpstreamError;
+pub use history::Known;
 pub use link::{is_link, link_of};
 
 use client::{Client, Failed, is_json};
@@ -91,7 +93,7 @@ impl Cluster {
     pub fn new(config: &Config) -> Result<Self, UpstreamError> {
         let address = config.check()?;
         let proof = match config.authentication {
-            Authentication::None => Proof::None,
+            Authentication::None | Authentication::Certificate => Proof::None,
             Authentication::Password => {
                 let path = config.password_file.as_deref().unwrap_or(std::path::Path::new(""));
                 let password = Secret::from_file(path)
@@ -107,7 +109,7 @@ impl Cluster {
             .map_err(|error| UpstreamError::Config(format!("user: {error}")))?;
         let claims_https = config.authentication != Authentication::None && !address.tls;
         let client = Client::new(config, address)?;
-        if matches!(proof, Proof::None) {
+        if config.authentication == Authentication::None {
             tracing::warn!(
                 cluster = client.cluster(),
                 "the gateway does not authenticate to Trino: whoever can reach Trino can pass the gateway by"

@@ -2,15 +2,19 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri};
 
+use super::certificate::ClientCertificate;
 use super::credentials::{self, Credentials};
+use super::forwarded::Proxy;
 use super::malformed::{BodyFault, HeaderFault, Malformed};
 use super::session::Session;
+use crate::secret::Secret;
 
 /// The longest sealed link in a path, in bytes. Ours are some 200 to 400.
 const LONGEST_LINK: usize = 4096;
@@ -55,13 +59,32 @@ impl TlsVersion {
     }
 }
 
-/// The other end of the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whom a request is from: the other end of the connection, or whom a trusted proxy names there.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Its address.
+    /// Its address. Port 0 stands for one that the proxy does not say.
     pub address: SocketAddr,
     /// The TLS of the connection; `None` for plain text, where links then begin with `http:`.
     pub tls: Option<TlsVersion>,
+    /// The certificate that it has shown, verified.
+    pub certificate: Option<Arc<ClientCertificate>>,
+    /// The trusted proxy at the other end of the connection, if there is one.
+    pub proxy: Option<Arc<Proxy>>,
+}
+
+impl Peer {
+    /// The other end of a connection, which has shown no certificate.
+    pub fn new(address: SocketAddr, tls: Option<TlsVersion>) -> Self {
+        Self { address, tls, certificate: None, proxy: None }
+    }
+
+    /// The address, and the port if that is known.
+    pub fn origin(&self) -> String {
+        match self.address.port() {
+            0 => self.address.ip().to_string(),
+            _ => self.address.to_string(),
+        }
+    }
 }
 
 /// What may be done with a link.
@@ -101,6 +124,7 @@ pub struct Call {
     session: Session,
     peer: Peer,
     credentials: Credentials,
+    assertion: Option<Secret<String>>,
     base: String,
     body: String,
     gzip: bool,
@@ -126,6 +150,7 @@ impl Call {
         bounded(&headers, limits)?;
         let base = base(&uri, &headers, &peer)?;
         let credentials = credentials::read(&headers)?;
+        let assertion = credentials::read_assertion(&headers, &peer)?;
         let session = Session::read(&headers)?;
         let body = match route {
             Route::Submit => statement(&headers, body, limits)?,
@@ -133,7 +158,7 @@ impl Call {
             _ => return Err(Malformed::Body(BodyFault::Unexpected)),
         };
         let gzip = accepts_gzip(&headers);
-        Ok(Self { route, session, peer, credentials, base, body, gzip })
+        Ok(Self { route, session, peer, credentials, assertion, base, body, gzip })
     }
 
     /// Where it goes.
@@ -159,6 +184,11 @@ impl Call {
     /// What the caller offers as proof of who it is.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// What a load balancer that signs users in says of who it is, if a trusted one says something.
+    pub fn assertion(&self) -> Option<&Secret<String>> {
+        self.assertion.as_ref()
     }
 
     /// What links are built on: `https://host:port`, as the client called us. It goes back to that client only.
@@ -223,7 +253,7 @@ fn bounded(headers: &HeaderMap, limits: &Limits) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// The authority that the client named: `:authority` of HTTP/2, `Host` of HTTP/1.1. `X-Forwarded-*` is not asked.
+/// The authority that the client named: `:authority` of HTTP/2, `Host` of HTTP/1.1, or what a trusted proxy says of it.
 fn base(uri: &Uri, headers: &HeaderMap, peer: &Peer) -> Result<String, Malformed> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next();
@@ -240,12 +270,20 @@ fn base(uri: &Uri, headers: &HeaderMap, peer: &Peer) -> Result<String, Malformed
     if !is_host(named) {
         return Err(Malformed::Host);
     }
-    let scheme = if peer.tls.is_some() { "https" } else { "http" };
-    Ok(format!("{scheme}://{}", named.to_ascii_lowercase()))
+    let proxy = peer.proxy.as_deref();
+    let https = proxy.and_then(|proxy| proxy.https).unwrap_or(peer.tls.is_some());
+    let (scheme, default) = if https { ("https", 443) } else { ("http", 80) };
+    let named = proxy.and_then(|proxy| proxy.host.as_deref()).unwrap_or(named);
+    let base = format!("{scheme}://{}", named.to_ascii_lowercase());
+    let has_port = named.rsplit_once(']').map_or(named, |(_, after)| after).contains(':');
+    match proxy.and_then(|proxy| proxy.port) {
+        Some(port) if !has_port && port != default => Ok(format!("{base}:{port}")),
+        _ => Ok(base),
+    }
 }
 
 /// A name or an address, and perhaps a port: `gw.example`, `10.0.0.1:8443`, `[::1]:8443`.
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let Some((address, after)) = rest.split_once(']') else { return false };
         if address.parse::<std::net::Ipv6Addr>().is_err() {

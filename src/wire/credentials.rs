@@ -1,4 +1,4 @@
-//! The `Authorization` header.
+//! The `Authorization` header, and what a load balancer says of a user.
 
 use std::fmt;
 
@@ -7,11 +7,15 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use super::call::Peer;
 use super::malformed::{HeaderFault, Malformed};
 use crate::secret::Secret;
 
 /// The longest `Authorization` header, in bytes. Tokens of some providers, with many groups in them, are long.
 const LONGEST: usize = 16 * 1024;
+
+/// Where an Application Load Balancer of AWS says whom it has signed in.
+const ASSERTION: &str = "x-amzn-oidc-data";
 
 /// Base64 as clients write it in `Authorization: Basic`: the padding may be left out.
 const BASIC: GeneralPurpose = GeneralPurpose::new(
@@ -72,6 +76,23 @@ pub fn read(headers: &HeaderMap) -> Result<Credentials, Malformed> {
     }
 }
 
+/// What a trusted proxy says of whom it has signed in. What anybody else says there is nothing; but who says it twice is
+/// told so, whoever it is.
+pub fn read_assertion(headers: &HeaderMap, peer: &Peer) -> Result<Option<Secret<String>>, Malformed> {
+    let fault = |why| Malformed::Header { name: ASSERTION, why };
+    let mut values = headers.get_all(ASSERTION).iter();
+    let value = values.next();
+    if values.next().is_some() {
+        return Err(fault(HeaderFault::Repeated));
+    }
+    let Some(value) = value.filter(|_| peer.proxy.is_some()) else { return Ok(None) };
+    if value.len() > LONGEST {
+        return Err(fault(HeaderFault::TooLong));
+    }
+    let text = value.to_str().map_err(|_| fault(HeaderFault::Form))?;
+    Ok(Some(Secret::new(text.to_owned())))
+}
+
 fn basic(encoded: &str) -> Result<Credentials, Malformed> {
     let bytes = Secret::new(BASIC.decode(encoded).map_err(|_| fault(HeaderFault::Form))?);
     // RFC 7617 leaves the charset open. Most clients send UTF-8; trino-jdbc (by okhttp) sends Latin-1.
@@ -99,6 +120,7 @@ fn bearer(token: &str) -> Result<Credentials, Malformed> {
 mod tests {
     use http::HeaderValue;
 
+    use super::super::forwarded::Proxies;
     use super::*;
 
     fn show(values: &[&[u8]]) -> String {
@@ -142,6 +164,31 @@ mod tests {
         check(&[b"Bearer a", b"Bearer a"], "Repeated");
         check(&[b"Bearer a", b"Basic YWxpY2U6cHc="], "Repeated");
         check(&[format!("Bearer {}", "a".repeat(LONGEST)).as_bytes()], "TooLong");
+    }
+
+    #[test]
+    fn whose_assertion_is_read() {
+        let check = |from: &str, values: &[&str], expect: Result<Option<&str>, HeaderFault>| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(ASSERTION, HeaderValue::from_str(value).expect("a value"));
+            }
+            let proxies = Proxies::new(vec!["10.0.0.0/8".parse().expect("a network")]);
+            let peer = Peer::new(from.parse().expect("an address"), None);
+            let peer = proxies.client(&headers, peer).expect("nothing else is said");
+            let read = read_assertion(&headers, &peer).map(|read| read.map(|text| text.expose().clone()));
+            let expect = expect
+                .map(|text| text.map(str::to_owned))
+                .map_err(|why| Malformed::Header { name: ASSERTION, why });
+            assert_eq!(read, expect, "{from} {}", values.len());
+        };
+        let long = "a".repeat(LONGEST + 1);
+        for (from, believed) in [("10.0.0.1:1", true), ("192.0.2.1:1", false)] {
+            check(from, &[], Ok(None));
+            check(from, &["a.b.c"], Ok(Some("a.b.c").filter(|_| believed)));
+            check(from, &["a.b.c", "a.b.c"], Err(HeaderFault::Repeated));
+        }
+        check("10.0.0.1:1", &[&long], Err(HeaderFault::TooLong));
     }
 
     #[test]

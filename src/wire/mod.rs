@@ -6,7 +6,9 @@
 //! to their owner by a [`Sealer`].
 
 mod call;
+mod certificate;
 mod credentials;
+mod forwarded;
 mod headers;
 mod json;
 mod malformed;
@@ -16,7 +18,9 @@ mod seal;
 mod session;
 
 pub use call::{Call, Limits, LinkMethod, Peer, Route, TlsVersion};
-pub use credentials::{Credentials, read as read_credentials};
+pub use certificate::{ClientCertificate, UnreadableCertificate};
+pub use credentials::{Credentials, read as read_credentials, read_assertion};
+pub use forwarded::{Proxies, Proxy};
 pub use headers::{
     NotAHeader, SessionChange, response_headers, started_transaction, upstream_headers, upstream_poll_headers,
 };
@@ -27,5 +31,5 @@ pub use own::{
 pub use page::{
     DEFAULT_LIMIT, PageContext, PageError, PageRebuilder, PageSummary, PagedError, Positions, Processed,
 };
-pub use seal::{Link, Sealer, SealerError, Target, Transaction};
+pub use seal::{Link, Sealer, SealerError, Target, Ticket, Transaction};
 pub use session::Session;

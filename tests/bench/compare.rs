@@ -14,7 +14,7 @@ use crate::pages;
 use crate::processes::{self, MemoryWatch, Running, family};
 use crate::report::{self, Figure};
 use crate::setup::{self, Ground};
-use crate::{catalogs, engine, gateway, library};
+use crate::{catalogs, engine, gateway, library, record, sign_in, tokens};
 
 /// Connections that poll when latency is measured: some, but far from as many as the machine can serve.
 const LATENCY_CONNECTIONS: usize = 4;
@@ -52,7 +52,16 @@ const GROUPS: [(Group, &[&str]); 5] = [
             "strict_files_pruned",
             "policy_decision_p50",
             "policy_reload",
+            "catalog_cold_requests",
             "catalog_cache_rss",
+            "pat_check_p50",
+            "bearer_check_p50",
+            "logins_per_minute",
+            "audit_records_per_second",
+            "audit_added_p50",
+            "audit_verify_10m",
+            "audit_export_rate",
+            "audit_search_10m",
         ],
     ),
     (Group::Latency, &["poll_latency_p50", "poll_latency_p99"]),
@@ -63,7 +72,7 @@ const GROUPS: [(Group, &[&str]); 5] = [
 
 type Measure = fn() -> Result<Figure>;
 /// The figures that need neither a server of ours nor nginx.
-const LIBRARY: [(&str, Measure); 9] = [
+const LIBRARY: [(&str, Measure); 18] = [
     ("rewrite_typical_p50", library::typical),
     ("rewrite_1mb_growth", library::growth),
     ("rewrite_tpcds_p50", engine::tpcds),
@@ -72,7 +81,16 @@ const LIBRARY: [(&str, Measure); 9] = [
     ("strict_files_pruned", engine::files),
     ("policy_decision_p50", catalogs::decision),
     ("policy_reload", catalogs::reload),
+    ("catalog_cold_requests", catalogs::cold),
     ("catalog_cache_rss", catalogs::cache),
+    ("pat_check_p50", tokens::check),
+    ("bearer_check_p50", sign_in::bearer),
+    ("logins_per_minute", sign_in::logins),
+    ("audit_records_per_second", record::per_second),
+    ("audit_added_p50", record::added),
+    ("audit_verify_10m", record::verified),
+    ("audit_export_rate", record::exported),
+    ("audit_search_10m", record::searched),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]

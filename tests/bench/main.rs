@@ -15,10 +15,13 @@ mod load;
 mod metadata;
 mod pages;
 mod processes;
+mod record;
 mod report;
 mod setup;
 mod shapes;
+mod sign_in;
 mod stub;
+mod tokens;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;

@@ -89,3 +89,64 @@ fn logs_hold_no_statements() {
     gateway().signed_in("eva").query("SELECT 'a-literal-of-a-user' FROM lake.silver.customers");
     assert!(!gateway().log().contains("a-literal-of-a-user"));
 }
+
+#[test]
+fn a_record_tells_what_is_read_and_when() {
+    let sql = "SELECT c.id, email, ssn FROM lake.silver.customers c JOIN lake.silver.card_payments USING (customer_id)";
+    let answer = gateway().signed_in("eva").with("X-Trino-Trace-Token", "traced").query(sql);
+    let records = gateway().audit_of(&answer.id, |records| !records.is_empty());
+    let tables = records[0]["tables"].as_array().unwrap_or_else(|| panic!("{records:#?}"));
+    let customers =
+        tables.iter().find(|table| table["name"] == "lake.silver.customers").expect("what it reads");
+    assert_eq!(customers["columns"], serde_json::json!(["email", "id", "ssn"]));
+    assert_eq!(customers["masked"], serde_json::json!(["email", "ssn"]));
+    assert_eq!(customers["tags"], serde_json::json!({"email": ["contact"]}));
+    assert_eq!(customers["filters"], 1);
+    assert_eq!(records[0]["trace_token"], "traced");
+
+    let records = self::records("eva", "SELECT id FROM lake.silver.customers", 2);
+    let tick = |record: &Value, name: &str| {
+        record[name].as_u64().unwrap_or_else(|| panic!("{name} is not told: {record}"))
+    };
+    let (intent, outcome) = (&records[0], &records[1]);
+    let moments = [
+        tick(intent, "received_us"),
+        tick(intent, "tick_us"),
+        tick(outcome, "admitted_us"),
+        tick(outcome, "submitted_us"),
+        tick(outcome, "first_row_us"),
+        tick(outcome, "tick_us"),
+    ];
+    assert!(moments.is_sorted(), "one clock: {moments:?}");
+}
+
+#[test]
+fn parameters_of_what_is_sensitive_are_hashed() {
+    let run = |user: &str| {
+        let sql = "EXECUTE p USING 'a, (secret) value', 7 -- and 'another'";
+        let prepared = "p=SELECT+email+FROM+lake.silver.customers+WHERE+name+%3D+%3F+AND+id+%3D+%3F";
+        let answer = gateway().signed_in(user).with("X-Trino-Prepared-Statement", prepared).query(sql);
+        let records = gateway().audit_of(&answer.id, |records| records.len() >= 2);
+        records.into_iter().find(|record| record["type"] == "intent").expect("an intent")
+    };
+    let open = run("admin");
+    assert_eq!(open["parameters"], serde_json::json!(["'a, (secret) value'", "7"]));
+    assert_eq!(open["prepared"], "SELECT email FROM lake.silver.customers WHERE name = ? AND id = ?");
+    let sealed = run("eva");
+    let text = sealed.to_string();
+    assert!(!text.contains("(secret)") && !text.contains("another"), "{text}");
+    let hashes = sealed["parameters"].as_array().expect("both");
+    assert!(
+        hashes.len() == 2 && hashes.iter().all(|hash| hash.as_str().is_some_and(|hash| hash.len() == 76))
+    );
+    assert_eq!(run("eva")["parameters"], sealed["parameters"], "the same value is the same word");
+}
+
+#[test]
+fn secrets_in_session_properties_are_hashed() {
+    let answer =
+        gateway().signed_in("eva").with("X-Trino-Session", "lake.s3_secret_key=hunter2").query("SELECT 1");
+    let records = gateway().audit_of(&answer.id, |records| !records.is_empty());
+    let text = records[0]["properties"]["lake.s3_secret_key"].as_str().expect("on record").to_owned();
+    assert!(text.starts_with("hmac-sha256:") && !records[0].to_string().contains("hunter2"), "{text}");
+}

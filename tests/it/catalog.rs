@@ -25,7 +25,7 @@ permit(principal in Rustberg::Group::"analysts",
 
 const POLICIES: &str = r"
 version: 1
-tags: {pii.name: []}
+tags: {pii.name: [], pii.phone: []}
 policies:
   - name: names-of-people
     who: {users: ['*'], except_groups: [auditors]}
@@ -122,6 +122,8 @@ fn from_a_catalogs_policy_to_a_masked_row() {
     };
     let renamed = within(Duration::from_secs(40), renamed).expect("the new name is known in a while");
     assert_eq!(renamed, [[json!("xxxxxxx")]]);
+
+    crate::classify::from_findings_to_a_masked_column(&house, &gateway);
 
     // Nothing is shown while the catalog does not answer.
     house.rustberg.lock().expect("no panic in a lock").signal("TERM");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::issuer::{Key, claims, now, write_jwks};
 use crate::harness::process::within;
-use crate::harness::{Gateway, Settings, gateway, gateway::add_user};
+use crate::harness::{Client, Gateway, Settings, gateway, gateway::add_user};
 
 #[test]
 fn passwords() {
@@ -137,4 +137,114 @@ fn the_users_file_is_read_again() {
     gateway.process.lock().expect("no panic in a lock").signal("HUP");
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(hello("newcomer"), 200);
+}
+
+#[test]
+fn names_of_providers_become_users() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = Key::new("one");
+    let jwks = folder.path().join("jwks.json");
+    write_jwks(&jwks, &[&key]);
+    let mut settings = Settings::new();
+    settings.more = format!(
+        r#"
+[[identity.jwt]]
+issuer = "https://issuer.example"
+audiences = ["northgate"]
+jwks_file = "{}"
+groups_claim = "groups"
+
+[[identity.mapping]]
+from = "jwt:https://issuer.example"
+match = '(?<name>[A-Za-z]+)@bank\.example'
+user = "${{name}}"
+lower = true
+tests = [{{ input = "Eva@bank.example", user = "eva" }}, {{ input = "eva@evil.example", refused = true }}]
+
+[[identity.impersonation]]
+principals = ["eva"]
+users = ["otto"]
+"#,
+        jwks.display()
+    );
+    let gateway = Gateway::start(settings);
+    let ask = |user: &str| gateway.client().bearer(&key.sign(&claims(user, &["eu-analysts"])));
+    let answer = ask("Eva@bank.example").query("SELECT current_user");
+    let id = answer.id.clone();
+    assert_eq!(answer.value(), "eva");
+    let records = gateway.audit_of(&id, |records| !records.is_empty());
+    assert_eq!(
+        (&records[0]["principal"], &records[0]["identity"]),
+        (&json!("eva"), &json!("Eva@bank.example"))
+    );
+    let answer = ask("eva@bank.example").user("otto").query("SELECT current_user");
+    let records = gateway.audit_of(&answer.id, |records| !records.is_empty());
+    assert_eq!(
+        (&records[0]["principal"], &records[0]["impersonator"], &records[0]["identity"]),
+        (&json!("otto"), &json!("eva"), &json!("eva@bank.example"))
+    );
+    for stranger in ["eva", "eva@evil.example", "eva@bank.example.evil.example", "x eva@bank.example"] {
+        let response = ask(stranger).submit("SELECT 1");
+        assert_eq!(response.status, 403, "{stranger}");
+        assert!(response.text().contains("is no user of Northgate"), "{}", response.text());
+    }
+    assert_eq!(
+        gateway.signed_in("eva").query("SELECT current_user").value(),
+        "eva",
+        "passwords are as before"
+    );
+    // Tests that fail stop a start, and `northgate check` says so.
+    let file = gateway.folder.path().join("northgate.toml");
+    let text = fs::read_to_string(&file).expect("a file");
+    fs::write(&file, text.replace("user = \"eva\" }", "user = \"eve\" }")).expect("the folder is ours");
+    let check =
+        crate::harness::gateway::binary().args(["check", "--config"]).arg(&file).output().expect("it runs");
+    let error = String::from_utf8_lossy(&check.stderr);
+    assert!(
+        !check.status.success() && error.contains("test 'Eva@bank.example': is the user 'eva'"),
+        "{error}"
+    );
+}
+
+/// A job signs in as itself: the identity provider gives it tokens for its own secret (client credentials, RFC 6749 4.4).
+#[test]
+fn a_service_account_brings_a_token_of_the_provider() {
+    let keycloak = crate::browser::keycloak();
+    let audience = json!({
+        "name": "to-northgate", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper",
+        "config": {"included.custom.audience": "https://sql.bank.example", "access.token.claim": "true"},
+    });
+    for (name, mappers) in [("nightly", json!([audience])), ("elsewhere", json!([]))] {
+        let client = json!({
+            "clientId": name, "secret": "nightly-secret", "serviceAccountsEnabled": true,
+            "standardFlowEnabled": false, "publicClient": false, "protocolMappers": mappers,
+        });
+        keycloak.administer("POST", "/clients", client.to_string().as_bytes());
+    }
+    let token = |name: &str| {
+        let form = format!("grant_type=client_credentials&client_id={name}&client_secret=nightly-secret");
+        let client = Client::plain(keycloak.port).with("Content-Type", "application/x-www-form-urlencoded");
+        let answer = client.send("POST", "/realms/bank/protocol/openid-connect/token", form.as_bytes());
+        let answer: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        answer["access_token"].as_str().unwrap_or_else(|| panic!("no token: {answer}")).to_owned()
+    };
+    let realm = format!("http://127.0.0.1:{}/realms/bank", keycloak.port);
+    let mut settings = Settings::new();
+    settings.more = format!(
+        "[[identity.jwt]]\nissuer = '{realm}'\naudiences = ['https://sql.bank.example']\n\
+         jwks_url = '{realm}/protocol/openid-connect/certs'\nuser_claim = 'preferred_username'\n\
+         [[identity.mapping]]\nfrom = 'jwt:{realm}'\nmatch = 'service-account-(nightly)'\nuser = '$1'\n\
+         groups = ['eu-analysts']\n"
+    );
+    let gateway = Gateway::start(settings);
+    let nightly = gateway.client().bearer(&token("nightly"));
+    let sql = "SELECT current_user, n FROM (SELECT count(*) AS n FROM lake.silver.customers)";
+    assert_eq!(
+        nightly.query(sql).rows(),
+        [vec![json!("nightly"), json!(120)]],
+        "the policies of its group hold"
+    );
+    assert_eq!(nightly.user("eva").submit("SELECT 1").status, 403, "it is nobody else");
+    let elsewhere = gateway.client().bearer(&token("elsewhere"));
+    assert_eq!(elsewhere.submit("SELECT 1").status, 401, "a token for another audience");
 }

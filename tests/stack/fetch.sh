@@ -139,11 +139,36 @@ python_env() {
     printf '%s\n' "$dir/bin/python"
 }
 
+# parquet_env: the Python that reads Parquet.
+parquet_env() {
+    local requirements=$stack_dir/python/requirements-parquet.txt key dir
+    key=$(sha256sum <"$requirements" | cut -c 1-12)
+    dir=$cache_dir/parquet-$key
+    [ -e "$dir" ] || with_lock parquet make_python_env "$dir" "$requirements"
+    printf '%s\n' "$dir/bin/python"
+}
+
+# tlog_program: what verifies a log with Go's own implementation of such trees.
+tlog_program() {
+    local key program
+    key=$(cat "$stack_dir"/tlog/* | sha256sum | cut -c 1-12)
+    program=$cache_dir/tools/bin/tlog-$key
+    [ -x "$program" ] || with_lock tlog build_tlog "$program"
+    printf '%s\n' "$program"
+}
+
+build_tlog() {
+    [ ! -x "$1" ] || return 0
+    need_command go golang-go "builds what verifies the audit's tree"
+    mkdir -p "$cache_dir/tools/bin"
+    (cd "$stack_dir/tlog" && GOFLAGS=-mod=readonly go build -o "$1" .) >&2 || die "go could not build tests/stack/tlog"
+}
+
 make_python_env() {
     local dir=$1 requirements=$2
     [ ! -e "$dir" ] || return 0
     need_venv
-    say "making a Python environment with the Trino client, SQLAlchemy and pandas"
+    say "making a Python environment of $(basename "$requirements")"
     # Renamed when it is whole, so a half-made one is made again. Only `bin/python` survives the renaming
     # (the other programs of the environment hold its path), so everything is run as `python -m`.
     local making=$dir.making

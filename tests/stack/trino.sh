@@ -5,11 +5,13 @@
 gateway_user=northgate
 gateway_password=development-only
 
-# write_trino_settings DIR HTTP-PORT HTTPS-PORT [KEYS]: plain HTTP takes any user name and no password,
+# write_trino_settings DIR HTTP-PORT HTTPS-PORT [KEYS [CLIENT-CA]]: plain HTTP takes any user name and no password,
 # for tests that go to Trino directly; HTTPS wants the gateway's password, or its token when there are
 # KEYS to check it with (the URL of a key set, or a file with a public key). Only the gateway may impersonate others.
+# With a CLIENT-CA it also takes certificates, and is closed as the manual says: plain HTTP wants a login as well, of
+# whoever says that it came by HTTPS.
 write_trino_settings() {
-    local dir=$1 http_port=$2 https_port=$3 keys=${4:-}
+    local dir=$1 http_port=$2 https_port=$3 keys=${4:-} client_ca=${5:-}
     mkdir -p "$dir/etc/catalog" "$dir/data/lake"
     make_certificates "$dir/certs"
     cat "$dir/certs/server-key.pem" "$dir/certs/server.pem" >"$dir/etc/server-key-and-certificate.pem"
@@ -23,7 +25,6 @@ http-server.https.enabled=true
 http-server.https.port=$https_port
 http-server.https.keystore.path=$dir/etc/server-key-and-certificate.pem
 http-server.authentication.type=PASSWORD${keys:+,JWT}
-http-server.authentication.allow-insecure-over-http=true
 http-server.process-forwarded=true
 internal-communication.shared-secret=$(openssl rand -hex 32)
 discovery.uri=http://127.0.0.1:$http_port
@@ -32,6 +33,13 @@ query.min-expire-age=30s
 hide-inaccessible-columns=true
 catalog.management=dynamic
 EOF
+    if [ -n "$client_ca" ]; then
+        sed -i 's/^http-server.authentication.type=.*/&,CERTIFICATE/' "$dir/etc/config.properties"
+        printf '%s\n' "http-server.https.truststore.path=$client_ca" \
+            'http-server.authentication.certificate.user-mapping.pattern=CN=([^,]+)(?:,.*)?' >>"$dir/etc/config.properties"
+    else
+        echo http-server.authentication.allow-insecure-over-http=true >>"$dir/etc/config.properties"
+    fi
     if [ -n "$keys" ]; then
         echo "http-server.authentication.jwt.key-file=$keys" >>"$dir/etc/config.properties"
     fi

@@ -1,9 +1,8 @@
 //! A disk that fails when it is told to.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-
-use jiff::Timestamp;
 
 use super::super::folder::{Sink, Store};
 
@@ -50,7 +49,7 @@ impl Disk {
 }
 
 impl Store for Disk {
-    fn create(&mut self, _: Timestamp) -> io::Result<Box<dyn Sink>> {
+    fn create(&mut self, _: u64) -> io::Result<Box<dyn Sink>> {
         let mut state = self.state();
         state.files.push((Vec::new(), 0, false));
         Ok(Box::new(File { disk: self.clone(), at: state.files.len() - 1 }))
@@ -94,6 +93,10 @@ impl Sink for File {
         file.0.truncate(length);
         file.1 = file.1.min(length);
         Ok(())
+    }
+
+    fn path(&self) -> &Path {
+        Path::new("")
     }
 
     fn discard(self: Box<Self>) {

@@ -2,6 +2,8 @@
 
 mod disk;
 mod real;
+mod starts;
+mod tampering;
 
 use std::time::Duration;
 
@@ -33,7 +35,13 @@ fn intent(query: &str) -> Intent {
 
 fn login_failed() -> Event {
     let reason = Reason { reason: "bad_credentials".into(), detail: String::new() };
-    Event::LoginFailed { claimed: None, auth_method: "password".into(), peer: "[::1]:1".into(), reason }
+    Event::LoginFailed {
+        claimed: None,
+        auth_method: "password".into(),
+        peer: "[::1]:1".into(),
+        proxy: None,
+        reason,
+    }
 }
 
 /// `type query` of each line, with the sequence numbers checked to have no gaps from `first`.
@@ -310,6 +318,7 @@ fn a_claimed_name_is_cut() {
         claimed: Some(name),
         auth_method: "password".into(),
         peer: String::new(),
+        proxy: None,
         reason: reason.clone(),
     };
     let short = Body::event(1, &event("\u{e9}".repeat(256))).expect("a body");

@@ -4,19 +4,18 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::*;
 use crate::audit::folder::Folder;
 
 fn lines(folder: &Path) -> String {
-    let mut names: Vec<_> = std::fs::read_dir(folder)
-        .expect("a folder")
-        .map(|e| e.expect("an entry").path())
-        .filter(|p| p.extension().is_some_and(|e| e == "jsonl"))
-        .collect();
-    names.sort();
-    names.iter().map(|name| std::fs::read_to_string(name).expect("read")).collect()
+    let mut text = String::new();
+    let read = crate::audit::reader::records(folder, 0, |_, line| {
+        text.push_str(std::str::from_utf8(line).expect("UTF-8"));
+        text.push('\n');
+        Ok(true)
+    });
+    read.expect("read");
+    text
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,18 +42,6 @@ async fn many_at_once() {
         let at = |line: String| all.iter().position(|l| *l == line).expect("recorded");
         assert!(at(format!("intent q{task}-{n}")) < at(format!("outcome q{task}-{n} finished")));
     }
-}
-
-#[tokio::test]
-async fn a_line_torn_by_a_crash_is_left_as_it_is() {
-    let temp = tempfile::tempdir().expect("a folder");
-    let config = Config { folder: temp.path().to_owned(), ..config() };
-    let torn = temp.path().join("audit-20260101T000000.000000Z.jsonl");
-    std::fs::write(&torn, "{\"v\":1,\"ru").expect("written");
-    let audit = Audit::open(&config).expect("opened");
-    audit.record(&Event::Start { version: "1".into(), policy_revision: "p".into() }).await.expect("recorded");
-    assert_eq!(std::fs::read_to_string(&torn).expect("read"), "{\"v\":1,\"ru");
-    assert!(lines(temp.path()).starts_with("{\"v\":1,\"ru{\"v\":1,\"run\":\""), "it is in a file of its own");
 }
 
 #[test]
@@ -88,7 +75,7 @@ impl Drop for Small {
 
 #[tokio::test]
 async fn a_disk_that_is_really_full() {
-    let Some(small) = Small::mount(64) else {
+    let Some(small) = Small::mount(128) else {
         // Without the right to mount, the disk of `disk.rs` stands in, which is checked below where there is one.
         return;
     };
@@ -96,7 +83,7 @@ async fn a_disk_that_is_really_full() {
     let audit = Audit::open(&Config { folder: folder.clone(), ..config() }).expect("opened");
     let running = audit.intend(intent("q0")).await.expect("recorded");
     let ballast = small.0.path().join("ballast");
-    std::fs::write(&ballast, vec![0; 52 << 10]).expect("written");
+    std::fs::write(&ballast, vec![0; 104 << 10]).expect("written");
     let mut wide = intent("wide");
     wide.asked.text = "w".repeat(30 << 10);
     assert!(matches!(audit.intend(wide).await, Err(AuditError::Unavailable)));
@@ -114,7 +101,7 @@ async fn a_disk_that_is_really_full() {
 #[test]
 fn the_double_fails_as_a_disk_does() {
     let check = |store: &mut dyn Store| {
-        let mut file = store.create(Timestamp::now()).expect("made");
+        let mut file = store.create(0).expect("made");
         file.append(&[b'a'; 4096]).expect("it fits");
         file.sync().expect("synced");
         let error = file.append(&vec![b'b'; 200 << 10]).expect_err("it doesn't");
@@ -128,7 +115,27 @@ fn the_double_fails_as_a_disk_does() {
     let text = "a".repeat(4096) + &"c".repeat(4096);
     assert_eq!(disk.durable(), [text.as_str()]);
     if let Some(small) = Small::mount(64) {
-        check(&mut Folder::open(small.0.path()).expect("opened"));
-        assert_eq!(lines(small.0.path()), text);
+        check(&mut Folder::open(small.0.path()).expect("opened").0);
+        let file = small.0.path().join("audit-00000000000000000000-0.jsonl");
+        assert_eq!(std::fs::read_to_string(file).expect("read"), text);
     }
+}
+
+/// A disk that the kernel made read-only: a start says so, and what is on it can still be verified.
+#[tokio::test]
+async fn a_disk_that_is_read_only() {
+    let Some(small) = Small::mount(512) else { return };
+    let folder = small.0.path().join("audit");
+    let config = Config { folder: folder.clone(), ..config() };
+    let audit = Audit::open(&config).expect("opened");
+    drop(audit.intend(intent("q0")).await.expect("recorded"));
+    let verifier = Verifier::new(audit.verifier()).expect("a key");
+    audit.close().await.expect("closed");
+    drop(audit);
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(small.0.path()).status();
+    assert!(remounted.is_ok_and(|status| status.success()), "it can be made read-only");
+    let error = Audit::open(&config).err().expect("it does not start").to_string();
+    assert!(error.contains("Read-only") && error.contains(folder.to_str().expect("UTF-8")), "{error}");
+    let verdict = crate::audit::verify::folder(&folder, &verifier, &[]).expect("read");
+    assert_eq!((verdict.records, verdict.faults), (3, Vec::new()));
 }

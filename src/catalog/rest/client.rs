@@ -354,6 +354,41 @@ impl Client {
         self.pages(caller, &uri, |page| std::mem::take(&mut page.policies)).await
     }
 
+    /// Sets and removes properties of a table, if it is still the one of that `uuid`. Not repeated: who asks looks what
+    /// became of it.
+    pub(super) async fn set_properties(
+        &self,
+        namespace: &[&str],
+        table: &str,
+        uuid: &str,
+        set: &std::collections::BTreeMap<String, String>,
+        removed: &[String],
+    ) -> Result<(), RestError> {
+        let caller = Caller::Gateway;
+        let path = [
+            Part::Prefix,
+            Part::Word("namespaces"),
+            Part::Namespace(namespace),
+            Part::Word("tables"),
+            Part::Name(table),
+        ];
+        let uri = self.uri(&caller, &path).await?;
+        let mut updates = Vec::new();
+        if !set.is_empty() {
+            updates.push(serde_json::json!({"action": "set-properties", "updates": set}));
+        }
+        if !removed.is_empty() {
+            updates.push(serde_json::json!({"action": "remove-properties", "removals": removed}));
+        }
+        let body = serde_json::json!({
+            "identifier": {"namespace": namespace, "name": table},
+            "requirements": [{"type": "assert-table-uuid", "uuid": uuid}],
+            "updates": updates,
+        });
+        let bearer = self.bearer(&caller).await?;
+        self.transport.once(&Ask::json(uri, &body), Some(&bearer)).await.map(drop)
+    }
+
     /// All pages of a list.
     async fn pages<T>(
         &self,

@@ -18,6 +18,9 @@ pub enum RestError {
     /// It knows no such thing, 404.
     #[error("it knows no such thing: {0}")]
     NotFound(String),
+    /// It changes nothing, since something is not as it was thought to be, 409.
+    #[error("it is not as it was thought to be: {0}")]
+    Conflict(String),
     /// It answers what is not understood, or too much.
     #[error("its answer cannot be used: {0}")]
     Garbage(String),

@@ -12,9 +12,9 @@ use crate::catalog::{ReadRestrictions, Schema};
 /// The table property that says what a field holds: `classification.4 = pii.ssn, financial`. The number is the field's
 /// identifier, so that the word holds under whatever name. Without a number it is about the table, or the namespace, as
 /// a whole.
-const CLASSIFICATION: &str = "classification";
+pub(super) const CLASSIFICATION: &str = "classification";
 /// The most tags of one table, and the longest.
-const MOST_TAGS: usize = 10_000;
+pub(super) const MOST_TAGS: usize = 10_000;
 const LONGEST_TAG: usize = 200;
 
 /// What a table or a view is, whoever asks.
@@ -119,7 +119,8 @@ pub(super) fn whole(properties: &BTreeMap<String, String>) -> Result<Vec<String>
     properties.get(CLASSIFICATION).map_or(Ok(Vec::new()), |words| words_of(words))
 }
 
-fn words_of(text: &str) -> Result<Vec<String>, RestError> {
+/// The tags of a property, in lower case.
+pub(super) fn words_of(text: &str) -> Result<Vec<String>, RestError> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     words
         .map(|word| {

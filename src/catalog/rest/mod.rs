@@ -3,6 +3,7 @@
 
 mod attached;
 mod breaker;
+mod classification;
 mod client;
 mod config;
 mod error;
@@ -11,11 +12,12 @@ mod fresh;
 mod grants;
 mod ruling;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod token;
 mod transport;
 
 pub use attached::Attached;
+pub use classification::{Classification, Classified, Identifier, Retagged};
 pub use config::{Access, Config, PrincipalRoles, UserToken};
 pub use error::RestError;
 pub use facts::{Facts, Tags};

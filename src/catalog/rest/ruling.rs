@@ -421,7 +421,7 @@ impl RestCatalog {
         let principal_roles = match self.config.principal_roles {
             PrincipalRoles::Groups => Arc::new(principal.groups().iter().cloned().collect::<Vec<_>>()),
             PrincipalRoles::Assigned => {
-                let name = principal.name().to_owned();
+                let name = principal.catalog_name().to_owned();
                 let ask = async |_| self.client.principal_roles(&name).await.map(Found::New);
                 self.assigned.answer(&name, |_| false, ask).await?
             }

@@ -56,6 +56,14 @@ impl Ask {
         Self { method: Method::POST, uri, headers, body: Bytes::from(fields.join("&")) }
     }
 
+    /// A JSON document.
+    pub(super) fn json(uri: String, body: &serde_json::Value) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let body = Bytes::from(body.to_string());
+        Self { method: Method::POST, uri, headers, body }
+    }
+
     fn request(&self, bearer: Option<&Secret<String>>) -> Result<Request<Bytes>, RestError> {
         let mut request = Request::builder()
             .method(&self.method)
@@ -82,7 +90,8 @@ impl Transport {
         Self { client, bounds, retries, breaker: Breaker::default() }
     }
 
-    /// Asks, and again where no answer came, or one that says to ask later. Nothing that changes something must come here.
+    /// Asks, and again where no answer came, or one that says to ask later. What changes something must not come
+    /// here: see [`Self::once`].
     pub(super) async fn ask(
         &self,
         ask: &Ask,
@@ -105,6 +114,15 @@ impl Transport {
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Asks once.
+    pub(super) async fn once(
+        &self,
+        ask: &Ask,
+        bearer: Option<&Secret<String>>,
+    ) -> Result<Response<Bytes>, RestError> {
+        self.attempt(ask, bearer).await.map_err(|(error, _)| error)
     }
 
     /// One attempt; with an error, after how long the server wants to be asked again.
@@ -142,6 +160,7 @@ impl Transport {
             401 | 419 => RestError::Unauthorized(text),
             403 => RestError::Forbidden(text),
             404 => RestError::NotFound(text),
+            409 => RestError::Conflict(text),
             429 | 500..=599 => RestError::Unavailable(text),
             300..=399 => RestError::Garbage(format!("it sends elsewhere, which is not followed: {text}")),
             _ => RestError::Garbage(text),

@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::identity::Method;
 
 mod expressions;
+mod reach;
 mod rulings;
 
 fn table(name: &str, columns: &str) -> Arc<Described> {

@@ -1,5 +1,6 @@
 //! The server against clients that behave, and clients that do not.
 
+mod clients;
 mod drain;
 mod http;
 mod tls;
@@ -49,6 +50,11 @@ impl Handler for Echo {
                 let broken = half.chain(cut);
                 return respond::page(::http::HeaderMap::new(), StreamBody::new(broken).boxed_unsync());
             }
+            "/who" => {
+                let certificate = peer.certificate.as_deref();
+                let name = certificate.and_then(|certificate| certificate.common_names().first().cloned());
+                return respond::text(StatusCode::OK, name.as_deref().unwrap_or("nobody"));
+            }
             "/panic" => panic!("a handler that fails"),
             _ => {}
         }
@@ -65,18 +71,26 @@ impl Handler for Echo {
 }
 
 fn peer() -> Peer {
-    Peer { address: ([127, 0, 0, 1], 1).into(), tls: None }
+    Peer::new(([127, 0, 0, 1], 1).into(), None)
 }
 
 /// Serves one connection in memory; the other end of it.
 fn connect(config: Config, protocol: Protocol) -> (DuplexStream, Arc<Echo>, CancellationToken) {
     let handler = Arc::new(Echo::default());
     let closing = CancellationToken::new();
-    let memory =
-        Memory::new(size(config.max_statement_memory), size(config.max_statement), config.body_timeout.0);
-    let shared = Shared { handler: Arc::clone(&handler), config, memory, closing: closing.clone() };
+    let timeout = config.body_timeout.0;
+    let memory = Memory::new(size(config.max_statement_memory), size(config.max_statement), timeout);
+    let shared = Shared {
+        handler: Arc::clone(&handler),
+        config,
+        proxies: Proxies::default(),
+        memory,
+        forms: Memory::new(0, UNSCREENED, timeout),
+        messages: Memory::new(0, LONGEST_MESSAGE, timeout),
+        closing: closing.clone(),
+    };
     let (client, server) = tokio::io::duplex(16 * 1024);
-    tokio::spawn(serve(server, protocol, peer(), Arc::new(shared)));
+    tokio::spawn(serve(server, protocol, peer(), None, Arc::new(shared)));
     (client, handler, closing)
 }
 

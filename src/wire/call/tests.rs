@@ -6,7 +6,7 @@ use http::request::Builder;
 use super::*;
 
 fn peer(tls: Option<TlsVersion>) -> Peer {
-    Peer { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1), tls }
+    Peer::new(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1), tls)
 }
 
 fn read(builder: Builder, body: &[u8]) -> Result<Call, Malformed> {

@@ -42,8 +42,12 @@ pub(crate) struct Settings {
     pub(crate) identity: Option<String>,
     /// The size in KiB of a disk of its own for the audit, if any.
     pub(crate) disk_kib: Option<u32>,
+    /// The lines under `[server]` besides its address and certificate.
+    pub(crate) server_lines: String,
     /// More settings, whole tables in TOML.
     pub(crate) more: String,
+    /// More files beside the settings: name and text.
+    pub(crate) files: Vec<(&'static str, String)>,
     /// Environment variables.
     pub(crate) environment: Vec<(&'static str, String)>,
 }
@@ -58,7 +62,9 @@ impl Settings {
             audit: None,
             identity: None,
             disk_kib: None,
+            server_lines: String::new(),
             more: String::new(),
+            files: Vec::new(),
             environment: Vec::new(),
         }
     }
@@ -150,20 +156,40 @@ impl Gateway {
         fs::read_to_string(self.folder.path().join("northgate.log")).unwrap_or_default()
     }
 
-    /// The records of the audit, in the order of their files.
+    /// The records of the audit: those that left the journal, then the journal.
     pub(crate) fn audit(&self) -> Vec<Value> {
-        let mut files: Vec<_> = fs::read_dir(&self.audit)
-            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-            .unwrap_or_default();
-        files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+        let mut seen = std::collections::HashSet::new();
+        let parse = |line: &[u8]| -> Value {
+            serde_json::from_slice(line).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(line)))
+        };
+        // The journal first, since what leaves it is in a bundle before.
+        let mut files = files_under(&self.audit);
         files.sort();
-        let text: String = files.iter().map(|file| fs::read_to_string(file).expect("a journal")).collect();
-        // The last line may be on its way.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
-            .collect()
+        let (journal, rest): (Vec<_>, Vec<_>) = files
+            .into_iter()
+            .partition(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+        let mut tail = Vec::new();
+        for text in journal.iter().filter_map(|file| fs::read(file).ok()) {
+            // The last line may be on its way.
+            let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(&[][..], |end| &text[..end]);
+            tail.extend(whole.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(parse));
+        }
+        let mut records = Vec::new();
+        let bundles = rest.iter().filter(|file| {
+            let path = file.strip_prefix(&self.audit).expect("within").to_string_lossy().into_owned();
+            path.starts_with("tile/entries/") && file.extension().is_none_or(|extension| extension != "new")
+        });
+        for bundle in bundles.filter_map(|file| fs::read(file).ok()) {
+            let mut left = bundle.as_slice();
+            while let [high, low, more @ ..] = left {
+                let (entry, behind) = more.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+                records.push(parse(entry));
+                left = behind;
+            }
+        }
+        records.extend(tail);
+        records.retain(|record| seen.insert((record["run"].to_string(), record["seq"].as_u64())));
+        records
     }
 
     /// The audit's records of a query, once `enough` holds of them.
@@ -173,6 +199,16 @@ impl Gateway {
         let found = within(Duration::from_secs(10), || Some(of_query()).filter(|records| enough(records)));
         found.unwrap_or_else(|| panic!("the audit of {query} is incomplete: {:#?}", of_query()))
     }
+}
+
+fn files_under(folder: &Path) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(folder).map(|entries| entries.flatten().collect::<Vec<_>>()).unwrap_or_default();
+    let under = |entry: fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => files_under(&entry.path()),
+        _ => vec![entry.path()],
+    };
+    entries.into_iter().flat_map(under).collect()
 }
 
 /// The binary, in a mount namespace of its own where `folder` is a small disk.
@@ -234,6 +270,9 @@ pub(crate) fn add_user(file: &Path, name: &str, groups: &[&str], password: &str)
 }
 
 fn write_files(folder: &Path, port: u16, admin_port: u16, audit: &Path, settings: &Settings) {
+    for (name, text) in &settings.files {
+        fs::write(folder.join(name), text).expect("a file is written");
+    }
     let certificates = certificates();
     let mut text = String::new();
     write!(
@@ -243,6 +282,7 @@ fn write_files(folder: &Path, port: u16, admin_port: u16, audit: &Path, settings
 listen = "127.0.0.1:{port}"
 certificate = "{certificate}"
 key = "{key}"
+{server_lines}
 
 [admin]
 listen = "127.0.0.1:{admin_port}"
@@ -264,12 +304,13 @@ folder = "{audit}"
 {more}"#,
         certificate = certificates.join("server.pem").display(),
         key = certificates.join("server-key.pem").display(),
+        server_lines = settings.server_lines,
         upstream = settings.upstream,
         upstream_lines = settings.upstream_lines,
         identity =
             settings.identity.as_deref().unwrap_or("attempts = { per_address = 100000, per_name = 100000 }"),
         audit = audit.display(),
-        more = settings.more,
+        more = settings.more.replace("{port}", &port.to_string()),
     )
     .expect("text");
     fs::write(folder.join("northgate.toml"), text).expect("the folder is ours");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
@@ -82,6 +82,16 @@ impl Client {
         ca: &Path,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> Self {
+        Self::tls_as(port, ca, versions, None)
+    }
+
+    /// The same, showing the certificate of a file with its key, both in PEM.
+    pub(crate) fn tls_as(
+        port: u16,
+        ca: &Path,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        shown: Option<&Path>,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(ca).expect("a PEM file") {
             roots.add(certificate.expect("a certificate")).expect("a good certificate");
@@ -90,8 +100,16 @@ impl Client {
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .expect("versions that fit")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let config = match shown {
+            None => config.with_no_client_auth(),
+            Some(file) => {
+                let chain = CertificateDer::pem_file_iter(file).expect("a PEM file");
+                let chain = chain.collect::<Result<Vec<_>, _>>().expect("certificates");
+                let key = PrivateKeyDer::from_pem_file(file).expect("a key");
+                config.with_client_auth_cert(chain, key).expect("a certificate and its key")
+            }
+        };
         Self { port, tls: Some(Arc::new(config)), headers: Vec::new() }
     }
 

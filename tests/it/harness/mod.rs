@@ -1,11 +1,15 @@
 //! The real Trino, the real gateway, and what speaks to them. Tests share one Trino and one gateway in a
 //! process; each starts only when a test first asks for it.
 
+pub(crate) mod authority;
+pub(crate) mod bucket;
+pub(crate) mod chromium;
 pub(crate) mod double;
 pub(crate) mod gateway;
 pub(crate) mod house;
 pub(crate) mod http;
 pub(crate) mod issuer;
+pub(crate) mod keycloak;
 pub(crate) mod process;
 pub(crate) mod trino;
 

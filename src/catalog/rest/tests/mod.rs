@@ -1,6 +1,7 @@
 //! The client against what a real Polaris 1.7 answered, and against servers that misbehave.
 
-mod replay;
+mod classification;
+pub(crate) mod replay;
 mod ruling;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ fn kind<T>(result: &Result<T, RestError>) -> &'static str {
         Err(RestError::Unauthorized(_)) => "unauthorized",
         Err(RestError::Forbidden(_)) => "forbidden",
         Err(RestError::NotFound(_)) => "not found",
+        Err(RestError::Conflict(_)) => "conflict",
         Err(RestError::Garbage(_)) => "garbage",
         Err(RestError::NoToken(_) | RestError::NoUserToken(_)) => "no token",
     }

@@ -35,8 +35,8 @@ pub(super) fn exchanges() -> Vec<Exchange> {
 }
 
 /// The server. Dropped, it fails the test if it was asked what it does not know.
-pub(super) struct Replay {
-    pub(super) uri: String,
+pub(crate) struct Replay {
+    pub(crate) uri: String,
     state: Arc<Mutex<State>>,
 }
 
@@ -50,7 +50,7 @@ struct State {
 impl Replay {
     /// Knows the exchanges of these names. Of several that fit a question the first that was not given yet answers, and
     /// after them the last.
-    pub(super) async fn start(names: &[&str]) -> Self {
+    pub(crate) async fn start(names: &[&str]) -> Self {
         let all = exchanges();
         let find =
             |name: &&str| all.iter().find(|one| one.name == *name).unwrap_or_else(|| panic!("no {name}"));
@@ -73,7 +73,7 @@ impl Replay {
     }
 
     /// The names of the exchanges that were had.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.state.lock().expect("not poisoned").asked.clone()
     }
 }

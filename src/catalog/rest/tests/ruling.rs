@@ -14,15 +14,15 @@ use crate::units::{ByteSize, Span};
 
 type Answers = dyn Fn(&str) -> String + Send + Sync;
 
-/// A server that says what it is told to say to a request's head, byte for byte, and closes the connection.
-struct Stub {
-    uri: String,
+/// A server that says what it is told to say to a request, byte for byte, and closes the connection.
+pub(super) struct Stub {
+    pub(super) uri: String,
     answers: Arc<Mutex<Arc<Answers>>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Stub {
-    async fn start(answers: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(answers: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let uri = format!("http://{}", listener.local_addr().expect("an address"));
         let answers: Arc<Mutex<Arc<Answers>>> = Arc::new(Mutex::new(Arc::new(answers)));
@@ -33,7 +33,7 @@ impl Stub {
                 let (shared, counted) = (Arc::clone(&shared), Arc::clone(&counted));
                 tokio::spawn(async move {
                     let mut head = Vec::new();
-                    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                    while !is_whole(&head) {
                         let mut piece = [0; 4096];
                         match stream.read(&mut piece).await {
                             Ok(0) | Err(_) => return,
@@ -62,7 +62,16 @@ impl Stub {
     }
 }
 
-fn page(status: &str, more: &str, body: &str) -> String {
+/// Whether a request is there to the end of its body.
+fn is_whole(request: &[u8]) -> bool {
+    let Some(end) = request.windows(4).position(|end| end == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.map_or(0, |length| length.trim().parse().expect("a length"));
+    request.len() >= end + 4 + length
+}
+
+pub(super) fn page(status: &str, more: &str, body: &str) -> String {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\nConnection: close\r\n{more}Content-Length: {length}\r\n\r\n{body}")
 }

@@ -1,0 +1,54 @@
+//! Personal access tokens on the administrator's word.
+
+use http::StatusCode;
+use jiff::Timestamp;
+
+use crate::admin::TokenRequest;
+use crate::audit::{Audit, Event};
+use crate::error::Failure as _;
+use crate::identity::{Identity, TokenError};
+
+type Wrong = (StatusCode, String);
+
+/// Does it, and records it: a token that is not on record is not given out.
+pub(super) async fn answer(identity: &Identity, audit: &Audit, asked: TokenRequest) -> Result<String, Wrong> {
+    let tokens = identity.access_tokens().ok_or((StatusCode::NOT_FOUND, "there are no tokens".to_owned()))?;
+    match asked {
+        TokenRequest::List { user } => {
+            let listed = match &user {
+                Some(user) => tokens.list(user).await,
+                None => tokens.all().await,
+            };
+            Ok(serde_json::json!({ "tokens": listed.map_err(wrong)? }).to_string())
+        }
+        TokenRequest::Create { user, name, life, scope } => {
+            let expires = Timestamp::now().checked_add(life);
+            let expires = expires.map_err(|_| wrong(TokenError::Life(tokens.max_life())))?;
+            let (secret, token) = identity.create_token(&user, &name, expires, scope).await.map_err(wrong)?;
+            if let Err(error) = audit.record(&Event::TokenCreated { by: None, token: token.clone() }).await {
+                let revoked = tokens.revoke(&user, &token.id).await;
+                tracing::error!(%error, revoked = revoked.is_ok(), "a token could not be recorded");
+                return Err((StatusCode::SERVICE_UNAVAILABLE, error.to_string()));
+            }
+            Ok(serde_json::json!({ "secret": secret.expose(), "token": token }).to_string())
+        }
+        TokenRequest::Revoke { id } => {
+            let token = tokens.revoke_any(&id).await.map_err(wrong)?;
+            if let Err(error) = audit.record(&Event::TokenRevoked { by: None, token: token.clone() }).await {
+                tracing::error!(%error, token = token.id, "that a token was revoked could not be recorded");
+                return Err((StatusCode::SERVICE_UNAVAILABLE, format!("revoked, but not recorded: {error}")));
+            }
+            Ok(serde_json::json!({ "token": token }).to_string())
+        }
+    }
+}
+
+/// For administrators, who may know why.
+#[expect(clippy::needless_pass_by_value, reason = "what errors are mapped with")]
+fn wrong(error: TokenError) -> Wrong {
+    let why = match &error {
+        TokenError::Unavailable(_) | TokenError::Unknown(_) => error.to_string(),
+        error => error.client_message(),
+    };
+    (error.http_status(), why)
+}

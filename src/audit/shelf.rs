@@ -1,0 +1,216 @@
+//! The files of a log in a folder: tiles, bundles, long records, checkpoints.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::folder::sync_folder;
+use super::tree::{WIDTH, bundle_path, tile_path};
+
+/// The newest checkpoint.
+pub(super) const CHECKPOINT: &str = "checkpoint";
+/// All checkpoints, a file for each day.
+pub(super) const HISTORY: &str = "checkpoints";
+/// What the checkpoints are verified with, as the gateway says.
+pub(super) const VERIFIER: &str = "verifier";
+
+/// Where a log can be read from.
+pub(super) trait Source {
+    /// A file, by its path in the layout; none if it is not there.
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
+
+    /// The names of the files of checkpoints.
+    fn history(&self) -> io::Result<Vec<String>>;
+
+    /// The first `width` hashes of a tile, or more; a whole tile stands for those that were parts of it.
+    fn tile(&self, level: u8, n: u64, width: u64) -> io::Result<Option<Vec<u8>>> {
+        self.whole_or_part(width, &|width| tile_path(level, n, width))
+    }
+
+    /// A bundle with the first `width` entries, or more.
+    fn bundle(&self, n: u64, width: u64) -> io::Result<Option<Vec<u8>>> {
+        self.whole_or_part(width, &|width| bundle_path(n, width))
+    }
+
+    /// The first bytes of a bundle, or more.
+    fn beginning(&self, n: u64, width: u64, _most: usize) -> io::Result<Option<Vec<u8>>> {
+        self.bundle(n, width)
+    }
+
+    /// See [`Source::tile`].
+    fn whole_or_part(&self, width: u64, path: &dyn Fn(u64) -> String) -> io::Result<Option<Vec<u8>>> {
+        match self.read(&path(width))? {
+            None if width < WIDTH => self.read(&path(WIDTH)),
+            read => Ok(read),
+        }
+    }
+}
+
+/// A folder.
+pub(super) struct Shelf {
+    root: PathBuf,
+    /// What was written and may not be durable yet.
+    unsynced: Vec<PathBuf>,
+    /// Bytes written by this process.
+    written: u64,
+}
+
+impl Source for Shelf {
+    fn read(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        match std::fs::read(self.root.join(path)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn history(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        match std::fs::read_dir(self.root.join(HISTORY)) {
+            Ok(entries) => {
+                for entry in entries {
+                    names.push(format!("{HISTORY}/{}", entry?.file_name().to_string_lossy()));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn beginning(&self, n: u64, width: u64, most: usize) -> io::Result<Option<Vec<u8>>> {
+        let path = |width| self.root.join(bundle_path(n, width));
+        match begin(&path(width), most)? {
+            None if width < WIDTH => begin(&path(WIDTH), most),
+            read => Ok(read),
+        }
+    }
+}
+
+fn begin(path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::with_capacity(most);
+    file.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+impl Shelf {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), unsynced: Vec::new(), written: 0 }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Bytes that were written so far, less those that were removed since.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Writes a file, whole or not at all. It is durable after the next [`Shelf::sync`].
+    pub(super) fn write(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let to = self.root.join(path);
+        let made = to.with_file_name(format!(
+            "{}.new",
+            to.file_name().map(|name| name.to_string_lossy()).unwrap_or_default()
+        ));
+        let open = || OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&made);
+        let mut file = match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(to.parent().unwrap_or(&self.root))?;
+                open()?
+            }
+            file => file?,
+        };
+        if let Err(error) = file.write_all(bytes) {
+            drop(std::fs::remove_file(&made));
+            return Err(error);
+        }
+        std::fs::rename(&made, &to)?;
+        self.written += bytes.len() as u64;
+        self.unsynced.push(to);
+        Ok(())
+    }
+
+    /// Makes everything that was written durable.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        let mut folders = BTreeSet::new();
+        for path in &self.unsynced {
+            match File::open(path) {
+                Ok(file) => file.sync_all()?,
+                // Written over by a wider one, and removed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            // New folders are entries of those above them.
+            let above = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
+            folders.extend(above.map(Path::to_owned));
+        }
+        for folder in folders.iter().rev() {
+            match sync_folder(folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.unsynced.clear();
+        Ok(())
+    }
+
+    /// Appends to a file and makes it durable.
+    pub(super) fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.root.join(path);
+        let folder = path.parent().unwrap_or(&self.root).to_owned();
+        let new = !path.exists();
+        if new {
+            std::fs::create_dir_all(&folder)?;
+        }
+        let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+        let length = file.metadata()?.len();
+        if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+            drop(file.set_len(length));
+            return Err(error);
+        }
+        if new {
+            sync_folder(&folder)?;
+            sync_folder(&self.root)?;
+        }
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Removes a file that nothing needs any more, and its folder if that is then empty.
+    pub(super) fn remove(&mut self, path: &Path) {
+        let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        if std::fs::remove_file(path).is_ok() {
+            self.written = self.written.saturating_sub(bytes);
+            if let Some(folder) = path.parent().filter(|folder| *folder != self.root) {
+                drop(std::fs::remove_dir(folder));
+            }
+        }
+    }
+}
+
+/// The bytes of all files under a folder.
+pub(super) fn size_of(path: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                bytes += entry.metadata().map_or(0, |metadata| metadata.len());
+            }
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,347 @@
+//! `northgate audit`: the record verified, searched and taken away. No server is needed for any of it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
+
+use super::Said;
+use crate::audit::take::report::{self, Hours, report};
+use crate::audit::take::{self, Format, Place, Selection};
+use crate::audit::verify::{self, Kept, Verdict};
+use crate::audit::{self, Verifier};
+use crate::config::Config;
+
+/// The largest file that holds a key or a checkpoint, in bytes.
+const MAX_NOTE: u64 = 1 << 20;
+
+/// What `northgate audit` does.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Prints the key that checkpoints are verified with. Give it to the auditor by a way of its own.
+    Key {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml")]
+        config: PathBuf,
+    },
+    /// Verifies the audit or an export, offline. Exits with 1 where something is wrong, and says which record, tile or
+    /// checkpoint.
+    Verify {
+        /// The audit folder or a copy of it, an export, or `s3://BUCKET/PREFIX`, for which the credentials are in the
+        /// environment.
+        log: PathBuf,
+        /// The server of the bucket.
+        #[command(flatten)]
+        server: Server,
+        /// The verifier key, or a file with it. Without it the key in the folder is believed, which whoever changed the
+        /// folder may have changed too.
+        #[arg(long)]
+        key: Option<String>,
+        /// A checkpoint that you kept, of an earlier or a later time; may be given several times.
+        #[arg(long = "checkpoint")]
+        checkpoints: Vec<PathBuf>,
+    },
+    /// Writes records into a new folder, with a signed manifest and the proofs that each is the one that was written.
+    Export {
+        /// Where the log is.
+        #[command(flatten)]
+        place: Log,
+        /// Which records are meant.
+        #[command(flatten)]
+        asked: Asked,
+        /// What the records are written as.
+        #[arg(long, default_value = "jsonl")]
+        format: As,
+        /// The folder.
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+    /// Prints records, one JSON object to a line.
+    Search {
+        /// Where the log is.
+        #[command(flatten)]
+        place: Log,
+        /// Which records are meant.
+        #[command(flatten)]
+        asked: Asked,
+        /// The most that are printed.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Prints a report.
+    Report {
+        /// What is reported.
+        kind: Kind,
+        /// Where the log is.
+        #[command(flatten)]
+        place: Log,
+        /// Which records are meant.
+        #[command(flatten)]
+        asked: Asked,
+        /// Business hours, from Monday to Friday, for `hours`.
+        #[arg(long, default_value = "8-18")]
+        hours: String,
+        /// The time zone of these hours, such as `Europe/Berlin`.
+        #[arg(long, default_value = "UTC")]
+        zone: String,
+        /// For `inactive`.
+        #[arg(long, default_value_t = 90)]
+        days: u32,
+        /// Whether it is CSV.
+        #[arg(long)]
+        csv: bool,
+    },
+}
+
+/// A server of S3.
+#[derive(Clone, Debug, Args)]
+pub struct Server {
+    /// The region of the bucket.
+    #[arg(long)]
+    region: Option<String>,
+    /// The S3 server, if it is not Amazon's.
+    #[arg(long)]
+    endpoint: Option<String>,
+}
+
+/// Where the log is.
+#[derive(Debug, Args)]
+pub struct Log {
+    /// The configuration file. The folder that it names is read.
+    #[arg(long, default_value = "northgate.toml")]
+    config: PathBuf,
+    /// What is read in its place: another folder, or `s3://BUCKET/PREFIX`.
+    #[arg(long = "log")]
+    elsewhere: Option<PathBuf>,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// Which records are meant.
+#[derive(Debug, Args)]
+pub struct Asked {
+    /// The first day, or moment: `2026-11-01`, `2026-11-01T08:00:00Z`.
+    #[arg(long)]
+    from: Option<String>,
+    /// The first day, or moment, that is too late.
+    #[arg(long)]
+    to: Option<String>,
+    /// Who did it, or as whom it was done.
+    #[arg(long)]
+    user: Option<String>,
+    /// A table that is read, `catalog.schema.table`; `*` is any text.
+    #[arg(long)]
+    table: Option<String>,
+    /// A tag of what is read.
+    #[arg(long)]
+    tag: Option<String>,
+    /// Only what was denied or refused.
+    #[arg(long)]
+    denied: bool,
+}
+
+/// The formats of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum As {
+    /// Lines of JSON.
+    Jsonl,
+    /// For spreadsheets.
+    Csv,
+    /// For Athena, Trino, pandas.
+    Parquet,
+}
+
+/// The reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Who read a --table or a --tag.
+    Access,
+    /// All that was denied or refused, and failed sign-ins.
+    Denials,
+    /// Access to what is tagged --tag (pii), by user.
+    Pii,
+    /// Queries outside of --hours.
+    Hours,
+    /// Administration, tokens, reloads, impersonation, changes of data.
+    Privileged,
+    /// Who has not been seen for --days.
+    Inactive,
+}
+
+/// Does it.
+///
+/// # Errors
+/// What cannot be read, in words.
+pub fn audit(command: &Audit) -> Result<Said, String> {
+    match command {
+        Audit::Key { config } => {
+            let config = Config::load(config).map_err(|error| error.to_string())?;
+            let key = audit::verifier(&config.audit).map_err(|error| error.to_string())?;
+            Ok(Said { out: format!("{key}\n"), ..Said::default() })
+        }
+        Audit::Verify { log, server, key, checkpoints } => {
+            verified(&place(log, server)?, key.as_deref(), checkpoints)
+        }
+        Audit::Export { place: log, asked, format, output } => {
+            let config = Config::load(&log.config).map_err(|error| error.to_string())?;
+            let format = match format {
+                As::Jsonl => Format::Jsonl,
+                As::Csv => Format::Csv,
+                As::Parquet => Format::Parquet,
+            };
+            log.note("audit_export", asked, &format!("into {}", output.display()))?;
+            let made = take::export(&log.place()?, &config.audit, &asked.selection()?, format, output)
+                .map_err(|error| error.to_string())?;
+            let out = format!(
+                "{}: {} records, {} bytes, under a checkpoint over {} records\n",
+                output.display(),
+                made.records,
+                made.bytes,
+                made.size
+            );
+            Ok(Said { out, ..Said::default() })
+        }
+        Audit::Search { place: log, asked, limit } => {
+            let mut said = Said::default();
+            let mut left = *limit;
+            log.note("audit_search", asked, "")?;
+            let line = |line: &[u8]| {
+                if left == 0 {
+                    said.err =
+                        format!("there are more than {limit}: ask for fewer, or give a larger --limit\n");
+                    return false;
+                }
+                left -= 1;
+                said.out.push_str(&String::from_utf8_lossy(line));
+                said.out.push('\n');
+                true
+            };
+            take::search(&log.place()?, &asked.selection()?, line).map_err(|error| error.to_string())?;
+            Ok(said)
+        }
+        Audit::Report { kind, place: log, asked, hours, zone, days, csv } => {
+            let selection = asked.selection()?;
+            let kind = match kind {
+                Kind::Access => report::Kind::Access,
+                Kind::Denials => report::Kind::Denials,
+                Kind::Pii => report::Kind::Tagged(asked.tag.clone().unwrap_or_else(|| "pii".to_owned())),
+                Kind::Hours => report::Kind::Hours(Hours::read(hours, zone)?),
+                Kind::Privileged => report::Kind::Privileged,
+                Kind::Inactive => report::Kind::Inactive(*days),
+            };
+            log.note("audit_report", asked, &format!("{kind:?}"))?;
+            let report = report(&log.place()?, &kind, &selection).map_err(|error| error.to_string())?;
+            Ok(Said { out: if *csv { report.csv() } else { report.text() }, ..Said::default() })
+        }
+    }
+}
+
+impl Log {
+    fn place(&self) -> Result<Place, String> {
+        if let Some(log) = &self.elsewhere {
+            return place(log, &self.server);
+        }
+        let config = Config::load(&self.config).map_err(|error| error.to_string())?;
+        Ok(Place::Folder(config.audit.folder))
+    }
+}
+
+impl Log {
+    /// Who takes records out of the gateway's own log is on record before they have them.
+    fn note(&self, action: &str, asked: &Asked, more: &str) -> Result<(), String> {
+        if self.elsewhere.is_some() && action != "audit_export" {
+            return Ok(());
+        }
+        let config = Config::load(&self.config).map_err(|error| error.to_string())?;
+        let Asked { from, to, user, table, tag, denied } = asked;
+        let words = [("from", from), ("to", to), ("user", user), ("table", table), ("tag", tag)];
+        let given = words.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
+        let denied = denied.then(|| "denied".to_owned());
+        let detail: Vec<String> = given.chain(denied).chain(Some(more.to_owned())).collect();
+        audit::inbox::leave(&config.audit.folder, action, detail.join(", ").trim_end_matches(", ")).map_err(
+            |error| {
+                format!(
+                    "{}: this cannot be recorded, and is therefore not done: {error}",
+                    config.audit.folder.display()
+                )
+            },
+        )
+    }
+}
+
+impl Asked {
+    fn selection(&self) -> Result<Selection, String> {
+        let moment = |text: &Option<String>| text.as_deref().map(moment).transpose();
+        Ok(Selection {
+            from: moment(&self.from)?,
+            to: moment(&self.to)?,
+            user: self.user.clone(),
+            table: self.table.clone(),
+            tag: self.tag.clone(),
+            denied: self.denied,
+        })
+    }
+}
+
+/// A moment, or the beginning of a day in UTC.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let day = text.parse::<civil::Date>().ok().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
+    day.map(|at| at.timestamp()).ok_or_else(|| {
+        format!("{text:?} is neither a day, such as 2026-11-01, nor a moment, such as 2026-11-01T08:00:00Z")
+    })
+}
+
+fn place(log: &Path, server: &Server) -> Result<Place, String> {
+    let Some(address) = log.to_str().and_then(|text| text.strip_prefix("s3://")) else {
+        return Ok(Place::Folder(log.to_owned()));
+    };
+    let (bucket, prefix) = address.trim_end_matches('/').split_once('/').unwrap_or((address, ""));
+    let config = audit::s3::Config::reading(bucket, prefix, server.region.clone(), server.endpoint.clone());
+    match config.problem() {
+        None => Ok(Place::Bucket(Box::new(config))),
+        Some(problem) => Err(format!("{}: {problem}", log.display())),
+    }
+}
+
+fn verified(place: &Place, key: Option<&str>, checkpoints: &[PathBuf]) -> Result<Said, String> {
+    let mut said = Said::default();
+    let verifier = match key {
+        Some(text) if text.contains('+') => text.to_owned(),
+        Some(path) => super::read(Path::new(path), MAX_NOTE)?,
+        None => {
+            let Place::Folder(folder) = place else {
+                return Err("give the --key that `northgate audit key` printed".to_owned());
+            };
+            said.err = "no --key is given: the key in the folder is believed\n".to_owned();
+            super::read(&folder.join("verifier"), MAX_NOTE)?
+        }
+    };
+    let verifier = Verifier::new(&verifier).map_err(|error| error.to_string())?;
+    let keep = |path: &PathBuf| {
+        let note = super::read(path, MAX_NOTE)?.into_bytes();
+        Ok(Kept { name: path.display().to_string(), note })
+    };
+    let kept = checkpoints.iter().map(keep).collect::<Result<Vec<_>, String>>()?;
+    let verdict = match place {
+        Place::Folder(folder) if take::is_export(folder) => take::verify_export(folder, &verifier, &kept),
+        Place::Folder(folder) => verify::folder(folder, &verifier, &kept),
+        Place::Bucket(config) => verify::bucket(config, &verifier, &kept),
+    };
+    let Verdict { records, pending, checkpoints, faults } = verdict.map_err(|error| error.to_string())?;
+    for fault in &faults {
+        let _ = writeln!(said.out, "{fault}");
+    }
+    let _ = writeln!(
+        said.out,
+        "{}: {records} records and {checkpoints} checkpoints verified, {} faults, {pending} records behind the last checkpoint",
+        verifier.origin(),
+        faults.len()
+    );
+    said.failed = !faults.is_empty();
+    Ok(said)
+}

@@ -1,0 +1,157 @@
+//! `northgate token`: personal access tokens, made, listed and revoked by the gateway that runs on this machine.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Subcommand;
+use http::{Method, Request};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::Said;
+use crate::admin;
+use crate::https::{Bounds, Client};
+use crate::identity::Token;
+use crate::secret::Secret;
+use crate::units::Span;
+
+/// What one request may take. A list of all tokens is long.
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), body: 256 << 20 };
+
+/// What `northgate token` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Makes a token for a user, and prints it. It is shown this once.
+    Create {
+        /// Whose it is: a user of the users file, or somebody who has signed in before.
+        #[arg(long)]
+        user: String,
+        /// What it is called in lists.
+        #[arg(long)]
+        name: String,
+        /// How long it lives, such as 30d.
+        #[arg(long, default_value = "30d")]
+        life: Span,
+        /// Statements that change anything are refused.
+        #[arg(long)]
+        read_only: bool,
+        /// A catalog that it is for; may be given several times. Without any it is for all.
+        #[arg(long = "catalog")]
+        catalogs: Vec<String>,
+        /// A network that it may be used from, such as 10.1.0.0/16; may be given several times. Without any: from anywhere.
+        #[arg(long = "address")]
+        addresses: Vec<String>,
+        /// It may run queries as those users whom its owner may be.
+        #[arg(long)]
+        impersonate: bool,
+    },
+    /// Lists tokens.
+    List {
+        /// Of this user alone.
+        #[arg(long)]
+        user: Option<String>,
+    },
+    /// Revokes a token.
+    Revoke {
+        /// Its id, as the list has it.
+        id: String,
+    },
+}
+
+/// Asks the gateway that runs with this configuration.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn token(command: &TokenCommand, config: &admin::Config) -> Result<Said, String> {
+    let key = Secret::from_file(&config.key_file).map_err(|error| {
+        format!(
+            "{}: {error}; the gateway must run, with [identity.tokens] in its configuration",
+            config.key_file.display()
+        )
+    })?;
+    let (method, query) = request(command);
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("http://{}/tokens?{query}", config.listen))
+        .header(http::header::AUTHORIZATION, format!("Bearer {}", key.expose().trim()))
+        .body(Bytes::new())
+        .map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let answer = runtime
+        .block_on(async {
+            Client::new(None, false)?.send(request, BOUNDS).await.map_err(|error| error.to_string())
+        })
+        .map_err(|why| format!("the gateway at {} does not answer: {why}", config.listen))?;
+    let body = String::from_utf8_lossy(answer.body());
+    if answer.status().is_success() { said(command, &body) } else { Err(body.trim().to_owned()) }
+}
+
+fn request(command: &TokenCommand) -> (Method, String) {
+    let mut query = String::new();
+    let mut add = |name: &str, value: &str| {
+        let _ = write!(query, "{name}={}&", utf8_percent_encode(value, NON_ALPHANUMERIC));
+    };
+    let method = match command {
+        TokenCommand::Create { user, name, life, read_only, catalogs, addresses, impersonate } => {
+            add("user", user);
+            add("name", name);
+            add("life", &life.to_string());
+            add("read_only", &read_only.to_string());
+            add("impersonate", &impersonate.to_string());
+            catalogs.iter().for_each(|catalog| add("catalog", catalog));
+            addresses.iter().for_each(|address| add("address", address));
+            Method::POST
+        }
+        TokenCommand::List { user } => {
+            if let Some(user) = user {
+                add("user", user);
+            }
+            Method::GET
+        }
+        TokenCommand::Revoke { id } => {
+            add("id", id);
+            Method::DELETE
+        }
+    };
+    (method, query)
+}
+
+#[derive(serde::Deserialize)]
+struct Answered {
+    #[serde(default)]
+    secret: Option<String>,
+    #[serde(default)]
+    token: Option<Token>,
+    #[serde(default)]
+    tokens: Vec<Token>,
+}
+
+fn said(command: &TokenCommand, body: &str) -> Result<Said, String> {
+    let answered: Answered = serde_json::from_str(body)
+        .map_err(|error| format!("the gateway's answer cannot be read: {error}"))?;
+    let mut said = Said::default();
+    match (command, answered.secret, answered.token) {
+        (TokenCommand::Create { .. }, Some(secret), Some(token)) => {
+            let Token { id, owner, expires, .. } = token;
+            let _ = writeln!(said.err, "token {id} of {owner}, until {expires}; it is not shown again:");
+            let _ = writeln!(said.out, "{secret}");
+        }
+        (TokenCommand::Revoke { .. }, _, Some(token)) => {
+            let _ = writeln!(said.out, "revoked {} ({}) of {}", token.id, token.name, token.owner);
+        }
+        (TokenCommand::List { .. }, ..) => {
+            let _ = writeln!(said.out, "id\towner\tname\texpires\tlast used\tscope");
+            for token in answered.tokens {
+                let used = token.last_used.map_or_else(|| "never".to_owned(), |at| at.to_string());
+                let scope = serde_json::to_string(&token.scope).unwrap_or_default();
+                let Token { id, owner, name, expires, .. } = token;
+                let _ = writeln!(said.out, "{id}\t{owner}\t{name}\t{expires}\t{used}\t{scope}");
+            }
+        }
+        _ => return Err("the gateway's answer cannot be read".to_owned()),
+    }
+    Ok(said)
+}

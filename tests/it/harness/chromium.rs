@@ -1,0 +1,167 @@
+//! A real browser: Chromium without a window, driven by the WebDriver protocol (W3C) through chromedriver.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::Client;
+use super::process::{Guarded, free_ports, within};
+
+/// What WebDriver calls an element's number.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// The driver of one browser.
+pub(crate) struct Chromium {
+    port: u16,
+    session: String,
+    _process: Mutex<Guarded>,
+    _folder: tempfile::TempDir,
+}
+
+impl Chromium {
+    /// Opens one with a profile of its own, which is signed in nowhere. Certificates of test authorities are let pass.
+    pub(crate) fn open() -> Self {
+        Self::open_as(false)
+    }
+
+    /// The same for somebody who likes dark pages.
+    pub(crate) fn open_as(dark: bool) -> Self {
+        let [port] = free_ports();
+        let folder = tempfile::Builder::new().prefix("northgate-browser-").tempdir().expect("a folder");
+        let log = folder.path().join("chromedriver.log");
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={port}")).env("HOME", folder.path());
+        let process = Mutex::new(Guarded::spawn(&command, folder.path(), &log).expect("bash"));
+        let up = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
+        assert!(within(Duration::from_mins(1), up).is_some(), "chromedriver does not start");
+        let mut arguments =
+            vec!["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
+        arguments.extend(["--window-size=1000,900", "--disable-background-networking"]);
+        if dark {
+            arguments.push("--force-dark-mode");
+        }
+        let capabilities = json!({"capabilities": {"alwaysMatch": {
+            "browserName": "chrome", "acceptInsecureCerts": true, "goog:chromeOptions": {"args": arguments},
+        }}});
+        let mut browser = Self { port, session: String::new(), _process: process, _folder: folder };
+        let made = browser.ask("POST", "/session", &capabilities);
+        browser.session =
+            made["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {made}")).to_owned();
+        browser
+    }
+
+    fn try_ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
+        let client = Client::plain(self.port).with("Content-Type", "application/json");
+        let body = if method == "POST" { body.to_string() } else { String::new() };
+        let response = client.send(method, path, body.as_bytes());
+        let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        if response.status == 200 { Ok(answer["value"].clone()) } else { Err(format!("{path}: {answer}")) }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.try_ask(method, path, body).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/session/{}{rest}", self.session)
+    }
+
+    /// Goes to an address.
+    pub(crate) fn go(&self, url: &str) {
+        self.ask("POST", &self.path("/url"), &json!({ "url": url }));
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        self.ask("GET", &self.path("/url"), &Value::Null).as_str().expect("an address").to_owned()
+    }
+
+    /// The element, once the page has it.
+    fn element(&self, css: &str) -> String {
+        let body = json!({"using": "css selector", "value": css});
+        let found = within(Duration::from_secs(30), || {
+            self.try_ask("POST", &self.path("/element"), &body).ok()?[ELEMENT].as_str().map(str::to_owned)
+        });
+        found.unwrap_or_else(|| panic!("{} has no {css}: {}", self.url(), self.text()))
+    }
+
+    /// Whether the page has such an element now.
+    pub(crate) fn has(&self, css: &str) -> bool {
+        let body = json!({"using": "css selector", "value": css});
+        self.try_ask("POST", &self.path("/element"), &body).is_ok()
+    }
+
+    /// Types into a field, in the place of what is there.
+    pub(crate) fn fill(&self, css: &str, text: &str) {
+        let element = self.element(css);
+        self.ask("POST", &self.path(&format!("/element/{element}/clear")), &json!({}));
+        self.ask("POST", &self.path(&format!("/element/{element}/value")), &json!({ "text": text }));
+    }
+
+    /// Clicks.
+    pub(crate) fn click(&self, css: &str) {
+        let element = self.element(css);
+        self.ask("POST", &self.path(&format!("/element/{element}/click")), &json!({}));
+    }
+
+    /// The text of an element, as it is seen.
+    pub(crate) fn text_of(&self, css: &str) -> String {
+        let element = self.element(css);
+        let text = self.ask("GET", &self.path(&format!("/element/{element}/text")), &Value::Null);
+        text.as_str().expect("a text").to_owned()
+    }
+
+    /// The text of the page, as it is seen.
+    pub(crate) fn text(&self) -> String {
+        let script = json!({"script": "return document.body ? document.body.innerText : ''", "args": []});
+        let text = self.try_ask("POST", &self.path("/execute/sync"), &script);
+        text.map_or_else(|problem| problem, |text| text.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until the page says something.
+    pub(crate) fn reads(&self, text: &str) {
+        let says = || self.text().contains(text).then_some(());
+        let said = within(Duration::from_secs(30), says).is_some();
+        assert!(said, "{} does not say '{text}': {}", self.url(), self.text());
+        self.look(text);
+    }
+
+    /// Its cookies for the page.
+    pub(crate) fn cookies(&self) -> Vec<Value> {
+        self.ask("GET", &self.path("/cookie"), &Value::Null).as_array().cloned().unwrap_or_default()
+    }
+
+    /// Keeps a picture of the page where `NORTHGATE_SCREENSHOTS` names a folder, for somebody to look at.
+    fn look(&self, name: &str) {
+        let Ok(folder) = std::env::var("NORTHGATE_SCREENSHOTS") else { return };
+        let picture = self.ask("GET", &self.path("/screenshot"), &Value::Null);
+        let picture = STANDARD.decode(picture.as_str().expect("a picture")).expect("base64");
+        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        std::fs::write(Path::new(&folder).join(format!("{name}.png")), picture).expect("written");
+    }
+
+    /// Fills in the sign-in page of Keycloak.
+    pub(crate) fn sign_in_at_keycloak(&self, user: &str) {
+        self.fill("#username", user);
+        self.fill("#password", &format!("{user}-secret"));
+        self.click("#kc-login");
+    }
+
+    /// Fills in our own.
+    pub(crate) fn sign_in_by_password(&self, user: &str) {
+        self.fill("#user", user);
+        self.fill("#password", &format!("{user}-secret"));
+        self.click("main button[type=submit]");
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        let _ = self.try_ask("DELETE", &self.path(""), &Value::Null);
+    }
+}
