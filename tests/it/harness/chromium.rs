@@ -103,10 +103,18 @@ impl Chromium {
         self.ask("POST", &self.path(&format!("/element/{element}/value")), &json!({ "text": text }));
     }
 
-    /// Clicks.
+    /// Clicks. What leads to another page (all but boxes to tick) is waited for until the page that had it is
+    /// gone, so that nothing of the old one is taken for the new.
     pub(crate) fn click(&self, css: &str) {
         let element = self.element(css);
+        let kind = self.ask("GET", &self.path(&format!("/element/{element}/property/type")), &Value::Null);
         self.ask("POST", &self.path(&format!("/element/{element}/click")), &json!({}));
+        if kind == "checkbox" {
+            return;
+        }
+        let left = || self.try_ask("GET", &self.path(&format!("/element/{element}/name")), &Value::Null).err();
+        let left = within(Duration::from_secs(30), left);
+        assert!(left.is_some(), "{}: nothing came of a click on {css}: {}", self.url(), self.text());
     }
 
     /// The text of an element, as it is seen.
