@@ -69,6 +69,8 @@ fuzz_target!(|text: &str| {
     let larger = Limits { bytes: usize::MAX, tokens: usize::MAX, ..limits };
     let sent = Statement::parse(scoped.text(), &larger)
         .unwrap_or_else(|error| panic!("{error}\nread: {text:?}\nsent: {:?}", scoped.text()));
+    // Without what is written behind the last token: a comment there names nothing.
+    let read = statement.slice(statement.whole()).to_lowercase();
     let mut count = 0;
     for relation in rewrite::subject(&sent).relations() {
         assert_eq!(relation.name.len(), 3, "{:?}", scoped.text());
@@ -76,7 +78,7 @@ fuzz_target!(|text: &str| {
             count += 1;
             let alias = relation.alias.as_ref().map(|alias| alias.value.as_str());
             assert!(alias.is_some_and(|alias| alias.starts_with("northgate_t")), "{:?}", scoped.text());
-            assert!(!text.to_lowercase().contains(alias.expect("checked")), "{text:?}");
+            assert!(!read.contains(alias.expect("checked")), "{text:?}");
         }
     }
     let filters = scoped.text().matches("'the filter stands here'").count();
