@@ -112,7 +112,8 @@ impl Chromium {
         if kind == "checkbox" {
             return;
         }
-        let left = || self.try_ask("GET", &self.path(&format!("/element/{element}/name")), &Value::Null).err();
+        let left =
+            || self.try_ask("GET", &self.path(&format!("/element/{element}/name")), &Value::Null).err();
         let left = within(Duration::from_secs(30), left);
         assert!(left.is_some(), "{}: nothing came of a click on {css}: {}", self.url(), self.text());
     }
