@@ -1,10 +1,12 @@
 //! The composition root: builds the parts from the configuration, serves, reloads, drains.
 
+mod handler;
+mod operated;
+mod reload;
 mod tokens;
 mod unfinished;
 
 use std::fmt;
-use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,29 +14,24 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use http::request::Parts;
-use http::{Response, StatusCode};
-use http_body_util::BodyExt;
-use notify::Watcher as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::admin::{Admin, Check, Operated, TokenRequest};
+use crate::admin::Admin;
 use crate::admission::{Rate, Slots};
 use crate::audit::{Audit, Event};
 use crate::catalog::Catalog;
 use crate::catalog::rest::RestCatalog;
 use crate::config::{Config, Links};
-use crate::identity::{self, Asking, Identity, Login, Method, Principal, Refused};
+use crate::identity::{self, Identity, Method, Principal};
 use crate::policy::{self, Surroundings};
-use crate::query::{Answer, Components, Explanation, Gateway, QueryError, Question};
+use crate::query::{Components, Explanation, Gateway, Question};
 use crate::rewrite::Names;
 use crate::secret::Secret;
-use crate::server::{self, BodyError, Certificates, Handler, Server, respond};
-use crate::telemetry::{self, Metrics, Reload, RequestRoute};
+use crate::server::{self, Certificates, Server};
+use crate::telemetry::{self, Metrics};
 use crate::upstream::Cluster;
 use crate::web::{Auditors, Web};
-use crate::wire::{Origin, Peer, Sealer};
+use crate::wire::Sealer;
 
 /// The stack of a worker thread, in bytes: room for a statement nested to the limit, in a debug build too.
 const STACK: usize = 8 << 20;
@@ -322,259 +319,5 @@ fn now() -> f64 {
 impl App {
     async fn recorded(&self, event: &Event) -> Result<(), StartError> {
         self.audit.record(event).await.map_err(because("[audit]"))
-    }
-
-    /// Records the sessions that identity providers end.
-    async fn record_endings(self: Arc<Self>) {
-        let Some(mut endings) = self.identity.login().and_then(Login::endings) else { return };
-        while let Some(ending) = endings.recv().await {
-            self.audit.keep(&Event::SignIn {
-                auth_method: ending.method.as_str().to_owned(),
-                outcome: "ended_by_provider".to_owned(),
-                principal: Some(ending.identity),
-                peer: String::new(),
-                detail: Some(ending.why.to_owned()),
-            });
-        }
-    }
-
-    /// Reloads on SIGHUP and when a policy document changes, and records what else was read again.
-    async fn reload_when_told(self: Arc<Self>) {
-        let (sender, mut changed) = tokio::sync::mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                // One that is waiting already stands for this one too.
-                let _ = sender.try_send(());
-            }
-        });
-        let _watcher = match watcher {
-            Ok(mut watcher) => watcher
-                .watch(&self.folder, notify::RecursiveMode::NonRecursive)
-                .map(|()| watcher)
-                .map_err(|error| tracing::warn!(%error, "policies are reloaded on SIGHUP only"))
-                .ok(),
-            Err(error) => {
-                tracing::warn!(%error, "policies are reloaded on SIGHUP only");
-                None
-            }
-        };
-        let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-            return;
-        };
-        let mut users = self.identity.rereads();
-        let mut certificates = self.certificates.as_ref().map(|certificates| certificates.rereads());
-        loop {
-            tokio::select! {
-                Some(()) = hangup.recv() => {
-                    let _ = self.reload().await;
-                }
-                Some(()) = changed.recv() => {
-                    tokio::time::sleep(SETTLE).await;
-                    while changed.try_recv().is_ok() {}
-                    let _ = self.reload_policies().await;
-                }
-                Ok(()) = users.changed() => {
-                    let problem = users.borrow_and_update().clone();
-                    self.told("users", problem.as_ref()).await;
-                }
-                Ok(()) = async {
-                    match &mut certificates {
-                        Some(certificates) => certificates.changed().await,
-                        None => std::future::pending().await,
-                    }
-                } => {
-                    let problem = certificates.as_mut().and_then(|told| told.borrow_and_update().clone());
-                    self.told("certificate", problem.as_ref()).await;
-                }
-                else => return,
-            }
-        }
-    }
-
-    /// Reads the policies again. A set that does not hold together leaves the one before in force.
-    async fn reload_policies(&self) -> Result<(), String> {
-        // One after another: a set that was read before another may not take its place.
-        let _turn = self.reloading.lock().await;
-        let folder = self.folder.clone();
-        let surroundings = self.surroundings.clone();
-        let loaded = tokio::task::spawn_blocking(move || policy::Set::load(&folder, &surroundings)).await;
-        let (outcome, result) = match loaded {
-            Ok(Ok(set)) if set.revision() == self.policies.load().revision() => (Reload::Unchanged, Ok(())),
-            Ok(Ok(set)) => {
-                tracing::info!(revision = %set.revision(), policies = set.len(), "new policies are in force");
-                self.policies.store(Arc::new(set));
-                self.metrics.policy_loaded(now());
-                (Reload::Applied, Ok(()))
-            }
-            Ok(Err(errors)) => (Reload::Rejected, Err(errors.to_string())),
-            Err(error) => (Reload::Rejected, Err(error.to_string())),
-        };
-        self.metrics.policy_reload(outcome);
-        if let Err(detail) = &result {
-            tracing::error!(detail, "the new policies are not in force; those of before are");
-        }
-        if outcome != Reload::Unchanged {
-            self.told("policies", result.as_ref().err()).await;
-        }
-        result
-    }
-
-    async fn told(&self, what: &str, detail: Option<&String>) {
-        let event = Event::Reload {
-            what: what.to_owned(),
-            accepted: detail.is_none(),
-            policy_revision: Some(self.policies.load().revision().to_string()),
-            detail: detail.cloned(),
-        };
-        if let Err(error) = self.audit.record(&event).await {
-            tracing::error!(%error, "a reload could not be recorded");
-        }
-    }
-}
-
-/// Who a driver without a login says that it is.
-fn asking(parts: &Parts, peer: &Peer) -> Asking {
-    let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    Asking::new(header("x-trino-user"), peer.address.ip().to_string(), header("user-agent"))
-}
-
-fn refusal(error: &QueryError) -> Response<crate::server::Body> {
-    match error {
-        QueryError::Refused(refused) => respond::refused(refused),
-        QueryError::Malformed(malformed) => {
-            let id = crate::wire::new_query_id(jiff::Timestamp::now().as_second());
-            let origin = Origin { id: &id, base: "https://localhost", elapsed_ms: 0 };
-            respond::malformed(&origin, malformed)
-        }
-        error => respond::failure(error.http_status(), error),
-    }
-}
-
-impl App {
-    /// Tells a driver without a login where its user can sign in with a browser (Trino's external authentication). In the
-    /// place of the plain challenge to bring a token: drivers take the first of its kind.
-    fn invite(&self, error: &QueryError, asking: Option<Asking>, response: &mut Response<server::Body>) {
-        let (QueryError::Refused(refused), Some(login), Some(asking)) =
-            (error, self.identity.login(), asking)
-        else {
-            return;
-        };
-        let token = |ticket: &str| format!("x_token_server=\"{}/oauth2/token/{ticket}\"", login.origin());
-        let challenge = match refused {
-            Refused::Renewed { ticket, .. } => format!("Bearer {}", token(ticket)),
-            Refused::MissingCredentials | Refused::BadCredentials(_) => {
-                let Some(tickets) = login.invite(asking) else { return };
-                let initiate = format!("{}/oauth2/token/initiate/{}", login.origin(), tickets.initiate);
-                format!("Bearer x_redirect_server=\"{initiate}\", {}", token(&tickets.token))
-            }
-            _ => return,
-        };
-        respond::challenge_bearer(response, &challenge);
-    }
-}
-
-impl Handler for App {
-    async fn handle(&self, parts: Parts, body: Bytes, peer: Peer) -> Response<crate::server::Body> {
-        if Web::serves(parts.uri.path()) && self.identity.login().is_some() {
-            let response = self.web.handle(&parts, &body, &peer).await.map(server::whole);
-            self.metrics.request(RequestRoute::Web, response.status().as_u16());
-            return response;
-        }
-        let asking = self.identity.login().map(|_| asking(&parts, &peer));
-        let (route, result) = self.gateway.handle(parts, body, peer).await;
-        let response = match result {
-            Ok(Answer::Page { headers, body }) => respond::page(
-                headers,
-                body.map_err(|error| BodyError::Source(error.to_string())).boxed_unsync(),
-            ),
-            Ok(Answer::Empty(status)) => respond::empty(status),
-            Err(error) => {
-                let mut response = refusal(&error);
-                self.invite(&error, asking, &mut response);
-                response
-            }
-        };
-        self.metrics.request(route, response.status().as_u16());
-        response
-    }
-
-    async fn screen(&self, parts: &Parts, peer: &Peer) -> Option<Response<crate::server::Body>> {
-        if Web::serves(parts.uri.path()) && self.identity.login().is_some() {
-            let response = self.web.screen(parts)?.map(server::whole);
-            self.metrics.request(RequestRoute::Web, response.status().as_u16());
-            return Some(response);
-        }
-        let error = self.gateway.screen(&parts.headers, peer).await.err()?;
-        let response = refusal(&error);
-        self.metrics.request(RequestRoute::Unknown, response.status().as_u16());
-        Some(response)
-    }
-
-    fn is_open(&self, parts: &Parts) -> bool {
-        Web::serves(parts.uri.path()) && self.identity.login().is_some()
-    }
-
-    fn drain(&self) -> impl Future<Output = ()> + Send {
-        self.gateway.drain()
-    }
-}
-
-impl Operated for App {
-    fn metrics(&self) -> String {
-        let audit = self.audit.status();
-        self.metrics.audit_state(audit.healthy, audit.held, audit.lost);
-        self.metrics.audit_copy(audit.copying, audit.behind);
-        self.metrics.render()
-    }
-
-    async fn ready(&self) -> Vec<Check> {
-        let problem = |holds: bool, text: &str| (!holds).then(|| text.to_owned());
-        let draining = self.gateway.is_draining();
-        vec![
-            Check { name: "policies", problem: problem(!self.policies.load().is_empty(), "there are none") },
-            Check { name: "audit", problem: problem(self.audit.healthy(), "records cannot be written") },
-            Check { name: "trino", problem: problem(self.cluster.healthy(), "the cluster does not answer") },
-            Check { name: "serving", problem: problem(!draining, "stopping") },
-        ]
-    }
-
-    async fn explain(&self, asked: crate::admin::Explain) -> String {
-        let known = self.identity.known(&asked.user);
-        let mut principal = known.unwrap_or_else(|| Principal::new(&asked.user, Method::Password));
-        if !asked.groups.is_empty() {
-            principal = principal.with_groups(asked.groups.clone());
-        }
-        let names = Names { catalog: asked.catalog.as_deref(), schema: asked.schema.as_deref() };
-        self.gateway.explain(&principal, names, &asked.sql).await.to_string()
-    }
-
-    async fn tokens(&self, asked: TokenRequest) -> Result<String, (StatusCode, String)> {
-        tokens::answer(&self.identity, &self.audit, asked).await
-    }
-
-    fn keys(&self) -> String {
-        self.cluster.jwks().unwrap_or_else(|| "{\"keys\":[]}".to_owned())
-    }
-
-    async fn reload(&self) -> Result<(), Vec<String>> {
-        let mut wrong = Vec::new();
-        if let Err(detail) = self.reload_policies().await {
-            wrong.push(format!("policies: {detail}"));
-        }
-        let users = self.identity.reload().map_err(|error| error.to_string());
-        self.told("users", users.as_ref().err()).await;
-        if let Err(detail) = users {
-            tracing::error!(detail, "the new users file is not in force; the one before is");
-            wrong.push(format!("users: {detail}"));
-        }
-        if let Some(certificates) = &self.certificates {
-            let outcome = certificates.reload().map_err(|error| error.to_string());
-            self.told("certificate", outcome.as_ref().err()).await;
-            if let Err(detail) = outcome {
-                tracing::error!(detail, "the new certificate is not in force; the one before is");
-                wrong.push(format!("certificate: {detail}"));
-            }
-        }
-        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 }

@@ -1,0 +1,68 @@
+//! What the admin listener asks of the gateway.
+
+use http::StatusCode;
+
+use super::{App, tokens};
+use crate::admin::{Check, Operated, TokenRequest};
+use crate::identity::{Method, Principal};
+use crate::rewrite::Names;
+
+impl Operated for App {
+    fn metrics(&self) -> String {
+        let audit = self.audit.status();
+        self.metrics.audit_state(audit.healthy, audit.held, audit.lost);
+        self.metrics.audit_copy(audit.copying, audit.behind);
+        self.metrics.render()
+    }
+
+    async fn ready(&self) -> Vec<Check> {
+        let problem = |holds: bool, text: &str| (!holds).then(|| text.to_owned());
+        let draining = self.gateway.is_draining();
+        vec![
+            Check { name: "policies", problem: problem(!self.policies.load().is_empty(), "there are none") },
+            Check { name: "audit", problem: problem(self.audit.healthy(), "records cannot be written") },
+            Check { name: "trino", problem: problem(self.cluster.healthy(), "the cluster does not answer") },
+            Check { name: "serving", problem: problem(!draining, "stopping") },
+        ]
+    }
+
+    async fn explain(&self, asked: crate::admin::Explain) -> String {
+        let known = self.identity.known(&asked.user);
+        let mut principal = known.unwrap_or_else(|| Principal::new(&asked.user, Method::Password));
+        if !asked.groups.is_empty() {
+            principal = principal.with_groups(asked.groups.clone());
+        }
+        let names = Names { catalog: asked.catalog.as_deref(), schema: asked.schema.as_deref() };
+        self.gateway.explain(&principal, names, &asked.sql).await.to_string()
+    }
+
+    async fn tokens(&self, asked: TokenRequest) -> Result<String, (StatusCode, String)> {
+        tokens::answer(&self.identity, &self.audit, asked).await
+    }
+
+    fn keys(&self) -> String {
+        self.cluster.jwks().unwrap_or_else(|| "{\"keys\":[]}".to_owned())
+    }
+
+    async fn reload(&self) -> Result<(), Vec<String>> {
+        let mut wrong = Vec::new();
+        if let Err(detail) = self.reload_policies().await {
+            wrong.push(format!("policies: {detail}"));
+        }
+        let users = self.identity.reload().map_err(|error| error.to_string());
+        self.told("users", users.as_ref().err()).await;
+        if let Err(detail) = users {
+            tracing::error!(detail, "the new users file is not in force; the one before is");
+            wrong.push(format!("users: {detail}"));
+        }
+        if let Some(certificates) = &self.certificates {
+            let outcome = certificates.reload().map_err(|error| error.to_string());
+            self.told("certificate", outcome.as_ref().err()).await;
+            if let Err(detail) = outcome {
+                tracing::error!(detail, "the new certificate is not in force; the one before is");
+                wrong.push(format!("certificate: {detail}"));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+}
