@@ -6,6 +6,7 @@ use notify::Watcher as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{App, SETTLE, now};
+use crate::admin::Operated as _;
 use crate::audit::Event;
 use crate::identity::Login;
 use crate::policy;
