@@ -107,6 +107,8 @@ pub struct Asked {
     pub user: String,
     /// Their groups; if there are none, those of the users file.
     pub groups: Vec<String>,
+    /// A token of theirs, for catalogs that are asked in their name.
+    pub token: Option<Secret<String>>,
     /// The catalog of the session.
     pub catalog: Option<String>,
     /// The schema of the session.
@@ -142,7 +144,7 @@ pub fn explain(config: &Config, asked: &Asked) -> Result<Explanation, StartError
         let catalog = Catalog::new(cluster, config.catalog).map_err(because("catalog"))?;
         let question = Question {
             principal: &principal,
-            token: None,
+            token: asked.token.as_ref(),
             names: Names { catalog: asked.catalog.as_deref(), schema: asked.schema.as_deref() },
             catalog: &catalog,
             policies: &policies,

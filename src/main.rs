@@ -10,6 +10,9 @@ use northgate::config::Config;
 use northgate::identity;
 use northgate::secret::Secret;
 
+/// Where the token of somebody whose statement is explained may be.
+const USER_TOKEN: &str = "NORTHGATE_USER_TOKEN";
+
 /// A SQL gateway for Trino: row filters, column masks, audit.
 #[derive(Parser)]
 #[command(name = "northgate", disable_version_flag = true)]
@@ -44,6 +47,10 @@ enum Command {
         /// A group of theirs; may be given several times. Without any, those of the users file.
         #[arg(long = "group")]
         groups: Vec<String>,
+        /// A file with a token of theirs, for catalogs that are asked in their name. Without it the token is taken from
+        /// the environment, NORTHGATE_USER_TOKEN, if it is there.
+        #[arg(long)]
+        token_file: Option<PathBuf>,
         /// The catalog of the session.
         #[arg(long)]
         catalog: Option<String>,
@@ -116,9 +123,11 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { config } => serve(&config),
         Command::Check { config } => check(&config),
-        Command::Explain { config, user, groups, catalog, schema, sql } => {
-            let asked = northgate::app::Asked { user, groups, catalog, schema, sql };
-            explain(&config, &asked)
+        Command::Explain { config, user, groups, token_file, catalog, schema, sql } => {
+            user_token(token_file.as_deref()).and_then(|token| {
+                let asked = northgate::app::Asked { user, groups, token, catalog, schema, sql };
+                explain(&config, &asked)
+            })
         }
         Command::User { command: UserCommand::Add { name, groups, attributes, users_file } } => {
             add_user(&users_file, &name, &groups, &attributes)
@@ -178,6 +187,17 @@ fn check(path: &Path) -> Result<(), String> {
     let report = northgate::app::check(&config).map_err(|error| error.to_string())?;
     println!("{report}");
     Ok(())
+}
+
+/// A token of somebody else's. What stands on a command line everybody on the machine can read.
+fn user_token(file: Option<&Path>) -> Result<Option<Secret<String>>, String> {
+    match file {
+        Some(path) => {
+            let token = Secret::from_file(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            Ok(Some(token))
+        }
+        None => Ok(std::env::var(USER_TOKEN).ok().filter(|token| !token.is_empty()).map(Secret::new)),
+    }
 }
 
 #[allow(clippy::print_stdout)]

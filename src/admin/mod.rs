@@ -10,7 +10,7 @@
 //! | `GET /health` | 200 while the process lives |
 //! | `GET /ready` | 200 when it can do its work, else 503; each check by name (JSON) |
 //! | `GET /jwks` | the keys by which Trino checks the gateway's tokens (JWK Set, RFC 7517) |
-//! | `POST /explain?user=u&group=g&catalog=c&schema=s` | what would be done with the statement in the body, and why; on the loopback interface only, as it tells of policies |
+//! | `POST /explain?user=u&group=g&catalog=c&schema=s` | what would be done with the statement in the body, and why; on the loopback interface only, as it tells of policies. With a token of the user's in `X-Northgate-User-Token` catalogs are asked in their name |
 //! | `GET /tokens?user=u` | the personal access tokens, of all or of one owner (JSON) |
 //! | `POST /tokens?user=u&name=n&life=30d&read_only=true&catalog=c&address=10.0.0.0/8&impersonate=true` | makes one, and shows its secret |
 //! | `DELETE /tokens?id=i` | revokes one |
@@ -45,7 +45,10 @@ pub use self::error::AdminError;
 pub use self::tokens::TokenRequest;
 
 use self::tokens::Door;
+use crate::secret::Secret;
 
+/// The header with a token of whose statement is explained.
+const USER_TOKEN: &str = "x-northgate-user-token";
 /// The longest statement that is explained, in bytes.
 const LONGEST_STATEMENT: usize = 1 << 20;
 /// Most connections; more wait.
@@ -87,10 +90,12 @@ pub struct Check {
 }
 
 /// A statement to be explained, and who would ask it in which session.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Explain {
     /// The user.
     pub user: String,
+    /// A token of theirs, for catalogs that are asked in their name.
+    pub token: Option<Secret<String>>,
     /// Groups; none: those that the users file knows.
     pub groups: Vec<String>,
     /// The session's catalog.
@@ -242,6 +247,13 @@ async fn explain<O: Operated>(parts: &Parts, body: Incoming, operated: &O) -> An
     }
     if asked.user.is_empty() {
         return text(StatusCode::BAD_REQUEST, "who would ask? say ?user=\n");
+    }
+    // Not in the address, which is kept in many places.
+    if let Some(token) = parts.headers.get(USER_TOKEN) {
+        let Some(token) = token.to_str().ok().filter(|token| !token.is_empty()) else {
+            return text(StatusCode::BAD_REQUEST, "the user's token cannot be read\n");
+        };
+        asked.token = Some(Secret::new(token.to_owned()));
     }
     let body = Limited::new(body, LONGEST_STATEMENT).collect().await;
     let Ok(Ok(sql)) = body.map(|body| String::from_utf8(body.to_bytes().into())) else {

@@ -105,6 +105,30 @@ async fn pages_in_a_browser_are_refused() {
     assert_eq!(ask(None, "GET", "/metrics", &[("sec-fetch-site", "none")]).await.0, 200);
 }
 
+/// A token of the user's is taken from a header, and from nowhere else.
+#[tokio::test]
+async fn a_token_for_an_explanation() {
+    let config = Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() };
+    let admin = Admin::bind(&config).await.expect("bound");
+    let address = admin.address().expect("an address");
+    let _serving = AbortOnDropHandle::new(tokio::spawn(admin.serve(Arc::new(Shown(None)))));
+    let check = async |query: &str, headers: &str, expect: &str| {
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        let request = format!(
+            "POST /explain?user=ann{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 8\r\n{headers}\r\n\
+             SELECT 1"
+        );
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        assert!(answer.contains(expect) && !answer.contains("hunter2"), "{answer}");
+    };
+    check("", "", "token: None").await;
+    check("", "x-northgate-user-token: hunter2\r\n", "token: Some(Secret(..))").await;
+    check("", "x-northgate-user-token: \r\n", "400 Bad Request").await;
+    check("&token=hunter2", "", "400 Bad Request").await;
+}
+
 #[tokio::test]
 async fn it_listens() {
     let admin = Admin::bind(&Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() })

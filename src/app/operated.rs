@@ -33,7 +33,7 @@ impl Operated for App {
             principal = principal.with_groups(asked.groups.clone());
         }
         let names = Names { catalog: asked.catalog.as_deref(), schema: asked.schema.as_deref() };
-        self.gateway.explain(&principal, names, &asked.sql).await.to_string()
+        self.gateway.explain(&principal, asked.token.as_ref(), names, &asked.sql).await.to_string()
     }
 
     async fn tokens(&self, asked: TokenRequest) -> Result<String, (StatusCode, String)> {

@@ -37,7 +37,7 @@ pub use restriction::{Action, Projection, ReadRestrictions};
 pub use schema::{Field, FieldType, Schema};
 pub use types::{RowField, Type};
 
-use rest::{Extent, Granted, RestCatalog, Ruling, Subject};
+use rest::{Extent, Granted, Outline, RestCatalog, Ruling, Subject};
 
 use flight::{Answer, Flights};
 
@@ -160,6 +160,33 @@ impl Catalog {
             return Ok(Vec::new());
         };
         rest.readable(subject)
+            .await
+            .map_err(|error| CatalogError::Rest { catalog: catalog.to_owned(), error })
+    }
+
+    /// The catalogs that a REST catalog is behind.
+    pub fn with_rest(&self) -> impl Iterator<Item = &str> {
+        self.0.rest.keys().map(String::as_str)
+    }
+
+    /// Whether policies may be attached to a catalog's tables that hide columns of theirs.
+    ///
+    /// # Errors
+    /// The catalog has no answer.
+    pub async fn attaches(&self, subject: &Subject<'_>, catalog: &str) -> Result<bool, CatalogError> {
+        let Some(rest) = self.0.rest.get(catalog) else { return Ok(false) };
+        rest.attaches(subject)
+            .await
+            .map_err(|error| CatalogError::Rest { catalog: catalog.to_owned(), error })
+    }
+
+    /// What a REST catalog says of the columns of all that it tells somebody of.
+    ///
+    /// # Errors
+    /// The catalog has no answer, or too many tables to look at.
+    pub async fn outlines(&self, subject: &Subject<'_>, catalog: &str) -> Result<Vec<Outline>, CatalogError> {
+        let Some(rest) = self.0.rest.get(catalog) else { return Ok(Vec::new()) };
+        rest.outlines(subject)
             .await
             .map_err(|error| CatalogError::Rest { catalog: catalog.to_owned(), error })
     }

@@ -12,7 +12,7 @@ use super::permit::{Permit, Revision, Salt, Scoped};
 use super::rule::{Columns, Compiled, MaskRule, MaskWith, Rule};
 use super::tagged::Tagged;
 use super::visibility::{INFORMATION_SCHEMA, Visibility};
-use super::{Behind, Isolation, ruling};
+use super::{Behind, Isolation, Lists, ruling};
 use crate::catalog::rest::Ruling;
 use crate::catalog::{Column, Described, RelationKind, TableName, Type};
 use crate::identity::Principal;
@@ -34,7 +34,7 @@ impl Deciding<'_> {
         let visibility = if self.behind.lists_nothing {
             Visibility::nothing(self.set, self.principal)
         } else {
-            Visibility::new(self.set, self.principal, &self.behind.readable)
+            Visibility::new(self.set, self.principal, self.behind)
         };
         let mut permit = Permit {
             revision: revision.clone(),
@@ -98,7 +98,7 @@ fn restrict_views(tables: &mut BTreeMap<TableName, Scoped>) {
         let reads = |scoped: &Scoped| {
             let view = scoped.view.as_ref()?;
             let hit = view.reads.iter().any(|name| tables.get(name).is_none_or(Scoped::is_restricted));
-            ((hit || view.lists) && !scoped.below).then(|| scoped.described.name.clone())
+            ((hit || view.lists != Lists::Nothing) && !scoped.below).then(|| scoped.described.name.clone())
         };
         let found: Vec<TableName> = tables.values().filter_map(reads).collect();
         if found.is_empty() {

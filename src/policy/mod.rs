@@ -28,6 +28,7 @@
 
 mod action;
 mod compile;
+mod concealed;
 mod decide;
 mod diff;
 mod document;
@@ -63,7 +64,7 @@ pub use permit::{Permit, Revision, Salt, Scoped, View};
 pub use ruling::Rulings;
 pub use visibility::Visibility;
 
-use crate::catalog::rest::{Extent, Ruling};
+use crate::catalog::rest::{Extent, Outline, Ruling};
 use crate::catalog::{Described, RelationKind, TableName};
 use crate::identity::Principal;
 
@@ -84,8 +85,23 @@ pub struct Behind {
     pub rulings: Rulings,
     /// What catalogs that decide let the principal read, by catalog: nothing else of them is listed.
     pub readable: BTreeMap<String, Vec<Extent>>,
+    /// What catalogs say of the columns of their relations; none of one that has no answer, of which no columns are
+    /// listed then. Needed of catalogs whose tags hide columns from the principal, where columns are listed.
+    pub outlines: BTreeMap<String, Option<Vec<Outline>>>,
     /// Whether the statement lists nothing, so that it need not be found out what may be listed.
     pub lists_nothing: bool,
+}
+
+/// What a statement may list of what there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lists {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Catalogs, schemas and tables.
+    Names,
+    /// Also their columns.
+    Columns,
 }
 
 /// What the documents do not say of the place that they hold in.
@@ -320,9 +336,17 @@ impl Set {
         diff::changes(&self.compiled, &new.compiled, tables)
     }
 
+    /// Whether policies hide columns of a catalog from the principal by tags that the catalog may give.
+    pub fn hides_by_tag(&self, principal: &Principal, catalog: &str) -> bool {
+        let mut rules = self.compiled.rules.iter().filter(|rule| !rule.hidden_tags.is_empty());
+        rules.any(|rule| {
+            rule.who.includes(principal) && rule.tables.iter().any(|table| table.catalog_matches(catalog))
+        })
+    }
+
     /// What the principal may see of listings, where no catalog decides.
     pub fn visibility(&self, principal: &Principal) -> Visibility {
-        Visibility::new(&self.compiled, principal, &BTreeMap::new())
+        Visibility::new(&self.compiled, principal, &Behind::default())
     }
 }
 

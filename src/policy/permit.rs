@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use super::Isolation;
 use super::error::{Denial, Source};
 use super::formula::Bound;
 use super::tagged::Tagged;
 use super::visibility::Visibility;
+use super::{Isolation, Lists};
 use crate::catalog::{Column, Described, TableName};
 use crate::sql::Statement;
 use crate::units::hex;
@@ -138,8 +138,8 @@ pub struct View {
     pub statement: Statement,
     /// The relations that it names, listings left out.
     pub reads: Vec<TableName>,
-    /// Whether it names listings, of which everybody sees other rows.
-    pub lists: bool,
+    /// What listings it names, of which everybody sees other rows.
+    pub lists: Lists,
 }
 
 /// What may be seen of one relation.

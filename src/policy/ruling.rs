@@ -136,7 +136,7 @@ fn every_column() -> Columns {
 }
 
 /// The paths of what has a tag that matches; an empty one for the table as a whole.
-fn paths<'a>(tags: &'a Tags, glob: &'a Glob) -> impl Iterator<Item = &'a [String]> {
+pub(super) fn paths<'a>(tags: &'a Tags, glob: &'a Glob) -> impl Iterator<Item = &'a [String]> {
     let matches = |words: &[String]| words.iter().any(|word| glob.matches(word));
     let whole: Option<&[String]> = matches(&tags.whole).then_some(&[]);
     whole.into_iter().chain(

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::concealed::Concealed;
 use super::pattern::{Glob, SYSTEM, TablePattern};
 use super::rule::{Columns, Compiled, Rule};
-use super::ruling;
-use crate::catalog::rest::Extent;
+use super::{Behind, ruling};
 use crate::identity::Principal;
 use crate::sql::quote_string;
 
@@ -25,6 +25,8 @@ pub struct Visibility {
     open: BTreeSet<String>,
     /// Of catalogs that decide, what these let the principal read: nothing else of them is listed.
     readable: BTreeMap<String, Vec<TablePattern>>,
+    /// Columns that do not exist because of what catalogs say of them.
+    concealed: Concealed,
     /// The only catalogs that there are for what the principal signed in with; none: all.
     reach: Option<Arc<BTreeSet<String>>>,
 }
@@ -37,15 +39,13 @@ impl Visibility {
             rules: Vec::new(),
             open: BTreeSet::new(),
             readable: BTreeMap::new(),
+            concealed: Concealed::default(),
             reach: principal.catalogs().cloned(),
         }
     }
 
-    pub(super) fn new(
-        set: &Arc<Compiled>,
-        principal: &Principal,
-        readable: &BTreeMap<String, Vec<Extent>>,
-    ) -> Self {
+    pub(super) fn new(set: &Arc<Compiled>, principal: &Principal, behind: &Behind) -> Self {
+        let Behind { readable, outlines, .. } = behind;
         let rules = set.rules.iter().enumerate().filter(|(_, rule)| rule.who.includes(principal));
         let by_catalog = readable.keys().filter(|catalog| !set.shut.contains(*catalog)).cloned();
         Self {
@@ -56,6 +56,7 @@ impl Visibility {
                 .iter()
                 .map(|(catalog, extents)| (catalog.clone(), ruling::readable(catalog, extents)))
                 .collect(),
+            concealed: Concealed::new(set, principal, outlines),
             reach: principal.catalogs().cloned(),
         }
     }
@@ -174,6 +175,11 @@ impl Visibility {
             ]);
             text.push_str(" AND NOT (");
             text.push_str(hidden.as_deref().unwrap_or("true"));
+            text.push(')');
+        }
+        for hidden in self.concealed.predicates([catalog, schema, table, &folded]) {
+            text.push_str(" AND NOT (");
+            text.push_str(&hidden);
             text.push(')');
         }
         text.push(')');

@@ -7,7 +7,7 @@ use super::{StatementError, target};
 use crate::catalog::{Catalog, TableName};
 use crate::error::Failure;
 use crate::identity::Principal;
-use crate::policy::{Denial, Scoped, Set, Source};
+use crate::policy::{Denial, Lists, Scoped, Set, Source};
 use crate::rewrite::{self, Context, Names};
 use crate::secret::Secret;
 use crate::sql::{Kind, Limits, Statement};
@@ -76,7 +76,7 @@ impl Question<'_> {
             return Err(rewrite::RewriteError::Kind(other.name()).into());
         }
         let names = rewrite::resolve(&statement, &self.names)?;
-        let reader = self.reader();
+        let reader = self.reader(rewrite::lists(rewrite::subject(&statement), &self.names)?);
         for name in &names {
             let seen = self.seen(name).await;
             to.relations.push((name.clone(), seen));
@@ -89,25 +89,32 @@ impl Question<'_> {
         Ok((scoped.text().to_owned(), scoped.restricted()))
     }
 
-    fn reader(&self) -> Reader<'_> {
+    fn reader(&self, lists: Lists) -> Reader<'_> {
         let Self { principal, token, catalog, policies, limits, .. } = *self;
-        Reader { principal, token, lists: true, catalog, policies, limits }
+        Reader { principal, token, lists, catalog, policies, limits }
     }
 
     async fn seen(&self, name: &TableName) -> Result<Seen, StatementError> {
-        let permit = self.reader().decide(std::slice::from_ref(name)).await?;
+        let permit = self.reader(Lists::Nothing).decide(std::slice::from_ref(name)).await?;
         let scoped = permit.scoped(name).cloned().ok_or_else(|| Denial::NotAllowed(name.clone()))?;
         Ok(Seen { sources: permit.sources().cloned().collect(), scoped })
     }
 }
 
 impl super::Gateway {
-    /// Explains a statement of somebody's, with what is in force now.
-    pub async fn explain(&self, principal: &Principal, names: Names<'_>, sql: &str) -> Explanation {
+    /// Explains a statement of somebody's, with what is in force now. Catalogs that are asked in their name are asked with
+    /// the token.
+    pub async fn explain(
+        &self,
+        principal: &Principal,
+        token: Option<&Secret<String>>,
+        names: Names<'_>,
+        sql: &str,
+    ) -> Explanation {
         let policies = self.policies.load_full();
         let question = Question {
             principal,
-            token: None,
+            token,
             names,
             catalog: &self.catalog,
             policies: &policies,
@@ -157,8 +164,8 @@ impl fmt::Display for Explanation {
             Err(error) if let Some(catalog) = error.lacks_token_for() => writeln!(
                 f,
                 "\nNot known: the catalog {catalog} decides (access = \"delegated\") and is asked with the token that the \
-                 user signs in with. There is none here.\nLet the user run the statement: the audit says what was decided. \
-                 Who signs in with a password is refused."
+                 user signs in with. There is none here.\nGive one (northgate explain --token-file), or let the user run the \
+                 statement: the audit says what was decided. Who signs in with a password is refused."
             ),
             Err(error) => {
                 let message = error.client_message();
@@ -224,8 +231,8 @@ mod tests {
             RestError::NoUserToken("ann".to_owned()),
             "query, asked by ann (groups: )\n\nlake.crm.customers\n  not known: the catalog lake says who may read it\n\n\
              Not known: the catalog lake decides (access = \"delegated\") and is asked with the token that the user signs in \
-             with. There is none here.\nLet the user run the statement: the audit says what was decided. Who signs in with a \
-             password is refused.\n",
+             with. There is none here.\nGive one (northgate explain --token-file), or let the user run the statement: the \
+             audit says what was decided. Who signs in with a password is refused.\n",
         );
         check(
             RestError::Resting,

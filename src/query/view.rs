@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::StatementError;
-use crate::catalog::rest::{Extent, Subject};
+use crate::catalog::rest::{Extent, Outline, Subject};
 use crate::catalog::{Catalog, CatalogError, Described, RelationKind, TableName};
 use crate::identity::Principal;
-use crate::policy::{Behind, Denial, Permit, Rulings, Salt, Set, View};
+use crate::policy::{Behind, Denial, Lists, Permit, Rulings, Salt, Set, View};
 use crate::rewrite;
 use crate::secret::Secret;
 use crate::sql::Limits;
@@ -20,8 +20,8 @@ pub(super) struct Reader<'a> {
     pub(super) principal: &'a Principal,
     /// The token that they signed in with, for catalogs that are asked in their name.
     pub(super) token: Option<&'a Secret<String>>,
-    /// Whether the answer may tell what there is.
-    pub(super) lists: bool,
+    /// What the answer may tell of what there is.
+    pub(super) lists: Lists,
     pub(super) catalog: &'a Catalog,
     pub(super) policies: &'a Set,
     pub(super) limits: &'a Limits,
@@ -85,9 +85,11 @@ impl Reader<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        let lists = self.lists || views.values().any(|view: &Arc<View>| view.lists);
-        let readable = self.readable(lists).await;
-        let behind = Behind { views, below, read_by_policies, rulings, readable, lists_nothing: !lists };
+        let lists = views.values().map(|view: &Arc<View>| view.lists).fold(self.lists, Lists::max);
+        let readable = self.readable(lists != Lists::Nothing).await;
+        let outlines = if lists == Lists::Columns { self.outlines().await } else { BTreeMap::new() };
+        let lists_nothing = lists == Lists::Nothing;
+        let behind = Behind { views, below, read_by_policies, rulings, readable, outlines, lists_nothing };
         Ok(self.policies.decide_through(self.principal, &described, &behind, &Salt::random())?)
     }
 
@@ -129,6 +131,25 @@ impl Reader<'_> {
                 }
             }
             all.insert(catalog.to_owned(), readable);
+        }
+        all
+    }
+
+    /// What catalogs say of the columns of their relations: of those catalogs whose word may hide some from the reader.
+    async fn outlines(&self) -> BTreeMap<String, Option<Vec<Outline>>> {
+        let mut all = BTreeMap::new();
+        for catalog in self.catalog.with_rest() {
+            let subject = self.subject();
+            let by_tag = self.policies.hides_by_tag(self.principal, catalog);
+            let outlines = match self.catalog.attaches(&subject, catalog).await {
+                Ok(false) if !by_tag => continue,
+                Ok(_) => self.catalog.outlines(&subject, catalog).await,
+                Err(error) => Err(error),
+            };
+            let outlines = outlines.inspect_err(|error| {
+                tracing::warn!(%error, "no columns of the catalog are listed");
+            });
+            all.insert(catalog.to_owned(), outlines.ok());
         }
         all
     }

@@ -6,7 +6,7 @@
 
 use super::RewriteError;
 use crate::catalog::TableName;
-use crate::policy::Visibility;
+use crate::policy::{Lists, Visibility};
 
 /// What the rows of a listing are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,21 @@ fn listing(name: &TableName) -> Option<Listing> {
         _ => return None,
     };
     Some(found)
+}
+
+/// What a relation lists.
+pub(super) fn lists(name: &TableName) -> Lists {
+    match listing(name) {
+        None => Lists::Nothing,
+        Some(Listing::Columns(_)) => Lists::Columns,
+        Some(
+            Listing::Open
+            | Listing::Catalogs(_)
+            | Listing::Schemas(_)
+            | Listing::Tables(..)
+            | Listing::Closed,
+        ) => Lists::Names,
+    }
 }
 
 /// Whether a relation is a listing of Trino's.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::RewriteError;
 use crate::catalog::TableName;
+use crate::policy::Lists;
 use crate::sql::{Ident, Kind, Position, Relation, Statement, fold_name};
 
 /// The most relations that one statement can name: each has to be described.
@@ -104,22 +105,21 @@ pub fn targets(statement: &Statement, names: &Names<'_>) -> Result<Vec<TableName
     Ok(targets)
 }
 
-/// Whether an answer may tell which catalogs, schemas, tables and columns there are, so that it matters what of them the
-/// principal may see.
+/// Which catalogs, schemas, tables and columns an answer may tell of, so that it matters what of them the principal may see.
 ///
 /// # Errors
 /// A name is not one, or misses a part that the session does not give.
-pub fn lists(statement: &Statement, names: &Names<'_>) -> Result<bool, RewriteError> {
+pub fn lists(statement: &Statement, names: &Names<'_>) -> Result<Lists, RewriteError> {
     let statement = subject(statement);
+    let mut lists = Lists::Nothing;
+    // These show of columns those of one relation, which is decided about.
     if !matches!(statement.kind(), Kind::Query | Kind::Change(_)) {
-        return Ok(true);
+        lists = Lists::Names;
     }
     for relation in statement.relations() {
-        if super::listing::is_listing(&names.resolve(relation)?) {
-            return Ok(true);
-        }
+        lists = lists.max(super::listing::lists(&names.resolve(relation)?));
     }
-    Ok(false)
+    Ok(lists)
 }
 
 /// The relations of a statement that a policy must decide about, each once. The listings of Trino itself

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Context, Names, RewriteError, check_functions, listing, names, relation, session};
-use crate::policy::{Scoped, View};
+use crate::policy::{Lists, Scoped, View};
 use crate::sql::{Change, Edits, Kind, Limits, SpecialKind, Statement, quote_identifier};
 
 /// How many views may stand within each other.
@@ -26,9 +26,9 @@ pub fn open(definition: &str, limits: &Limits) -> Result<View, RewriteError> {
     }
     check_functions(&statement)?;
     let reads = names::resolve(&statement, &Names::default())?;
-    let mut lists = false;
+    let mut lists = Lists::Nothing;
     for relation in statement.relations() {
-        lists |= listing::is_listing(&Names::default().resolve(relation)?);
+        lists = lists.max(listing::lists(&Names::default().resolve(relation)?));
     }
     Ok(View { statement, reads, lists })
 }

@@ -25,13 +25,17 @@ permit(principal in Rustberg::Group::"analysts",
 
 const POLICIES: &str = r"
 version: 1
-tags: {pii.name: [], pii.phone: []}
+tags: {pii.name: [], pii.phone: [], secret.score: []}
 policies:
   - name: names-of-people
     who: {users: ['*'], except_groups: [auditors]}
     tables: ['house.*.*']
     sensitive: true
     column_masks: [{tags: ['pii.*'], action: mask-alphanum}]
+  - name: scores
+    who: {users: ['*'], except_groups: [auditors]}
+    tables: ['house.*.*']
+    deny_tags: ['secret.*']
 ";
 
 const TABLE: &str = r#"{"name": "customers", "schema": {"type": "struct", "schema-id": 0, "fields": [
@@ -42,6 +46,14 @@ const TABLE: &str = r#"{"name": "customers", "schema": {"type": "struct", "schem
     {"id": 5, "name": "region", "required": false, "type": "string"}]},
     "properties": {"classification.2": "pii.name"}}"#;
 
+const SCORES: &str = r#"{"name": "scores", "schema": {"type": "struct", "schema-id": 0, "fields": [
+    {"id": 1, "name": "id", "required": true, "type": "long"},
+    {"id": 2, "name": "region", "required": false, "type": "string"},
+    {"id": 3, "name": "email", "required": false, "type": "string"},
+    {"id": 4, "name": "ssn", "required": true, "type": "string"},
+    {"id": 5, "name": "score", "required": false, "type": "long"}]},
+    "properties": {"classification.5": "secret.score"}}"#;
+
 #[test]
 fn from_a_catalogs_policy_to_a_masked_row() {
     let house = House::start(CEDAR);
@@ -51,6 +63,7 @@ fn from_a_catalogs_policy_to_a_masked_row() {
         "INSERT INTO house.crm.customers VALUES (1, 'Ann Lee', 'ann@x.example', '123-45-6789', 'EU'), \
          (2, 'Bob', 'bob@x.example', '987-65-4321', 'US'), (3, NULL, NULL, '555-55-5555', NULL)",
     );
+    house.administer("POST", "namespaces/crm/tables", &serde_json::from_str(SCORES).expect("JSON"));
     direct("CREATE VIEW house.crm.names AS SELECT name, ssn FROM house.crm.customers");
 
     let mut settings = Settings::new();
@@ -107,9 +120,23 @@ fn from_a_catalogs_policy_to_a_masked_row() {
     // Who has no token of their own is told so; who may read nothing finds nothing.
     let password = gateway.signed_in("eva").query(all).failure();
     assert!(password.contains("must be asked with a token of yours"), "{password}");
-    assert_eq!(ask("eva", "SHOW TABLES FROM house.crm").lines(), ["customers", "names"]);
+    assert_eq!(ask("eva", "SHOW TABLES FROM house.crm").lines(), ["customers", "names", "scores"]);
     let columns = "SELECT count(*) FROM house.information_schema.columns WHERE table_schema = 'crm'";
-    assert_eq!(ask("eva", columns).value(), json!(7));
+    assert_eq!(ask("eva", columns).value(), json!(11));
+    assert_eq!(ask("otto", columns).value(), json!(12));
+    // A column that the catalog's tag hides is nowhere.
+    let jdbc =
+        "SELECT column_name FROM system.jdbc.columns WHERE table_cat = 'house' AND table_name = 'scores'";
+    for listing in ["SHOW COLUMNS FROM house.crm.scores", jdbc, &columns.replace("count(*)", "column_name")] {
+        for (user, shown) in [("eva", false), ("otto", true)] {
+            let lines = ask(user, listing).lines();
+            let named = lines.iter().any(|line| line.split('|').next() == Some("score"));
+            assert!(lines.len() > 3 && named == shown, "{user} {listing}: {lines:?}");
+        }
+    }
+    assert!(ask("eva", "SELECT score FROM house.crm.scores").failure().contains("score"));
+
+    what_explain_tells(&house, &gateway);
     assert!(ask("nora", columns).failure().contains("does not exist"));
     let closed = ask("nora", "SHOW TABLES FROM house.crm").failure();
     assert!(closed.contains("not found") || closed.contains("does not exist"), "{closed}");
@@ -133,4 +160,34 @@ fn from_a_catalogs_policy_to_a_masked_row() {
     };
     let gone = within(Duration::from_secs(30), gone).expect("it is noticed");
     assert!(gone.contains("can't be asked what you may see"), "{gone}");
+}
+
+/// What an administrator is told of a catalog's word: only with a token of the user's.
+fn what_explain_tells(house: &House, gateway: &Gateway) {
+    let sql = "SELECT score FROM house.crm.scores";
+    let explained = |token: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_northgate"));
+        command.args(["explain", "--user", "eva", "--group", "analysts", "--config"]);
+        command.arg(gateway.folder.path().join("northgate.toml"));
+        match token {
+            Some("file") => {
+                let file = gateway.folder.path().join("token");
+                std::fs::write(&file, house.token("eva") + "\n").expect("written");
+                command.arg("--token-file").arg(file);
+            }
+            Some(_) => drop(command.env("NORTHGATE_USER_TOKEN", house.token("eva"))),
+            None => {}
+        }
+        run(command.arg(sql))
+    };
+    assert!(explained(None).contains("not known: the catalog house says who may read it"));
+    for from in ["file", "environment"] {
+        let shown = explained(Some(from));
+        for words in ["access (catalog house)", "masked  ssn", "hidden  score", "rows    where"] {
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
+    }
+    let admin = gateway.admin().with("X-Northgate-User-Token", house.token("eva"));
+    let shown = admin.send("POST", "/explain?user=eva&group=analysts", sql.as_bytes()).text();
+    assert!(shown.contains("hidden  score"), "{shown}");
 }

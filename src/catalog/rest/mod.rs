@@ -22,7 +22,7 @@ pub use config::{Access, Config, PrincipalRoles, UserToken};
 pub use error::RestError;
 pub use facts::{Facts, Tags};
 pub use grants::{Extent, Grants, Object, Right};
-pub use ruling::{Granted, RestCatalog, Ruling, Subject};
+pub use ruling::{Granted, Outline, RestCatalog, Ruling, Subject};
 
 use crate::secret::Secret;
 

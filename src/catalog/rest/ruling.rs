@@ -1,5 +1,6 @@
 //! What one catalog says of one table for one principal, remembered for a short while.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future;
@@ -23,6 +24,8 @@ const MOST_ROLES: u64 = 100_000;
 /// How many tables and views of a catalog are listed in a user's name: each is loaded once, to know whether they may read
 /// it.
 const MOST_LISTED: usize = 1_000;
+/// The same in the gateway's own name: these are loaded for everybody.
+const MOST_LISTED_FOR_ALL: usize = 10_000;
 /// The most namespaces of a catalog that are looked through.
 const MOST_LEVELS: usize = 1_000;
 /// Lists that are remembered.
@@ -93,6 +96,17 @@ impl Granted {
     }
 }
 
+/// What a catalog says of the columns of a relation, for listings of them.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// Which relation.
+    pub name: TableName,
+    /// Its tags, with those that it inherits.
+    pub tags: Tags,
+    /// The only columns that are shown, one set for each policy that is attached and names some.
+    pub shown: Vec<BTreeSet<String>>,
+}
+
 /// The levels of the namespace that Trino calls a schema.
 fn namespace(schema: &str, nested: bool) -> Vec<&str> {
     if nested { schema.split('.').collect() } else { vec![schema] }
@@ -130,7 +144,7 @@ pub struct RestCatalog {
     assigned: Fresh<String, Vec<String>>,
     held: Fresh<String, Vec<String>>,
     grants: Fresh<String, Grants>,
-    lists: Fresh<Who, Vec<Extent>>,
+    lists: Fresh<Who, Vec<(Loading, TableName)>>,
     attached: Fresh<(Who, TableName), Vec<Attached>>,
     /// The same facts are held once, whoever they were told to.
     facts: moka::sync::Cache<(TableName, String), Arc<Facts>>,
@@ -182,11 +196,7 @@ impl RestCatalog {
     pub async fn ruling(&self, subject: &Subject<'_>, described: &Described) -> Result<Ruling, RestError> {
         let name = &described.name;
         let is_view = described.kind != RelationKind::Table;
-        let loading = match (is_view, self.config.access) {
-            (true, _) => Loading::View,
-            (false, Access::Delegated) => Loading::TableData,
-            (false, Access::Documents | Access::Grants) => Loading::Table,
-        };
+        let loading = if is_view { Loading::View } else { self.loading() };
         let caller = self.caller(subject)?;
         let (granted, told, inherited, attached) = future::try_join4(
             self.granted(subject),
@@ -245,6 +255,14 @@ impl RestCatalog {
         }
     }
 
+    /// As what tables are loaded.
+    fn loading(&self) -> Loading {
+        match self.config.access {
+            Access::Delegated => Loading::TableData,
+            Access::Documents | Access::Grants => Loading::Table,
+        }
+    }
+
     fn caller(&self, subject: &Subject<'_>) -> Result<Caller, RestError> {
         if self.config.access != Access::Delegated || subject.is_run_as {
             return Ok(Caller::Gateway);
@@ -300,6 +318,17 @@ impl RestCatalog {
             Err(RestError::Forbidden(_) | RestError::NotFound(_)) => Ok(Found::New(Told::Closed)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether policies may be attached to its tables that restrict reading.
+    ///
+    /// # Errors
+    /// The catalog has no answer.
+    pub async fn attaches(&self, subject: &Subject<'_>) -> Result<bool, RestError> {
+        if !self.decides() {
+            return Ok(false);
+        }
+        self.client.has_policies(&self.caller(subject)?).await
     }
 
     /// What policies that are attached to a table restrict; none if they are not theirs to know.
@@ -362,12 +391,49 @@ impl RestCatalog {
             return Ok(granted.extents(Right::ReadTable).chain(views).collect());
         }
         let caller = self.caller(subject)?;
-        let ask = async |_| self.list(&caller).await.map(Found::New);
-        self.lists.answer(&who(&caller), |_| false, ask).await.map(|list| (*list).clone())
+        let names = self.relations(&caller).await?;
+        let told = names.iter().map(async |(loading, name)| {
+            let told = self.told(&caller, *loading, name).await?;
+            Ok(matches!(*told, Told::Shown { .. }).then(|| {
+                let levels = namespace(&name.schema, self.config.nested_namespaces);
+                Extent::One(levels.iter().map(|level| (*level).to_owned()).collect(), name.table.clone())
+            }))
+        });
+        Ok(future::try_join_all(told).await?.into_iter().flatten().collect())
     }
 
-    /// The tables and views that somebody is given.
-    async fn list(&self, caller: &Caller) -> Result<Vec<Extent>, RestError> {
+    /// What it says of the columns of all that it tells somebody of.
+    ///
+    /// # Errors
+    /// The catalog has no answer, or too many tables to look at.
+    pub async fn outlines(&self, subject: &Subject<'_>) -> Result<Vec<Outline>, RestError> {
+        let caller = self.caller(subject)?;
+        let relations = self.relations(&caller).await?;
+        let outlines = relations.iter().map(async |(loading, name)| {
+            let told = self.told(&caller, *loading, name).await?;
+            let Told::Shown { facts, .. } = &*told else { return Ok(None) };
+            let mut tags = facts.tags.clone();
+            let inherited = self.inherited(&caller, name).await?;
+            tags.whole.extend(inherited.iter().flat_map(|words| words.iter().cloned()));
+            let attached = self.attached(&caller, name, *loading == Loading::View).await?;
+            let Some(attached) = attached else { return Ok(None) };
+            let shown = attached.iter().filter_map(|one| one.columns.clone()).collect();
+            Ok(Some(Outline { name: name.clone(), tags, shown }))
+        });
+        Ok(future::try_join_all(outlines).await?.into_iter().flatten().collect())
+    }
+
+    /// The tables and views that the catalog lists for somebody. It need not let them read all of these.
+    async fn relations(&self, caller: &Caller) -> Result<Arc<Vec<(Loading, TableName)>>, RestError> {
+        let ask = async |_| self.list(caller).await.map(Found::New);
+        self.lists.answer(&who(caller), |_| false, ask).await
+    }
+
+    async fn list(&self, caller: &Caller) -> Result<Vec<(Loading, TableName)>, RestError> {
+        let most = match caller {
+            Caller::Gateway => MOST_LISTED_FOR_ALL,
+            Caller::User { .. } => MOST_LISTED,
+        };
         // Whoever may read a table need not be able to list namespaces.
         let lister = if self.client.has_own_token() { &Caller::Gateway } else { caller };
         let mut namespaces: Vec<Vec<String>> = Vec::new();
@@ -390,23 +456,16 @@ impl RestCatalog {
             let levels: Vec<&str> = namespace.iter().map(String::as_str).collect();
             // A dot in a level would make another schema of it.
             let schema = namespace.join(".");
-            for loading in [Loading::TableData, Loading::View] {
+            for loading in [self.loading(), Loading::View] {
                 for name in unless_closed(self.client.names(caller, loading, &levels).await)? {
                     names.extend(TableName::new(&self.name, &schema, &name).map(|name| (loading, name)));
                 }
             }
-            if names.len() > MOST_LISTED {
-                return Err(RestError::Garbage(format!("more than {MOST_LISTED} tables to look at")));
+            if names.len() > most {
+                return Err(RestError::Garbage(format!("more than {most} tables to look at")));
             }
         }
-        let told = names.iter().map(async |(loading, name)| {
-            let told = self.told(caller, *loading, name).await?;
-            Ok(matches!(*told, Told::Shown { .. }).then(|| {
-                let levels = namespace(&name.schema, self.config.nested_namespaces);
-                Extent::One(levels.iter().map(|level| (*level).to_owned()).collect(), name.table.clone())
-            }))
-        });
-        Ok(future::try_join_all(told).await?.into_iter().flatten().collect())
+        Ok(names)
     }
 
     /// What Polaris's grants give to somebody; none where grants don't decide.

@@ -1,7 +1,7 @@
 //! What catalogs say beside the documents.
 
 use super::*;
-use crate::catalog::rest::{Facts, Grants, Right, Ruling, Tags};
+use crate::catalog::rest::{Facts, Grants, Outline, Right, Ruling, Tags};
 
 const COLUMNS: &str = "id bigint, email varchar, ssn varchar, profile row(city varchar,phone varchar)";
 
@@ -149,6 +149,45 @@ fn listings_follow_grants() {
         let behind = Behind { readable: [("c".to_owned(), extents)].into(), ..Behind::default() };
         let permit = set.decide_through(&user("ann", &[]), &[], &behind, &salt()).expect("a permit");
         let _ = writeln!(lines, "{document}\n  {}", permit.visibility().tables_predicate("c", "s", "t"));
+    }
+    insta::assert_snapshot!(lines);
+}
+
+/// Columns that catalogs' words hide are not listed; of a catalog without an answer none are.
+#[test]
+fn listings_of_columns_follow_tags_and_attached_policies() {
+    let outline = |table: &str, path: &str, shown: Option<&str>| {
+        let name = TableName::new("c", "s", table).expect("a name");
+        let mut tags = Tags::default();
+        let word = vec!["pii.ssn".to_owned()];
+        match path {
+            "" => {}
+            "*" => tags.whole = word,
+            path => tags.fields.push((path.split('.').map(str::to_owned).collect(), word)),
+        }
+        let shown = shown.map(|column| [column.to_owned()].into()).into_iter().collect();
+        Outline { name, tags, shown }
+    };
+    let document = "version: 1\ndefaults: {c: allow, d: allow}\ntags: {pii.ssn: []}\npolicies:\n  - {name: p, who: {users: \
+                    [ann]}, tables: ['c.s.*'], deny_tags: ['pii.*']}";
+    let set = Set::parse(&[("a.yaml", document)]).expect("a set");
+    assert!(set.hides_by_tag(&user("ann", &[]), "c") && !set.hides_by_tag(&user("ann", &[]), "d"));
+    assert!(!set.hides_by_tag(&user("bob", &[]), "c"));
+    let all = vec![
+        outline("one", "SSN", None),
+        outline("two", "ssn", None),
+        outline("three", "profile.ssn", None),
+        outline("four", "*", None),
+        outline("five", "", Some("Id")),
+        outline("six", "", None),
+    ];
+    let mut lines = String::new();
+    for (who, outlines) in [("ann", Some(all.clone())), ("ann", None), ("bob", Some(all))] {
+        let behind = Behind { outlines: [("c".to_owned(), outlines)].into(), ..Behind::default() };
+        let permit = set.decide_through(&user(who, &[]), &[], &behind, &salt()).expect("a permit");
+        let text = permit.visibility().columns_predicate("k", "s", "t", "n");
+        let hidden: Vec<&str> = text.split(" AND NOT ").skip(1).collect();
+        let _ = writeln!(lines, "{who}\n  {}", hidden.join("\n  "));
     }
     insta::assert_snapshot!(lines);
 }

@@ -1,6 +1,7 @@
 //! The client against what a real Polaris 1.7 answered, and against servers that misbehave.
 
 mod classification;
+mod outlines;
 pub(crate) mod replay;
 mod ruling;
 

@@ -57,7 +57,7 @@ impl Stub {
         *self.answers.lock().expect("not poisoned") = Arc::new(answers);
     }
 
-    fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.asked.swap(0, Ordering::SeqCst)
     }
 }
