@@ -28,6 +28,7 @@ use crate::query::{Components, Explanation, Gateway, Question};
 use crate::rewrite::Names;
 use crate::secret::Secret;
 use crate::server::{self, Certificates, Server};
+use crate::state::Store;
 use crate::telemetry::{self, Metrics};
 use crate::upstream::Cluster;
 use crate::web::{Auditors, Web};
@@ -90,7 +91,8 @@ pub fn check(config: &Config) -> Result<String, StartError> {
     let sealer = Arc::new(sealer(&config.links)?);
     runtime.block_on(async {
         let metrics = Arc::new(Metrics::new());
-        Identity::check(config.identity.clone(), sealer, metrics).map_err(because("[identity]"))
+        let store = Arc::new(Store::open(&config.state).map_err(because("[state]"))?);
+        Identity::check(config.identity.clone(), &store, sealer, metrics).map_err(because("[identity]"))
     })?;
     Ok(format!(
         "{config}\n# Policies: {} in {}, revision {}",
@@ -236,7 +238,8 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let policies = Arc::new(ArcSwap::from_pointee(policies));
     metrics.policy_loaded(now());
     let sealer = Arc::new(sealer(&config.links)?);
-    let identity = Identity::new(config.identity, Arc::clone(&sealer), Arc::clone(&metrics));
+    let store = Arc::new(Store::open(&config.state).map_err(because("[state]"))?);
+    let identity = Identity::new(config.identity, &store, Arc::clone(&sealer), Arc::clone(&metrics));
     let identity = Arc::new(identity.map_err(because("[identity]"))?);
     let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
     let cluster = Arc::new(Cluster::new(&config.trino).map_err(because("[trino]"))?);

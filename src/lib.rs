@@ -36,7 +36,7 @@
 //! | rank | modules |
 //! |---|---|
 //! | 0 | error, https, secret, units |
-//! | 1 | wire, sql, telemetry |
+//! | 1 | wire, sql, state, telemetry |
 //! | 2 | identity |
 //! | 3 | catalog |
 //! | 4 | policy |
@@ -76,7 +76,7 @@
 //! # Sign-in with a browser
 //!
 //! `web` has the pages, and knows of HTTP; `identity::login` has what lasts: sign-ins under way (sealed, in a cookie of
-//! the browser), sessions and the tokens of drivers (in `identity::store`), and which identity provider says what
+//! the browser), sessions and the tokens of drivers (in `state`), and which identity provider says what
 //! (`identity::oidc`, `identity::saml`, which store nothing). A cookie never signs a query in: drivers get tokens that lead
 //! to a session. Everything that is not below `/v1/` is a page.
 //!
@@ -96,7 +96,7 @@
 //! - No stored functions, grants, roles, paths and calls of procedures: they are read and denied (`sql::Other`).
 //! - No spooled results: the client's offer of an encoding is dropped, so that all rows pass here.
 //! - No store of Trino's sessions: session properties, prepared statements and transactions live in the client, as its
-//!   protocol has it, and are checked with each request. (`identity::store` keeps sessions of people and tokens.)
+//!   protocol has it, and are checked with each request. (`state` keeps sessions of people and tokens.)
 
 pub mod admin;
 pub mod admission;
@@ -114,6 +114,7 @@ pub mod rewrite;
 pub mod secret;
 pub mod server;
 pub mod sql;
+pub mod state;
 pub mod telemetry;
 pub mod units;
 pub mod upstream;

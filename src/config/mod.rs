@@ -22,7 +22,7 @@ pub use self::sections::{Links, Policies};
 use self::document::Variable;
 use self::sections::Section;
 use crate::secret::Secret;
-use crate::{admin, admission, audit, catalog, identity, query, server, telemetry, upstream};
+use crate::{admin, admission, audit, catalog, identity, query, server, state, telemetry, upstream};
 
 macro_rules! sections {
     ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
@@ -54,6 +54,9 @@ sections! {
     /// Who may sign in.
     #[serde(default)]
     identity: identity::Config,
+    /// Where sessions and tokens are kept.
+    #[serde(default)]
+    state: state::Config,
     /// Who may see what.
     #[serde(default)]
     policies: Policies,

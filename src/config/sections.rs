@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::secret::Secret;
-use crate::{admin, admission, audit, catalog, identity, query, server, telemetry, upstream};
+use crate::{admin, admission, audit, catalog, identity, query, server, state, telemetry, upstream};
 
 /// What this module has to know of a section.
 pub(super) trait Section {
@@ -31,6 +31,12 @@ impl Section for admin::Config {
 impl Section for telemetry::Config {}
 
 impl Section for admission::Config {}
+
+impl Section for state::Config {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        state::Config::paths(self).collect()
+    }
+}
 
 impl Section for catalog::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
@@ -106,7 +112,7 @@ impl Section for identity::Config {
         let own = issuers.chain(alb).flatten().chain([&mut self.users_file]);
         let saml = self.saml.iter_mut().flat_map(saml_paths);
         let oidc = self.oidc.iter_mut().flat_map(|oidc| [&mut oidc.client_secret_file, &mut oidc.ca_file]);
-        own.chain(tokens).chain(self.state.paths()).chain(saml).chain(oidc.flatten()).collect()
+        own.chain(tokens).chain(saml).chain(oidc.flatten()).collect()
     }
 }
 

@@ -20,6 +20,9 @@ pub(super) fn message(found: &str, path: &str, secrets: &[&str]) -> String {
                 key.replace('.', "__").to_uppercase()
             );
         }
+        if key == "identity.state" {
+            return format!("{key}: this section is called [state] now");
+        }
         if known.contains(&format!("{name}_file")) {
             return format!(
                 "{key}: unknown key; its value goes into a file of its own, which `{name}_file` names"

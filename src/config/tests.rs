@@ -26,6 +26,10 @@ fn what_is_wrong_and_where() {
         "[server]\nlisten = \"[::]:1\"\n\n  listn = \"x\"",
         "northgate.toml:4:3: server.listn: unknown key; did you mean `listen`?",
     );
+    check(
+        "[identity.state]\nbackend = \"redis\"",
+        "northgate.toml:1:11: identity.state: this section is called [state] now",
+    );
     check("[sever]\nlisten = 1", "northgate.toml:1:2: sever: unknown key; did you mean `server`?");
     check("server.listn = 1", "northgate.toml:1:8: server.listn: unknown key; did you mean `listen`?");
     check("server = { listn = 1 }", "northgate.toml:1:12: server.listn: unknown key; did you mean `listen`?");

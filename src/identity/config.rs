@@ -44,8 +44,6 @@ pub struct Config {
     /// Personal access tokens. None: there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<super::tokens::Config>,
-    /// Where sessions and tokens are kept.
-    pub state: super::store::Config,
 }
 
 impl Default for Config {
@@ -63,7 +61,6 @@ impl Default for Config {
             impersonation: Vec::new(),
             attempts: Attempts::default(),
             tokens: None,
-            state: super::store::Config::default(),
         }
     }
 }

@@ -26,7 +26,6 @@ mod principal;
 pub mod saml;
 mod snapshot;
 mod source;
-mod store;
 #[cfg(test)]
 mod tests;
 mod token_cache;
@@ -53,7 +52,6 @@ pub use self::login::{
 };
 pub use self::password::hash_password;
 pub use self::principal::{Method, Principal};
-pub use self::store::{Backend as StateBackend, Config as StateConfig};
 pub use self::tokens::{Config as TokensConfig, Network, Scope, Token, TokenError, Tokens};
 pub use self::users::{NewUser, add_user};
 
@@ -64,10 +62,10 @@ use self::jwt::{Issuers, Verified};
 use self::mapping::Mapper;
 use self::password::Checker;
 use self::snapshot::{Snapshot, follow};
-use self::store::Store;
 use self::token_cache::TokenCache;
 use self::users::Users;
 use crate::secret::Secret;
+use crate::state::Store;
 use crate::telemetry::{AuthMethod, AuthOutcome, Metrics};
 use crate::wire::{Call, Credentials, Peer, Sealer};
 
@@ -169,11 +167,16 @@ pub fn is_access_token(credentials: &Credentials) -> bool {
 impl Identity {
     /// Reads the users file and starts to fetch the issuers' keys. Needs a tokio runtime; what it starts ends
     /// with it. An issuer that cannot be reached is no error here: its tokens are refused until it can.
-    pub fn new(config: Config, sealer: Arc<Sealer>, metrics: Arc<Metrics>) -> Result<Self, SetupError> {
+    /// Sessions and tokens are kept in the store.
+    pub fn new(
+        config: Config,
+        store: &Arc<Store>,
+        sealer: Arc<Sealer>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, SetupError> {
         if config.password_cache.0 > MAX_REMEMBERED {
             return Err(SetupError::Value("password_cache: at most 1h".to_owned()));
         }
-        let store = Arc::new(Store::open(&config.state)?);
         let users = Users::load(&config.users_file)?;
         let others = [
             !config.jwt.is_empty(),
@@ -196,7 +199,7 @@ impl Identity {
         }
         let users = Arc::new(Snapshot::new(config.users_file, users));
         let login = config.login.map(|login| {
-            let (store, mapper) = (Arc::clone(&store), Arc::clone(&mapper));
+            let (store, mapper) = (Arc::clone(store), Arc::clone(&mapper));
             Login::new(login, providers, store, sealer, mapper, Arc::clone(&users))
         });
         let login = login.transpose()?;
@@ -208,7 +211,7 @@ impl Identity {
             certificates: config.client_certificates,
             alb: config.alb.map(Alb::new).transpose()?,
             tokens: TokenCache::new()?,
-            access_tokens: config.tokens.map(|tokens| Tokens::open(tokens, &store)).transpose()?,
+            access_tokens: config.tokens.map(|tokens| Tokens::open(tokens, store)).transpose()?,
             assertions: TokenCache::new()?,
             login,
             mapper,
@@ -220,11 +223,16 @@ impl Identity {
     }
 
     /// Whether one could be made. Files are read and left as they are, also if another gateway has them.
-    pub fn check(mut config: Config, sealer: Arc<Sealer>, metrics: Arc<Metrics>) -> Result<(), SetupError> {
+    pub fn check(
+        mut config: Config,
+        store: &Arc<Store>,
+        sealer: Arc<Sealer>,
+        metrics: Arc<Metrics>,
+    ) -> Result<(), SetupError> {
         if let Some(tokens) = config.tokens.take() {
-            Tokens::check(&tokens, &Store::open(&config.state)?)?;
+            Tokens::check(&tokens, store)?;
         }
-        Self::new(config, sealer, metrics).map(drop)
+        Self::new(config, store, sealer, metrics).map(drop)
     }
 
     /// Whether finding out who offers the credentials takes long: a password that is not known to be right.

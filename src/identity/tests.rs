@@ -119,6 +119,7 @@ impl Fixture {
 fn new(config: Config) -> Result<Identity, SetupError> {
     Identity::new(
         config,
+        &Arc::new(Store::in_memory()),
         crate::wire::Sealer::generate().map(Arc::new).expect("a sealer"),
         Arc::new(Metrics::new()),
     )
@@ -457,6 +458,7 @@ async fn a_call_is_authenticated_whole() {
     let metrics = Arc::new(Metrics::new());
     let identity = Identity::new(
         fixture.config(),
+        &Arc::new(Store::in_memory()),
         crate::wire::Sealer::generate().map(Arc::new).expect("a sealer"),
         Arc::clone(&metrics),
     )

@@ -6,6 +6,7 @@ use http::{Request, Response};
 
 use super::*;
 use crate::identity::Config;
+use crate::state::Store;
 use crate::telemetry::Metrics;
 use crate::wire::Sealer;
 
@@ -18,7 +19,8 @@ fn web(folder: &tempfile::TempDir) -> Web {
     ))
     .expect("a section");
     let sealer = Arc::new(Sealer::generate().expect("a sealer"));
-    let identity = Identity::new(config, sealer, Arc::new(Metrics::new())).expect("set up");
+    let store = Arc::new(Store::in_memory());
+    let identity = Identity::new(config, &store, sealer, Arc::new(Metrics::new())).expect("set up");
     let audit: crate::audit::Config =
         toml::from_str(&format!("folder = '{}'", folder.path().join("audit").display())).expect("a section");
     let auditors = Auditors::new(["auditors".to_owned()], audit.folder.clone());

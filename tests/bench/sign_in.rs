@@ -10,6 +10,7 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use northgate::identity::{Config, Identity, Then, hash_password};
 use northgate::secret::Secret;
+use northgate::state::Store;
 use northgate::telemetry::Metrics;
 use northgate::wire::{Credentials, Peer, Sealer};
 
@@ -28,7 +29,8 @@ fn alone<T>(measured: impl Future<Output = Result<T>>) -> Result<T> {
 
 fn identity(config: Config) -> Result<Identity> {
     let sealer = Sealer::generate().map_err(|error| unusable(error.to_string()))?;
-    let identity = Identity::new(config, Arc::new(sealer), Arc::new(Metrics::new()));
+    let store = Arc::new(Store::in_memory());
+    let identity = Identity::new(config, &store, Arc::new(sealer), Arc::new(Metrics::new()));
     identity.map_err(|error| unusable(error.to_string()))
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use northgate::identity::{Config, Identity, Scope, TokensConfig};
 use northgate::secret::Secret;
+use northgate::state::Store;
 use northgate::telemetry::Metrics;
 use northgate::wire::{Credentials, Peer};
 
@@ -48,6 +49,7 @@ async fn measure() -> Result<Figure> {
     let open = || {
         Identity::new(
             config(),
+            &Arc::new(Store::in_memory()),
             northgate::wire::Sealer::generate().map(Arc::new).expect("a sealer"),
             Arc::new(Metrics::new()),
         )

@@ -332,9 +332,7 @@ impl Store {
         };
         let key = file("key", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=");
         let url = file("url", &url);
-        let lines = format!(
-            "[identity.state]\nbackend = \"{backend}\"\nurl_file = \"{url}\"\nkey_file = \"{key}\"\n"
-        );
+        let lines = format!("[state]\nbackend = \"{backend}\"\nurl_file = \"{url}\"\nkey_file = \"{key}\"\n");
         let up = || std::net::TcpStream::connect(("127.0.0.1", port)).ok();
         assert!(within(Duration::from_mins(2), up).is_some(), "{backend} does not start");
         Self { process: Mutex::new(process), _folders: [folder, settings], lines }

@@ -9,8 +9,8 @@ use super::{Login, Session, after, no_random};
 use crate::identity::Proven;
 use crate::identity::error::{Cause, Refused};
 use crate::identity::principal::Principal;
-use crate::identity::store::{Key, Kind};
 use crate::secret::Secret;
+use crate::state::{Key, Kind};
 
 /// How long one request of a driver waits for its user.
 const PATIENCE: Duration = Duration::from_secs(10);

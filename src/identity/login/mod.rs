@@ -44,8 +44,8 @@ use super::oidc::{self, Provider};
 use super::principal::{Method, Principal};
 use super::saml::{Config as SamlConfig, Delivery, ServiceProvider};
 use super::snapshot::Snapshot;
-use super::store::{Key, Kind, Store, StoreError};
 use crate::secret::Secret;
+use crate::state::{Key, Kind, Store, StoreError};
 use crate::wire::Sealer;
 
 /// How long a session that was looked up is believed without asking the store: what another gateway ends lives on so

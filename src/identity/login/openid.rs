@@ -10,8 +10,8 @@ use super::{Begun, Ending, HANDED_OVER, LONGEST, Login, Proved, Session, SignedO
 use crate::identity::error::{Cause, Refused};
 use crate::identity::oidc::{Provider, Renewal};
 use crate::identity::saml::Delivery;
-use crate::identity::store::{Key, Kind, Store};
 use crate::secret::Secret;
+use crate::state::{Key, Kind, Store};
 
 /// How long a session lasts that cannot be renewed since the provider does not answer, in seconds.
 const GRACE: i64 = 600;

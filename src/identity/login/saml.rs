@@ -8,8 +8,8 @@ use super::session::{By, Proof, ended_saml, seconds};
 use super::{Begun, HANDED_OVER, LONGEST, Login, Proved, Then, driver, no_random};
 use crate::identity::error::{Cause, Refused};
 use crate::identity::saml::{Delivery, Incoming, ServiceProvider};
-use crate::identity::store::{Key, Kind};
 use crate::secret::Secret;
+use crate::state::{Key, Kind};
 
 /// How long an answer waits to be judged.
 const TO_BE_JUDGED: Duration = Duration::from_secs(5);

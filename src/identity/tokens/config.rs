@@ -11,7 +11,7 @@ use crate::units::Span;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Where they are kept, unless they are in the store that gateways share (`[identity.state]`).
+    /// Where they are kept, unless they are in the store that gateways share (`[state]`).
     pub file: PathBuf,
     /// The longest life of a token.
     pub max_life: Span,

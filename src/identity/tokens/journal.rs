@@ -365,7 +365,7 @@ fn lock(path: &Path) -> Result<File, SetupError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(failed(std::io::Error::other(
-            "another gateway has these tokens; several share them by [identity.state]",
+            "another gateway has these tokens; several share them by [state]",
         ))),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }

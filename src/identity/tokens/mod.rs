@@ -35,9 +35,9 @@ use self::shared::Shelved;
 use self::token::{Entry, Person, Use};
 use super::error::{Cause, Refused, SetupError};
 use super::principal::{Method, Principal};
-use super::store::Store;
 use super::users::Users;
 use crate::secret::Secret;
+use crate::state::Store;
 
 /// Most tokens that are remembered as found.
 const MOST_FOUND: u64 = 200_000;

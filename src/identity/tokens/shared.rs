@@ -14,7 +14,7 @@ use super::config::Config;
 use super::error::TokenError;
 use super::secret::Hash;
 use super::token::{Entry, Person, REMEMBERED};
-use crate::identity::store::{Key, Kind, Shared, Store, StoreError};
+use crate::state::{Key, Kind, Shared, Store, StoreError};
 
 /// The tokens of a shared store.
 #[derive(Debug)]
@@ -92,8 +92,9 @@ impl From<StoreError> for TokenError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full(_) => Self::Full,
-            StoreError::Unavailable(why) => Self::Unavailable(why),
-            StoreError::Form(why) => Self::Unavailable(why),
+            StoreError::Unavailable(why) | StoreError::Form(why) | StoreError::Setup(why) => {
+                Self::Unavailable(why)
+            }
         }
     }
 }

@@ -53,6 +53,7 @@ impl Fixture {
         };
         Identity::new(
             config,
+            &Arc::new(Store::in_memory()),
             crate::wire::Sealer::generate().map(Arc::new).expect("a sealer"),
             Arc::new(Metrics::new()),
         )

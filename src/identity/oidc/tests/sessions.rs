@@ -11,8 +11,8 @@ use crate::identity::login::{Login, Providers, Then};
 use crate::identity::mapping::Mapper;
 use crate::identity::saml::Delivery;
 use crate::identity::snapshot::Snapshot;
-use crate::identity::store::Store;
 use crate::identity::users::Users;
+use crate::state::Store;
 use crate::wire::Sealer;
 
 fn login(site: &Site) -> Arc<Login> {

@@ -14,7 +14,7 @@ const MOST: usize = 100_000;
 
 /// Entries of this process.
 #[derive(Default)]
-pub(in super::super) struct Memory(Mutex<HashMap<Kind, Shelf>>);
+pub struct Memory(Mutex<HashMap<Kind, Shelf>>);
 
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,7 +14,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Key, Kind, StoreError};
-use crate::identity::error::SetupError;
 use crate::secret::Secret;
 
 /// The current key and some that it replaced.
@@ -26,13 +25,13 @@ pub(super) struct Vault(Vec<(LessSafeKey, hmac::Key)>);
 
 impl Vault {
     /// Reads the current key and those that it replaced.
-    pub(super) fn open(current: &Path, previous: &[std::path::PathBuf]) -> Result<Self, SetupError> {
+    pub(super) fn open(current: &Path, previous: &[std::path::PathBuf]) -> Result<Self, StoreError> {
         if previous.len() >= MOST_KEYS {
-            return Err(SetupError::Value(format!("state.previous_key_files: at most {}", MOST_KEYS - 1)));
+            return Err(StoreError::Setup(format!("previous_key_files: at most {}", MOST_KEYS - 1)));
         }
         let paths = std::iter::once(current).chain(previous.iter().map(std::path::PathBuf::as_path));
         let keys = paths.map(|path| {
-            let failed = |source| SetupError::File { path: path.to_owned(), source };
+            let failed = |source| StoreError::file(path, &source);
             let text = Secret::from_file(path).map_err(failed)?;
             let bytes = STANDARD.decode(text.expose().trim()).map(Secret::new);
             let bytes = bytes.ok().filter(|bytes| bytes.expose().len() == 32);

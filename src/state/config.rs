@@ -1,4 +1,4 @@
-//! The `[identity.state]` section.
+//! The `[state]` section.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::Span;
 
-/// `[identity.state]`: where sessions, sign-ins under way and tokens are kept. Several gateways that serve the same users
-/// need one that they share.
+/// `[state]`: where sessions, sign-ins under way and tokens are kept, and, in Redis, what several gateways count together.
+/// Several gateways that serve the same users need one that they share.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -63,7 +63,7 @@ impl Default for Config {
 
 impl Config {
     /// The paths in it.
-    pub(crate) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+    pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let given = [&mut self.url_file, &mut self.key_file, &mut self.ca_file];
         given.into_iter().flatten().chain(&mut self.previous_key_files)
     }

@@ -6,26 +6,30 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::config::{Backend, Config};
 use super::postgres::Postgres;
 use super::redis::Redis;
+use super::script::Scripts;
 use super::vault::Vault;
 use super::{Key, Kind, StoreError, read, written};
-use crate::identity::error::SetupError;
 use crate::secret::Secret;
+use crate::units::hex;
 
 /// After a connection could not be made, none is tried for this time: what waits for one is told so at once.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Most questions that are under way at once.
+const MOST_ASKED: usize = 4096;
 
 /// A store over the network. What it is given is sealed.
-pub(in super::super) struct Shared {
+pub struct Shared {
     remote: Arc<Remote>,
     vault: Vault,
     /// Connections live here, whichever thread asks: those that serve clients have runtimes of their own.
     runtime: Handle,
     timeout: Duration,
+    asked: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Shared {
@@ -55,8 +59,8 @@ pub(super) enum Answer {
 }
 
 enum Remote {
-    Redis(Redis),
-    Postgres(Postgres),
+    Redis(Arc<Redis>),
+    Postgres(Box<Postgres>),
 }
 
 impl Remote {
@@ -78,10 +82,9 @@ impl Remote {
 
 impl Shared {
     /// Reads what is configured. Connects when it is first asked. Needs a tokio runtime.
-    pub(super) fn open(config: &Config) -> Result<Self, SetupError> {
-        let missing =
-            |what: &str| SetupError::Value(format!("state.{what}: needed for a store that is shared"));
-        let wrong = |why: String| SetupError::Value(format!("state.{why}"));
+    pub(super) fn open(config: &Config) -> Result<Self, StoreError> {
+        let missing = |what: &str| StoreError::Setup(format!("{what}: needed for a store that is shared"));
+        let wrong = StoreError::Setup;
         if config.timeout.0 < Duration::from_millis(10) || config.timeout.0 > Duration::from_mins(1) {
             return Err(wrong("timeout: from 10ms to 1m".to_owned()));
         }
@@ -90,14 +93,17 @@ impl Shared {
             &config.previous_key_files,
         )?;
         let path = config.url_file.as_deref().ok_or_else(|| missing("url_file"))?;
-        let url =
-            Secret::from_file(path).map_err(|source| SetupError::File { path: path.to_owned(), source })?;
+        let url = Secret::from_file(path).map_err(|source| StoreError::file(path, &source))?;
         let url = Secret::new(url.expose().trim().to_owned());
         let ca_file: Option<&Path> = config.ca_file.as_deref();
         let remote = match config.backend {
-            Backend::Postgres => Postgres::new(&url, ca_file, config.allow_unencrypted).map(Remote::Postgres),
+            Backend::Postgres => {
+                let postgres = Postgres::new(&url, ca_file, config.allow_unencrypted);
+                postgres.map(|postgres| Remote::Postgres(Box::new(postgres)))
+            }
             Backend::Redis | Backend::Memory => {
-                Redis::new(&url, ca_file, config.allow_unencrypted, config.timeout.0).map(Remote::Redis)
+                let redis = Redis::new(&url, ca_file, config.allow_unencrypted, config.timeout.0);
+                redis.map(|redis| Remote::Redis(Arc::new(redis)))
             }
         };
         Ok(Self {
@@ -105,14 +111,27 @@ impl Shared {
             vault,
             runtime: Handle::current(),
             timeout: config.timeout.0,
+            asked: Arc::new(Semaphore::new(MOST_ASKED)),
         })
     }
 
-    /// Asks, on the runtime where connections live. What has been asked is done though who asked goes away.
     async fn ask(&self, ask: Ask) -> Result<Answer, StoreError> {
+        let remote = Arc::clone(&self.remote);
+        self.within(Box::pin(async move { remote.answer(ask).await })).await
+    }
+
+    /// Asks, on the runtime where connections live. What has been asked is done though who asked goes away.
+    pub(super) async fn within<T: Send + 'static>(
+        &self,
+        answer: impl Future<Output = Result<T, String>> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (remote, timeout) = (Arc::clone(&self.remote), self.timeout);
+        let room = Arc::clone(&self.asked).try_acquire_owned();
+        let room =
+            room.map_err(|_| StoreError::Unavailable(format!("{MOST_ASKED} questions wait for its answer")))?;
         let asked = self.runtime.spawn(async move {
-            match tokio::time::timeout(timeout, remote.answer(ask)).await {
+            let _room = room;
+            match tokio::time::timeout(timeout, answer).await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(why)) => {
                     remote.reset(None);
@@ -127,9 +146,22 @@ impl Shared {
         });
         let answered = asked.await.unwrap_or_else(|error| Err(error.to_string()));
         answered.map_err(|why| {
-            tracing::warn!(why, "the store of sign-ins does not answer");
+            tracing::warn!(why, "the store that gateways share does not answer");
             StoreError::Unavailable(why)
         })
+    }
+
+    /// What runs scripts, where that is Redis.
+    pub(super) fn scripts(self: &Arc<Self>) -> Option<Scripts> {
+        match &*self.remote {
+            Remote::Redis(redis) => Some(Scripts::new(Arc::clone(self), Arc::clone(redis))),
+            Remote::Postgres(_) => None,
+        }
+    }
+
+    /// What stands for a text that could be guessed.
+    pub(super) fn name(&self, text: &str) -> String {
+        self.vault.names(text).first().map(|name| hex(&name[..16])).unwrap_or_default()
     }
 
     async fn done(&self, ask: Ask) -> Result<bool, StoreError> {
@@ -139,7 +171,11 @@ impl Shared {
         }
     }
 
-    pub(super) async fn put(&self, key: Key, plain: &[u8], life: Duration) -> Result<(), StoreError> {
+    /// Keeps bytes for so long.
+    ///
+    /// # Errors
+    /// As of [`super::Store::put`], whose entries these are.
+    pub async fn put(&self, key: Key, plain: &[u8], life: Duration) -> Result<(), StoreError> {
         let bytes = self.vault.seal(&key, plain, life)?;
         self.done(Ask::Put { key, owner: None, bytes, life }).await.map(drop)
     }
@@ -149,7 +185,11 @@ impl Shared {
         self.done(Ask::Add { key, bytes, life }).await
     }
 
-    pub(super) async fn find(&self, key: Key) -> Result<Option<Vec<u8>>, StoreError> {
+    /// The bytes, if there are some that have not ended.
+    ///
+    /// # Errors
+    /// As of [`super::Store::find`].
+    pub async fn find(&self, key: Key) -> Result<Option<Vec<u8>>, StoreError> {
         self.found(key, Ask::Find(key)).await
     }
 
@@ -167,7 +207,7 @@ impl Shared {
     }
 
     /// Keeps a value that is found in the list of its owner, and in that of all.
-    pub(in super::super) async fn put_of<T: serde::Serialize>(
+    pub async fn put_of<T: serde::Serialize>(
         &self,
         key: Key,
         owner: &str,
@@ -180,7 +220,7 @@ impl Shared {
     }
 
     /// Drops a value, also from the list of its owner; whether it was there.
-    pub(in super::super) async fn remove_of(&self, key: Key, owner: &str) -> Result<bool, StoreError> {
+    pub async fn remove_of(&self, key: Key, owner: &str) -> Result<bool, StoreError> {
         self.done(Ask::Remove { key, owners: self.vault.names(owner) }).await
     }
 
@@ -189,7 +229,7 @@ impl Shared {
     }
 
     /// The values of an owner, or of all, by their names. What cannot be opened is left out.
-    pub(in super::super) async fn list<T: serde::de::DeserializeOwned>(
+    pub async fn list<T: serde::de::DeserializeOwned>(
         &self,
         kind: Kind,
         owner: Option<&str>,
@@ -212,7 +252,7 @@ impl Shared {
     }
 
     /// The places of a value whose name could be guessed: where to put it, then where it may be from before.
-    pub(in super::super) fn places(&self, kind: Kind, name: &str) -> Vec<Key> {
+    pub fn places(&self, kind: Kind, name: &str) -> Vec<Key> {
         self.vault.names(name).into_iter().map(|hash| Key { kind, hash }).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The stores that gateways share. The tests that start the real servers are not run without being asked for: `cargo test --lib identity::store -- --ignored`.
+//! The stores that gateways share. The tests that start the real servers are not run without being asked for: `cargo test --lib state::tests -- --ignored`.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -99,14 +99,14 @@ async fn up(store: &Store) {
 #[tokio::test]
 #[ignore = "starts a Redis"]
 async fn redis() {
-    on(Backend::Redis, "redis").await;
+    Box::pin(on(Backend::Redis, "redis")).await;
     in_tls(Backend::Redis, "redis").await;
 }
 
 #[tokio::test]
 #[ignore = "starts a PostgreSQL"]
 async fn postgres() {
-    on(Backend::Postgres, "postgres").await;
+    Box::pin(on(Backend::Postgres, "postgres")).await;
     in_tls(Backend::Postgres, "postgres").await;
 }
 
@@ -122,6 +122,10 @@ async fn on(backend: Backend, what: &str) {
     entries(&one, &two).await;
     once(&one, &two).await;
     lists(&one, &two).await;
+    assert_eq!(one.scripts().is_some(), backend == Backend::Redis);
+    if let (Some(one), Some(two)) = (one.scripts(), two.scripts()) {
+        scripts(&one, &two, &open(OTHER_KEY)).await;
+    }
     let stranger = open(OTHER_KEY);
     let key = Key::new(Kind::Session, "sealed");
     one.put(key, &"text", LIFE).await.expect("kept");
@@ -221,9 +225,9 @@ async fn what_cannot_be_used() {
         change(&mut config);
         Store::open(&config).map(drop).expect_err("refused").to_string()
     };
-    assert!(without(|config| config.key_file = None).contains("state.key_file"));
-    assert!(without(|config| config.url_file = None).contains("state.url_file"));
-    assert!(without(|config| config.timeout = Span(Duration::ZERO)).contains("state.timeout"));
+    assert!(without(|config| config.key_file = None).contains("key_file"));
+    assert!(without(|config| config.url_file = None).contains("url_file"));
+    assert!(without(|config| config.timeout = Span(Duration::ZERO)).contains("timeout"));
     Store::open(&Config::default()).expect("memory needs nothing");
 }
 
@@ -248,6 +252,25 @@ async fn entries(one: &Store, two: &Store) {
     assert_eq!(two.take::<String>(key).await, Ok(None));
     assert_eq!(two.add(key, &"newer", LIFE).await, Ok(true));
     assert_eq!(one.find(key).await, Ok(Some("newer".to_owned())));
+}
+
+async fn scripts(one: &Scripts, two: &Scripts, stranger: &Store) {
+    let count = Script::new("return {redis.call('INCRBY', KEYS[1], ARGV[1]), KEYS[1], ARGV[1]}");
+    let key = "northgate:{test}:count";
+    let answer: (u64, String, String) = one.run(&count, &[key], &[b"2"]).await.expect("run");
+    assert_eq!(answer, (2, key.to_owned(), "2".to_owned()));
+    let (sum, ..): (u64, String, String) = two.run(&count, &[key], &[b"3"]).await.expect("run");
+    assert_eq!(sum, 5);
+    // What is wrong with a script says so, and the connection is good.
+    let wrong = Script::new("return redis.error_reply('ERR no such thing')");
+    let failed = one.run::<()>(&wrong, &[], &[]).await;
+    assert!(matches!(&failed, Err(StoreError::Form(why)) if why.contains("no such thing")), "{failed:?}");
+    let other: Result<u64, _> = one.run(&count, &[key], &[b"1"]).await;
+    assert!(matches!(other, Err(StoreError::Form(_))), "another type: {other:?}");
+    assert!(one.run::<(u64, String, String)>(&count, &[key], &[b"1"]).await.is_ok());
+    assert_eq!(one.name("ann"), two.name("ann"));
+    assert!(one.name("ann") != one.name("bob") && one.name("ann").len() == 32);
+    assert_ne!(stranger.scripts().expect("Redis").name("ann"), one.name("ann"));
 }
 
 /// Of many who add, and of many who take, one succeeds.

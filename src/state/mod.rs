@@ -1,12 +1,15 @@
-//! What is kept between requests: sessions, sign-ins under way, drivers that wait, and what may be used once.
+//! What is kept between requests: sessions, sign-ins under way, drivers that wait, and what may be used once; in this
+//! process, or where several gateways share it. [`Store::scripts`] is for what gateways count together in Redis.
 //!
 //! Keys are made from secrets that only the bearer has (a cookie, a token), by SHA-256: who reads the store cannot
 //! sign in with what is in it. Every entry has an end.
 
 mod config;
+mod error;
 mod memory;
 mod postgres;
 mod redis;
+mod script;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -20,14 +23,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::config::{Backend, Config};
-
-use self::memory::Memory;
-pub(super) use self::shared::Shared;
-use super::error::SetupError;
+pub use self::error::StoreError;
+pub use self::memory::Memory;
+pub use self::script::{Script, Scripts};
+pub use self::shared::Shared;
 
 /// What an entry is. Keys of different kinds never meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Somebody who signed in with a browser.
     Session,
     /// What an identity provider has said, until the browser that brought it comes with its cookies.
@@ -52,7 +55,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Its name in shared stores.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Session => "session",
             Self::Attempt => "attempt",
@@ -70,37 +73,25 @@ impl Kind {
 
 /// The name of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    pub(super) kind: Kind,
-    pub(super) hash: [u8; 32],
+pub struct Key {
+    /// What it is.
+    pub kind: Kind,
+    /// The hash of what opens it.
+    pub hash: [u8; 32],
 }
 
 impl Key {
     /// The entry that the secret opens.
-    pub(super) fn new(kind: Kind, secret: &str) -> Self {
+    pub fn new(kind: Kind, secret: &str) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref());
         Self { kind, hash }
     }
 }
 
-/// Why something could not be kept or found.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum StoreError {
-    /// More entries of the kind than there is room for.
-    #[error("no room for another {0}")]
-    Full(&'static str),
-    /// A shared store that does not answer. Who asked should come back (503).
-    #[error("the store does not answer: {0}")]
-    Unavailable(String),
-    /// An entry that cannot be written or read.
-    #[error("an entry cannot be read: {0}")]
-    Form(String),
-}
-
 /// A store of entries that end.
 #[derive(Debug)]
-pub(super) enum Store {
+pub enum Store {
     /// In this process alone.
     Memory(Memory),
     /// Where several gateways see it.
@@ -112,8 +103,8 @@ impl Store {
     /// asks gets [`StoreError::Unavailable`]. Needs a tokio runtime.
     ///
     /// # Errors
-    /// What is configured cannot be used.
-    pub(super) fn open(config: &Config) -> Result<Self, SetupError> {
+    /// [`StoreError::Setup`]: what is configured cannot be used.
+    pub fn open(config: &Config) -> Result<Self, StoreError> {
         match config.backend {
             Backend::Memory => Ok(Self::in_memory()),
             Backend::Redis | Backend::Postgres => Shared::open(config).map(Arc::new).map(Self::Shared),
@@ -121,25 +112,25 @@ impl Store {
     }
 
     /// The store, if several gateways share it.
-    pub(super) fn shared(&self) -> Option<&Arc<Shared>> {
+    pub fn shared(&self) -> Option<&Arc<Shared>> {
         match self {
             Self::Memory(_) => None,
             Self::Shared(shared) => Some(shared),
         }
     }
 
+    /// What runs scripts at the Redis that gateways share; `None` if they share none.
+    pub fn scripts(&self) -> Option<Scripts> {
+        self.shared().and_then(Shared::scripts)
+    }
+
     /// A store in this process.
-    pub(super) fn in_memory() -> Self {
+    pub fn in_memory() -> Self {
         Self::Memory(Memory::default())
     }
 
     /// Keeps a value for so long; one that is there already is replaced, and lives anew.
-    pub(super) async fn put<T: Serialize>(
-        &self,
-        key: Key,
-        value: &T,
-        life: Duration,
-    ) -> Result<(), StoreError> {
+    pub async fn put<T: Serialize>(&self, key: Key, value: &T, life: Duration) -> Result<(), StoreError> {
         let bytes = written(value)?;
         match self {
             Self::Memory(memory) => memory.put(key, bytes, life),
@@ -148,12 +139,7 @@ impl Store {
     }
 
     /// Keeps a value unless there is one already: whether there was none. Of several who add at once, one is told so.
-    pub(super) async fn add<T: Serialize>(
-        &self,
-        key: Key,
-        value: &T,
-        life: Duration,
-    ) -> Result<bool, StoreError> {
+    pub async fn add<T: Serialize>(&self, key: Key, value: &T, life: Duration) -> Result<bool, StoreError> {
         let bytes = written(value)?;
         match self {
             Self::Memory(memory) => memory.add(key, bytes, life),
@@ -162,7 +148,7 @@ impl Store {
     }
 
     /// The value, if there is one that has not ended.
-    pub(super) async fn find<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, StoreError> {
+    pub async fn find<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, StoreError> {
         match self {
             Self::Memory(memory) => memory.find(&key),
             Self::Shared(shared) => shared.find(key).await?,
@@ -172,7 +158,7 @@ impl Store {
     }
 
     /// The value, which is then no longer there. Of several who take at once, one gets it.
-    pub(super) async fn take<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, StoreError> {
+    pub async fn take<T: DeserializeOwned>(&self, key: Key) -> Result<Option<T>, StoreError> {
         match self {
             Self::Memory(memory) => memory.take(&key),
             Self::Shared(shared) => shared.take(key).await?,
@@ -182,7 +168,7 @@ impl Store {
     }
 
     /// Drops the value, if there is one.
-    pub(super) async fn remove(&self, key: Key) -> Result<(), StoreError> {
+    pub async fn remove(&self, key: Key) -> Result<(), StoreError> {
         match self {
             Self::Memory(memory) => drop(memory.take(&key)),
             Self::Shared(shared) => drop(shared.remove(key).await?),

@@ -1,10 +1,14 @@
 //! Redis: an entry is a key that expires; lists are sorted sets of names by their ends.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, TlsCertificates, pipe};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo as _, Script, TlsCertificates, Value,
+    pipe,
+};
 
 use super::shared::{Answer, Ask, Line};
 use super::vault::now;
@@ -16,10 +20,17 @@ use crate::units::hex;
 /// Most entries asked for at once.
 const CHUNK: usize = 500;
 
+/// A Redis.
 pub(super) struct Redis {
     client: Client,
     settings: AsyncConnectionConfig,
     pub(super) line: Line<MultiplexedConnection>,
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redis(..)")
+    }
 }
 
 impl Redis {
@@ -55,12 +66,38 @@ impl Redis {
         Ok(Self { client: client.map_err(|_| unreadable())?, settings, line: Line::new() })
     }
 
-    pub(super) async fn answer(&self, ask: Ask) -> Result<Answer, String> {
+    async fn connection(&self) -> Result<MultiplexedConnection, String> {
         let connect = async {
             let connected = self.client.get_multiplexed_async_connection_with_config(&self.settings).await;
             connected.map_err(|error| error.to_string())
         };
-        let mut connection = self.line.get(|_| true, connect).await?;
+        self.line.get(|_| true, connect).await
+    }
+
+    /// Runs a script. What is wrong with the script itself is the inner error: the connection is good.
+    pub(super) async fn run(
+        &self,
+        script: &Script,
+        keys: &[String],
+        arguments: &[Vec<u8>],
+    ) -> Result<Result<Value, String>, String> {
+        let mut connection = self.connection().await?;
+        let mut invocation = script.prepare_invoke();
+        for key in keys {
+            invocation.key(key);
+        }
+        for argument in arguments {
+            invocation.arg(argument.as_slice());
+        }
+        match invocation.invoke_async(&mut connection).await {
+            Ok(value) => Ok(Ok(value)),
+            Err(error) if error.is_unrecoverable_error() || error.is_io_error() => Err(error.to_string()),
+            Err(error) => Ok(Err(error.to_string())),
+        }
+    }
+
+    pub(super) async fn answer(&self, ask: Ask) -> Result<Answer, String> {
+        let mut connection = self.connection().await?;
         self.asked(&mut connection, ask).await.map_err(|error| error.to_string())
     }
 

@@ -101,7 +101,7 @@ impl Postgres {
         let (client, connection) = self.config.connect(self.tls.clone()).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the store of sign-ins ended");
+                tracing::debug!(%error, "a connection to the shared store ended");
             }
         });
         client.batch_execute(TABLE).await?;
