@@ -1,5 +1,6 @@
 //! The composition root: builds the parts from the configuration, serves, reloads, drains.
 
+mod clusters;
 mod handler;
 mod operated;
 mod reload;
@@ -7,7 +8,7 @@ mod tokens;
 mod unfinished;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::Admin;
 use crate::admission::{Rate, Slots};
 use crate::audit::{Audit, Event};
-use crate::catalog::Catalog;
 use crate::catalog::rest::RestCatalog;
 use crate::config::{Config, Links};
 use crate::identity::{self, Identity, Method, Principal};
@@ -30,7 +30,7 @@ use crate::secret::Secret;
 use crate::server::{self, Certificates, Server};
 use crate::state::Store;
 use crate::telemetry::{self, Metrics};
-use crate::upstream::Cluster;
+use crate::upstream::{Fleet, Sender};
 use crate::web::{Auditors, Web};
 use crate::wire::Sealer;
 
@@ -57,19 +57,20 @@ fn because<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> StartError {
     move |error| StartError(format!("{what}: {error}"))
 }
 
-/// Runs the gateway until SIGTERM or SIGINT.
+/// Runs the gateway until SIGTERM or SIGINT. What can change while it runs is read again from the `file` that the
+/// configuration is from.
 ///
 /// # Errors
 ///
 /// [`StartError`] says what is missing or wrong.
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(config: Config, file: &Path) -> Result<(), StartError> {
     telemetry::init(&config.telemetry).map_err(because("[telemetry]"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK)
         .build()
         .map_err(because("threads"))?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, file.to_owned()))
 }
 
 /// Reads policies, users, issuers, certificates and limits as a start does, and says what would be in force. Trino, the
@@ -142,13 +143,16 @@ pub fn explain(config: &Config, asked: &Asked) -> Result<Explanation, StartError
         .map_err(because("threads"))?;
     let (config, asked) = (config.clone(), asked.clone());
     let explained = runtime.spawn(async move {
-        let cluster = Arc::new(Cluster::new(&config.trino).map_err(because("[trino]"))?);
-        let catalog = Catalog::new(cluster, config.catalog).map_err(because("catalog"))?;
+        let fleet = fleet(&config)?;
+        let groups = principal.groups();
+        let sender =
+            Sender { class: "", user: principal.name(), groups, source: None, tags: &[], wish: None };
+        let place = fleet.place(&fleet.group(&sender), &[]).map_err(because("[trino]"))?;
         let question = Question {
             principal: &principal,
             token: asked.token.as_ref(),
             names: Names { catalog: asked.catalog.as_deref(), schema: asked.schema.as_deref() },
-            catalog: &catalog,
+            catalog: place.catalog(),
             policies: &policies,
             properties: &config.query.session_properties,
             limits: &limits,
@@ -172,6 +176,10 @@ fn load_policies(folder: &Path, surroundings: &Surroundings) -> Result<policy::S
         return policy::Set::parse_in::<&str, &str>(&[], surroundings).map_err(because("[policies]"));
     }
     policy::Set::load(folder, surroundings).map_err(because("[policies]"))
+}
+
+fn fleet(config: &Config) -> Result<Fleet, StartError> {
+    Fleet::new(&config.trino, config.routing.clone(), config.catalog.clone()).map_err(because("clusters"))
 }
 
 /// What policies don't say of the place that they hold in.
@@ -214,17 +222,18 @@ struct App {
     policies: Arc<ArcSwap<policy::Set>>,
     /// Held while policies are read and put in force.
     reloading: tokio::sync::Mutex<()>,
-    folder: std::path::PathBuf,
+    folder: PathBuf,
+    config_file: PathBuf,
     surroundings: Surroundings,
     identity: Arc<Identity>,
     web: Web,
     audit: Arc<Audit>,
-    cluster: Arc<Cluster>,
+    fleet: Arc<Fleet>,
     metrics: Arc<Metrics>,
     certificates: Option<Arc<Certificates>>,
 }
 
-async fn serve(config: Config) -> Result<(), StartError> {
+async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     let limits = statement_limits(&config);
     let metrics = Arc::new(Metrics::new());
     if let Err(error) = std::fs::create_dir_all(&config.policies.folder) {
@@ -239,20 +248,19 @@ async fn serve(config: Config) -> Result<(), StartError> {
     metrics.policy_loaded(now());
     let sealer = Arc::new(sealer(&config.links)?);
     let store = Arc::new(Store::open(&config.state).map_err(because("[state]"))?);
-    let identity = Identity::new(config.identity, &store, Arc::clone(&sealer), Arc::clone(&metrics));
+    let identity = Identity::new(config.identity.clone(), &store, Arc::clone(&sealer), Arc::clone(&metrics));
     let identity = Arc::new(identity.map_err(because("[identity]"))?);
     let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
-    let cluster = Arc::new(Cluster::new(&config.trino).map_err(because("[trino]"))?);
+    let fleet = Arc::new(fleet(&config)?);
     let request = config.server.limits();
     let gateway = Arc::new(Gateway::new(Components {
         config: config.query,
         identity: Arc::clone(&identity),
         rate: Rate::new(&config.admission),
         slots: Slots::new(&config.admission).map_err(because("[admission]"))?,
-        catalog: Catalog::new(Arc::<Cluster>::clone(&cluster), config.catalog).map_err(because("catalog"))?,
         policies: Arc::clone(&policies),
         audit: Arc::clone(&audit),
-        cluster: Arc::clone(&cluster),
+        fleet: Arc::clone(&fleet),
         sealer,
         metrics: Arc::clone(&metrics),
         request,
@@ -260,13 +268,12 @@ async fn serve(config: Config) -> Result<(), StartError> {
         work: tokio::runtime::Handle::current(),
     }));
     let server = Server::bind(config.server).await.map_err(because("[server]"))?;
-    let mut admin = Admin::bind(&config.admin).await.map_err(because("[admin]"))?;
-    if identity.access_tokens().is_some() {
-        admin = admin.with_tokens(&config.admin.key_file).map_err(because("[admin]"))?;
-    }
+    let admin = Admin::bind(&config.admin).await.map_err(because("[admin]"))?;
+    let admin = admin.with_key(&config.admin.key_file).map_err(because("[admin]"))?;
     let app = Arc::new(App {
         gateway: Arc::clone(&gateway),
         folder: config.policies.folder,
+        config_file: file,
         surroundings,
         web: Web::new(
             Arc::clone(&identity),
@@ -275,7 +282,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
         ),
         identity,
         audit: Arc::clone(&audit),
-        cluster: Arc::clone(&cluster),
+        fleet: Arc::clone(&fleet),
         metrics: Arc::clone(&metrics),
         certificates: server.certificates(),
         policies,
@@ -288,10 +295,10 @@ async fn serve(config: Config) -> Result<(), StartError> {
     .await?;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(admin.serve(Arc::clone(&app)));
-    tasks.spawn(unfinished::settle(Arc::clone(&audit), Arc::clone(&cluster)));
+    tasks.spawn(unfinished::settle(Arc::clone(&audit), Arc::clone(&fleet)));
     let noted = Arc::clone(&audit);
     tasks.spawn(async move { noted.watch_inbox().await });
-    tasks.spawn(async move { cluster.watch(CHECK).await });
+    tasks.spawn(async move { fleet.watch(CHECK).await });
     let swept = Arc::clone(&gateway);
     tasks.spawn(async move { swept.sweep().await });
     tasks.spawn(Arc::clone(&app).reload_when_told());

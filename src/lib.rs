@@ -59,6 +59,8 @@
 //! - **What is printed is read again** by our parser, and must mention only relations of the permit. (Of EXPLAIN and
 //!   EXECUTE the statement that they carry is.)
 //! - **A POST is sent to Trino once.** Where it is not known whether Trino took it, the query fails.
+//! - **A decision is good for the cluster that described its tables.** Another cluster gets the query only if it says the same
+//!   of all that was looked at (`catalog::Noted`), and only if none can have taken it.
 //! - **The intent is on disk before Trino sees the query**; every intent gets an outcome, and a guard that is
 //!   dropped writes `abandoned`.
 //! - **Row data passes as bytes**; everything else of a page is rebuilt: links, statistics, warnings, errors.

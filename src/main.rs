@@ -80,6 +80,14 @@ enum Command {
         #[command(subcommand)]
         command: cli::TokenCommand,
     },
+    /// Shows the clusters of the gateway that runs on this machine, and says whether one takes queries.
+    Clusters {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml", global = true)]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: Option<cli::ClusterCommand>,
+    },
     /// Brings what scanners found in tables' columns into their catalog, as the tags that policies go by.
     Classify {
         #[command(subcommand)]
@@ -135,7 +143,10 @@ fn main() -> ExitCode {
         Command::Policy { command } => return said(cli::policy(&command)),
         Command::SignIn(command) => return said(cli::sign_in(&command)),
         Command::Classify { command } => return said(cli::classify(&command)),
-        Command::Token { config, command } => token(&config, &command),
+        Command::Token { config, command } => asked(&config, |admin| cli::token(&command, admin)),
+        Command::Clusters { config, command } => {
+            asked(&config, |admin| cli::clusters(command.as_ref(), admin))
+        }
         Command::Audit { command } => return said(cli::audit(&command)),
         Command::Version => {
             println!("northgate {}", env!("CARGO_PKG_VERSION"));
@@ -169,13 +180,17 @@ fn said(outcome: Result<cli::Said, String>) -> ExitCode {
 
 fn serve(path: &Path) -> Result<(), String> {
     let config = Config::load(path).map_err(|error| error.to_string())?;
-    northgate::app::run(config).map_err(|error| error.to_string())
+    northgate::app::run(config, path).map_err(|error| error.to_string())
 }
 
+/// Asks the gateway that runs on this machine.
 #[allow(clippy::print_stdout, clippy::print_stderr)]
-fn token(path: &Path, command: &cli::TokenCommand) -> Result<(), String> {
+fn asked(
+    path: &Path,
+    ask: impl FnOnce(&northgate::admin::Config) -> Result<cli::Said, String>,
+) -> Result<(), String> {
     let config = Config::load(path).map_err(|error| error.to_string())?;
-    let said = cli::token(command, &config.admin)?;
+    let said = ask(&config.admin)?;
     eprint!("{}", said.err);
     print!("{}", said.out);
     Ok(())

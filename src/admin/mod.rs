@@ -1,8 +1,8 @@
 //! The listener for operators: metrics, health, readiness, the gateway's public keys, and reload.
 //!
 //! Plain HTTP without a login, and so on the loopback interface unless it is told otherwise. What is here otherwise tells
-//! nothing of users or data; the worst that a stranger can do is to have the files read again. Tokens are on the loopback
-//! interface only, and for who can read the key file, which is made anew at each start: `Authorization: Bearer KEY`.
+//! nothing of users or data; the worst that a stranger can do is to have the files read again. Tokens and clusters are on
+//! the loopback interface only, and for who can read the key file, which is made anew at each start: `Authorization: Bearer KEY`.
 //!
 //! | request | answer |
 //! |---|---|
@@ -14,8 +14,12 @@
 //! | `GET /tokens?user=u` | the personal access tokens, of all or of one owner (JSON) |
 //! | `POST /tokens?user=u&name=n&life=30d&read_only=true&catalog=c&address=10.0.0.0/8&impersonate=true` | makes one, and shows its secret |
 //! | `DELETE /tokens?id=i` | revokes one |
-//! | `POST /reload` | reads policies, users and certificates again; 422 and what is wrong, if something is |
+//! | `GET /clusters` | the clusters and how they are (JSON) |
+//! | `POST /clusters/NAME?state=draining` | says whether one takes queries: `active`, `draining`, `inactive`, or `configured` |
+//! | `POST /reload` | reads policies, users, certificates, and of the configuration the clusters again; 422 and what is wrong, if something is |
 
+mod clusters;
+mod door;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -41,10 +45,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
+pub use self::clusters::ClusterRequest;
 pub use self::error::AdminError;
 pub use self::tokens::TokenRequest;
 
-use self::tokens::Door;
+use self::door::Door;
 use crate::secret::Secret;
 
 /// The header with a token of whose statement is explained.
@@ -66,8 +71,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Config {
     /// Where to listen. Trino must reach it if it is to fetch the gateway's keys from here.
     pub listen: SocketAddr,
-    /// The file with the key for the personal access tokens. It is made at start, readable by its owner alone, where there
-    /// are such tokens; `northgate token` reads it.
+    /// The file with the key for tokens and clusters. It is made at start, readable by its owner alone; `northgate token` and
+    /// `northgate clusters` read it.
     pub key_file: PathBuf,
 }
 
@@ -126,6 +131,12 @@ pub trait Operated: Send + Sync + 'static {
         asked: TokenRequest,
     ) -> impl Future<Output = Result<String, (StatusCode, String)>> + Send;
 
+    /// Tells of clusters, or says what one is to do: JSON, or a status and what is wrong.
+    fn clusters(
+        &self,
+        asked: ClusterRequest,
+    ) -> impl Future<Output = Result<String, (StatusCode, String)>> + Send;
+
     /// Reads again what can be read again; what was wrong, a line each. What is wrong stays as it was before.
     fn reload(&self) -> impl Future<Output = Result<(), Vec<String>>> + Send;
 }
@@ -148,9 +159,9 @@ impl Admin {
         Ok(Self { listener, door: None })
     }
 
-    /// The same with the requests for tokens, for who can read the key that is written to the file. On another interface
-    /// than loopback there are none of these.
-    pub fn with_tokens(self, key_file: &std::path::Path) -> Result<Self, AdminError> {
+    /// The same with the requests that need a key, for who can read the one that is written to the file. On another
+    /// interface than loopback there are none of these.
+    pub fn with_key(self, key_file: &std::path::Path) -> Result<Self, AdminError> {
         let door =
             Door::new(key_file).map_err(|source| AdminError::Key { path: key_file.to_owned(), source })?;
         Ok(Self { door: Some(door), ..self })
@@ -197,8 +208,8 @@ async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>, local: boo
             let (parts, body) = request.into_parts();
             let mut response = if local && parts.uri.path() == "/explain" {
                 explain(&parts, body, &*operated).await
-            } else if let Some(door) = door.filter(|_| parts.uri.path() == "/tokens") {
-                tokens::answer(&parts, &door, &*operated).await
+            } else if let Some(door) = door.filter(|_| is_closed(parts.uri.path())) {
+                behind(&door, &parts, &*operated).await
             } else {
                 answer(&parts.method, parts.uri.path(), &parts.headers, &*operated).await
             };
@@ -217,6 +228,25 @@ async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>, local: boo
     if let Err(error) = served {
         tracing::debug!(%error, "an admin connection ended");
     }
+}
+
+/// Whether a path is for who has the key.
+fn is_closed(path: &str) -> bool {
+    path == "/tokens" || clusters::is_about(path)
+}
+
+/// Answers who has the key.
+async fn behind<O: Operated>(door: &Door, parts: &Parts, operated: &O) -> Answer {
+    if is_from_page(&parts.headers) {
+        return text(StatusCode::FORBIDDEN, "not from a web page\n");
+    }
+    if !door.admits(&parts.headers) {
+        return text(StatusCode::UNAUTHORIZED, "the key of admin.key_file is needed\n");
+    }
+    if clusters::is_about(parts.uri.path()) {
+        return clusters::answer(parts, operated).await;
+    }
+    tokens::answer(parts, operated).await
 }
 
 /// A page in the operator's browser can send requests to the loopback interface too, and by a name that it points there

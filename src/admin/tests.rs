@@ -14,6 +14,10 @@ impl Operated for Shown {
         Ok(format!("{asked:?}"))
     }
 
+    async fn clusters(&self, asked: ClusterRequest) -> Result<String, (StatusCode, String)> {
+        Ok(format!("{asked:?}"))
+    }
+
     fn metrics(&self) -> String {
         "# EOF\n".to_owned()
     }

@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 
-use super::{App, tokens};
-use crate::admin::{Check, Operated, TokenRequest};
+use super::{App, clusters, tokens};
+use crate::admin::{Check, ClusterRequest, Operated, TokenRequest};
 use crate::identity::{Method, Principal};
 use crate::rewrite::Names;
 
@@ -12,6 +12,9 @@ impl Operated for App {
         let audit = self.audit.status();
         self.metrics.audit_state(audit.healthy, audit.held, audit.lost);
         self.metrics.audit_copy(audit.copying, audit.behind);
+        for report in self.fleet.reports() {
+            self.metrics.cluster(&report.name, report.usable, report.queries, report.ejections);
+        }
         self.metrics.render()
     }
 
@@ -21,7 +24,7 @@ impl Operated for App {
         vec![
             Check { name: "policies", problem: problem(!self.policies.load().is_empty(), "there are none") },
             Check { name: "audit", problem: problem(self.audit.healthy(), "records cannot be written") },
-            Check { name: "trino", problem: problem(self.cluster.healthy(), "the cluster does not answer") },
+            Check { name: "trino", problem: problem(self.fleet.is_ready(), "no active cluster is well") },
             Check { name: "serving", problem: problem(!draining, "stopping") },
         ]
     }
@@ -40,14 +43,21 @@ impl Operated for App {
         tokens::answer(&self.identity, &self.audit, asked).await
     }
 
+    async fn clusters(&self, asked: ClusterRequest) -> Result<String, (StatusCode, String)> {
+        clusters::answer(&self.fleet, &self.audit, asked).await
+    }
+
     fn keys(&self) -> String {
-        self.cluster.jwks().unwrap_or_else(|| "{\"keys\":[]}".to_owned())
+        self.fleet.jwks()
     }
 
     async fn reload(&self) -> Result<(), Vec<String>> {
         let mut wrong = Vec::new();
         if let Err(detail) = self.reload_policies().await {
             wrong.push(format!("policies: {detail}"));
+        }
+        if let Err(detail) = self.reload_clusters().await {
+            wrong.push(format!("clusters: {detail}"));
         }
         let users = self.identity.reload().map_err(|error| error.to_string());
         self.told("users", users.as_ref().err()).await;

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{App, SETTLE, now};
 use crate::admin::Operated as _;
 use crate::audit::Event;
+use crate::config::Config;
 use crate::identity::Login;
 use crate::policy;
 use crate::telemetry::Reload;
@@ -106,6 +107,31 @@ impl App {
             self.told("policies", result.as_ref().err()).await;
         }
         result
+    }
+
+    /// Reads from the configuration again which clusters there are, whether they take queries, and which rules route.
+    pub(super) async fn reload_clusters(&self) -> Result<(), String> {
+        let path = self.config_file.clone();
+        let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+        let result = match loaded {
+            Ok(Ok(config)) => {
+                self.fleet.reload(&config.trino, config.routing).map_err(|error| error.to_string())
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match &result {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!("new settings of clusters are in force");
+                self.told("clusters", None).await;
+            }
+            Err(detail) => {
+                tracing::error!(detail, "the new settings of clusters are not in force; those of before are");
+                self.told("clusters", Some(detail)).await;
+            }
+        }
+        result.map(drop)
     }
 
     pub(super) async fn told(&self, what: &str, detail: Option<&String>) {

@@ -5,31 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::audit::{Audit, Found};
-use crate::upstream::{Cluster, Known};
+use crate::upstream::{Fleet, Known};
 
 /// How often, and how many times, Trino is asked before it is recorded that nothing is known.
 const PAUSE: Duration = Duration::from_secs(5);
 const TRIES: u32 = 12;
 
 /// Records the outcomes of earlier runs that are missing, with what Trino still knows of their queries.
-pub(super) async fn settle(audit: Arc<Audit>, cluster: Arc<Cluster>) {
+pub(super) async fn settle(audit: Arc<Audit>, fleet: Arc<Fleet>) {
     if audit.unfinished().is_empty() {
         return;
     }
     let mut known = HashMap::new();
     for turn in 1..=TRIES {
-        match cluster.remembered().await {
-            Ok(list) => {
-                known = list
-                    .into_iter()
-                    .map(|known| ((known.trace.clone(), known.user.clone()), known))
-                    .collect();
-                break;
-            }
-            Err(error) => {
-                tracing::warn!(%error, turn, "Trino does not say what became of queries before the restart");
-            }
+        let (list, whole) = fleet.remembered().await;
+        known.extend(list.into_iter().map(|known| ((known.trace.clone(), known.user.clone()), known)));
+        if whole {
+            break;
         }
+        tracing::warn!(turn, "not all clusters say what became of queries before the restart");
         tokio::time::sleep(PAUSE).await;
     }
     for unfinished in audit.unfinished() {

@@ -8,6 +8,7 @@ mod engine;
 mod error;
 mod flight;
 mod json;
+mod noted;
 mod predicate;
 mod relation;
 pub mod rest;
@@ -31,6 +32,7 @@ use crate::units::Span;
 
 pub use engine::{Engine, EngineError, Metadata, MetadataQuery};
 pub use error::CatalogError;
+pub use noted::Noted;
 pub use predicate::{Literal, Predicate, Reference, Term, Test, Transform};
 pub use relation::{Column, Described, RelationKind, TableName};
 pub use restriction::{Action, Projection, ReadRestrictions};
@@ -67,9 +69,13 @@ impl Default for Config {
     }
 }
 
-/// Describes relations. Clones are the same catalog.
+/// Describes relations, as one engine has them. Clones are the same catalog.
 #[derive(Clone)]
-pub struct Catalog(Arc<Inner>);
+pub struct Catalog {
+    inner: Arc<Inner>,
+    /// Where it is noted what was said, if that is wanted.
+    noted: Option<Noted>,
+}
 
 struct Inner {
     engine: Arc<dyn Engine>,
@@ -77,7 +83,10 @@ struct Inner {
     definitions: Cache<TableName, Arc<str>>,
     flights: Flights,
     queries: Semaphore,
-    rest: BTreeMap<String, RestCatalog>,
+    rest: Arc<BTreeMap<String, RestCatalog>>,
+    life: Duration,
+    relations: u64,
+    at_once: usize,
 }
 
 impl Catalog {
@@ -86,13 +95,6 @@ impl Catalog {
     /// # Errors
     /// A REST catalog's configuration is not in order, or a file that it names cannot be read.
     pub fn new(engine: Arc<dyn Engine>, config: Config) -> Result<Self, String> {
-        let known = Cache::builder().max_capacity(config.relations).time_to_live(config.life.0).build();
-        let definitions = Cache::builder()
-            .weigher(|_: &TableName, text: &Arc<str>| u32::try_from(text.len()).unwrap_or(u32::MAX))
-            .max_capacity(DEFINITIONS)
-            .time_to_live(config.life.0)
-            .build();
-        let queries = Semaphore::new(config.queries.clamp(1, Semaphore::MAX_PERMITS));
         let mut rest = BTreeMap::new();
         for (name, one) in config.rest {
             let in_section = |why: String| format!("[catalog.rest.{name}] {why}");
@@ -100,7 +102,39 @@ impl Catalog {
             let folded = folded.ok_or_else(|| in_section("the name must be as Trino has it".to_owned()))?;
             rest.insert(folded, RestCatalog::new(&name, one).map_err(in_section)?);
         }
-        Ok(Self(Arc::new(Inner { engine, known, definitions, flights: Flights::default(), queries, rest })))
+        Ok(Self::with(engine, Arc::new(rest), config.life.0, config.relations, config.queries))
+    }
+
+    fn with(
+        engine: Arc<dyn Engine>,
+        rest: Arc<BTreeMap<String, RestCatalog>>,
+        life: Duration,
+        relations: u64,
+        at_once: usize,
+    ) -> Self {
+        let known = Cache::builder().max_capacity(relations).time_to_live(life).build();
+        let definitions = Cache::builder()
+            .weigher(|_: &TableName, text: &Arc<str>| u32::try_from(text.len()).unwrap_or(u32::MAX))
+            .max_capacity(DEFINITIONS)
+            .time_to_live(life)
+            .build();
+        let queries = Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS));
+        let flights = Flights::default();
+        let inner = Inner { engine, known, definitions, flights, queries, rest, life, relations, at_once };
+        Self { inner: Arc::new(inner), noted: None }
+    }
+
+    /// A catalog of another engine, beside the same REST catalogs.
+    #[must_use]
+    pub fn beside(&self, engine: Arc<dyn Engine>) -> Self {
+        let Inner { rest, life, relations, at_once, .. } = &*self.inner;
+        Self::with(engine, Arc::clone(rest), *life, *relations, *at_once)
+    }
+
+    /// The same catalog, and what it says through this value from now on.
+    pub fn noting(&self) -> (Self, Noted) {
+        let noted = Noted::default();
+        (Self { inner: Arc::clone(&self.inner), noted: Some(noted.clone()) }, noted)
     }
 
     /// What REST catalogs say of relations for somebody: of those relations whose catalog is one.
@@ -113,7 +147,7 @@ impl Catalog {
         relations: &[Arc<Described>],
     ) -> Result<Vec<(TableName, Arc<Ruling>)>, CatalogError> {
         let asked = relations.iter().filter_map(|described| {
-            let rest = self.0.rest.get(&described.name.catalog)?;
+            let rest = self.inner.rest.get(&described.name.catalog)?;
             Some(self.ruling(rest, subject, described))
         });
         try_join_all(asked).await
@@ -148,7 +182,7 @@ impl Catalog {
 
     /// The catalogs that decide who may read.
     pub fn deciding(&self) -> impl Iterator<Item = &str> {
-        self.0.rest.iter().filter(|(_, rest)| rest.decides()).map(|(name, _)| name.as_str())
+        self.inner.rest.iter().filter(|(_, rest)| rest.decides()).map(|(name, _)| name.as_str())
     }
 
     /// All that somebody may read of a catalog that decides; nothing of others.
@@ -156,7 +190,7 @@ impl Catalog {
     /// # Errors
     /// The catalog has no answer, or too many tables to look at.
     pub async fn readable(&self, subject: &Subject<'_>, catalog: &str) -> Result<Vec<Extent>, CatalogError> {
-        let Some(rest) = self.0.rest.get(catalog).filter(|rest| rest.decides()) else {
+        let Some(rest) = self.inner.rest.get(catalog).filter(|rest| rest.decides()) else {
             return Ok(Vec::new());
         };
         rest.readable(subject)
@@ -166,7 +200,7 @@ impl Catalog {
 
     /// The catalogs that a REST catalog is behind.
     pub fn with_rest(&self) -> impl Iterator<Item = &str> {
-        self.0.rest.keys().map(String::as_str)
+        self.inner.rest.keys().map(String::as_str)
     }
 
     /// Whether policies may be attached to a catalog's tables that hide columns of theirs.
@@ -174,7 +208,7 @@ impl Catalog {
     /// # Errors
     /// The catalog has no answer.
     pub async fn attaches(&self, subject: &Subject<'_>, catalog: &str) -> Result<bool, CatalogError> {
-        let Some(rest) = self.0.rest.get(catalog) else { return Ok(false) };
+        let Some(rest) = self.inner.rest.get(catalog) else { return Ok(false) };
         rest.attaches(subject)
             .await
             .map_err(|error| CatalogError::Rest { catalog: catalog.to_owned(), error })
@@ -185,7 +219,7 @@ impl Catalog {
     /// # Errors
     /// The catalog has no answer, or too many tables to look at.
     pub async fn outlines(&self, subject: &Subject<'_>, catalog: &str) -> Result<Vec<Outline>, CatalogError> {
-        let Some(rest) = self.0.rest.get(catalog) else { return Ok(Vec::new()) };
+        let Some(rest) = self.inner.rest.get(catalog) else { return Ok(Vec::new()) };
         rest.outlines(subject)
             .await
             .map_err(|error| CatalogError::Rest { catalog: catalog.to_owned(), error })
@@ -200,7 +234,7 @@ impl Catalog {
         subject: &Subject<'_>,
         catalog: &str,
     ) -> Result<Option<Granted>, CatalogError> {
-        let Some(rest) = self.0.rest.get(catalog) else { return Ok(None) };
+        let Some(rest) = self.inner.rest.get(catalog) else { return Ok(None) };
         rest.granted(subject).await.map_err(|error| CatalogError::Rest { catalog: catalog.to_owned(), error })
     }
 
@@ -214,14 +248,18 @@ impl Catalog {
         for (view, text) in definitions {
             kept.insert(view, text.into());
         }
-        Self(Arc::new(Inner {
+        let inner = Inner {
             engine: Arc::new(engine::Nothing),
             known,
             definitions: kept,
             flights: Flights::default(),
             queries: Semaphore::new(1),
-            rest: BTreeMap::new(),
-        }))
+            rest: Arc::default(),
+            life: Duration::MAX,
+            relations: 0,
+            at_once: 1,
+        };
+        Self { inner: Arc::new(inner), noted: None }
     }
 
     /// Describes relations, in the order of the names. Of several that can't be described the first one's error is
@@ -238,11 +276,11 @@ impl Catalog {
             if found.contains_key(name) || waiting.contains_key(name) {
                 continue;
             }
-            if let Some(known) = self.0.known.get(name) {
+            if let Some(known) = self.inner.known.get(name) {
                 found.insert(name, known);
                 continue;
             }
-            let (waiter, flight) = self.0.flights.board(name);
+            let (waiter, flight) = self.inner.flights.board(name);
             waiting.insert(name, waiter);
             if let Some(flight) = flight {
                 departing.entry((&name.catalog, &name.schema)).or_default().push(flight);
@@ -251,7 +289,7 @@ impl Catalog {
         for (_, mut flights) in departing {
             while !flights.is_empty() {
                 let rest = flights.split_off(flights.len().min(BATCH));
-                let inner = Arc::clone(&self.0);
+                let inner = Arc::clone(&self.inner);
                 tokio::spawn(async move { inner.ask(flights).await });
                 flights = rest;
             }
@@ -265,32 +303,43 @@ impl Catalog {
             let known = found.get(name).ok_or_else(|| CatalogError::NotFound(name.clone()))?;
             all.push(Arc::clone(known));
         }
+        if let Some(noted) = &self.noted {
+            noted.described(&all);
+        }
         Ok(all)
     }
 
     /// The query that a view or a materialized view is made of, as Trino keeps it.
     pub async fn definition(&self, view: &TableName) -> Result<Arc<str>, CatalogError> {
-        if let Some(known) = self.0.definitions.get(view) {
+        let definition = self.definition_of(view).await?;
+        if let Some(noted) = &self.noted {
+            noted.defined(view, &definition);
+        }
+        Ok(definition)
+    }
+
+    async fn definition_of(&self, view: &TableName) -> Result<Arc<str>, CatalogError> {
+        if let Some(known) = self.inner.definitions.get(view) {
             return Ok(known);
         }
         let rows = {
-            let _turn = self.0.queries.acquire().await;
-            self.0.engine.metadata(&describe::definition(view)).await.map_err(CatalogError::Engine)?
+            let _turn = self.inner.queries.acquire().await;
+            self.inner.engine.metadata(&describe::definition(view)).await.map_err(CatalogError::Engine)?
         };
         let [row] = &rows[..] else { return Err(CatalogError::NotFound(view.clone())) };
         let text = row.first().and_then(serde_json::Value::as_str);
         let text = text.ok_or_else(|| CatalogError::NotFound(view.clone()))?;
         let text: Arc<str> = text.into();
-        self.0.definitions.insert(view.clone(), Arc::clone(&text));
+        self.inner.definitions.insert(view.clone(), Arc::clone(&text));
         Ok(text)
     }
 
     /// Forgets descriptions, since Trino did not agree with them. An answer that is under way is not kept.
     pub fn forget(&self, names: &[TableName]) {
         for name in names {
-            self.0.flights.cancel(name);
-            self.0.known.invalidate(name);
-            self.0.definitions.invalidate(name);
+            self.inner.flights.cancel(name);
+            self.inner.known.invalidate(name);
+            self.inner.definitions.invalidate(name);
         }
     }
 }

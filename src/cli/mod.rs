@@ -3,6 +3,8 @@
 
 mod audit;
 mod classify;
+mod clusters;
+mod operator;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -19,6 +21,7 @@ use crate::policy::{Set, Surroundings};
 
 pub use audit::{Audit, audit};
 pub use classify::{Classify, classify};
+pub use clusters::{ClusterCommand, clusters};
 pub use sign_in::{SignIn, sign_in};
 pub use token::{TokenCommand, token};
 pub use trial::{Trial, TrialError};

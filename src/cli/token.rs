@@ -1,22 +1,15 @@
 //! `northgate token`: personal access tokens, made, listed and revoked by the gateway that runs on this machine.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Subcommand;
-use http::{Method, Request};
+use http::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::Said;
+use super::{Said, operator};
 use crate::admin;
-use crate::https::{Bounds, Client};
 use crate::identity::Token;
-use crate::secret::Secret;
 use crate::units::Span;
-
-/// What one request may take. A list of all tokens is long.
-const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), body: 256 << 20 };
 
 /// What `northgate token` does.
 #[derive(Clone, Debug, Subcommand)]
@@ -63,30 +56,8 @@ pub enum TokenCommand {
 /// # Errors
 /// What is wrong, in words.
 pub fn token(command: &TokenCommand, config: &admin::Config) -> Result<Said, String> {
-    let key = Secret::from_file(&config.key_file).map_err(|error| {
-        format!(
-            "{}: {error}; the gateway must run, with [identity.tokens] in its configuration",
-            config.key_file.display()
-        )
-    })?;
     let (method, query) = request(command);
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("http://{}/tokens?{query}", config.listen))
-        .header(http::header::AUTHORIZATION, format!("Bearer {}", key.expose().trim()))
-        .body(Bytes::new())
-        .map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let answer = runtime
-        .block_on(async {
-            Client::new(None, false)?.send(request, BOUNDS).await.map_err(|error| error.to_string())
-        })
-        .map_err(|why| format!("the gateway at {} does not answer: {why}", config.listen))?;
-    let body = String::from_utf8_lossy(answer.body());
-    if answer.status().is_success() { said(command, &body) } else { Err(body.trim().to_owned()) }
+    said(command, &operator::ask(config, method, &format!("/tokens?{query}"))?)
 }
 
 fn request(command: &TokenCommand) -> (Method, String) {

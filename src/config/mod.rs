@@ -66,8 +66,11 @@ sections! {
     /// How links are sealed.
     #[serde(default)]
     links: Links,
-    /// The cluster.
+    /// The cluster, or several.
     trino: upstream::Config,
+    /// Which of several gets which query.
+    #[serde(default)]
+    routing: upstream::RoutingConfig,
     /// How much at once.
     #[serde(default)]
     admission: admission::Config,
@@ -142,6 +145,11 @@ impl Config {
         if self.identity.alb.is_some() && self.server.trusted_proxies.is_empty() {
             let why = "identity.alb: nobody's word is taken without server.trusted_proxies";
             return Some(why.to_owned());
+        }
+        if let Some(why) =
+            self.routing.problem(&self.trino.groups(), &self.trino.active_groups(), ["default"])
+        {
+            return Some(why);
         }
         match (&self.server.client_ca_file, &self.identity.client_certificates) {
             (Some(_), None) => Some(

@@ -63,12 +63,11 @@ impl Section for upstream::Config {
     }
 
     fn paths(&mut self) -> Vec<&mut PathBuf> {
-        [self.password_file.as_mut(), self.cert_file.as_mut(), self.key_file.as_mut(), self.ca_file.as_mut()]
-            .into_iter()
-            .flatten()
-            .collect()
+        upstream::Config::paths(self).collect()
     }
 }
+
+impl Section for upstream::RoutingConfig {}
 
 impl Section for audit::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {

@@ -88,12 +88,39 @@ fn the_url_of_trino_is_enough_and_needed() {
         assert_eq!(read_whole(text, &[]).expect_err(text).to_string(), expect);
     };
     check("", "northgate.toml: trino: missing, and has no default");
-    check("[trino]\nuser = \"x\"", "northgate.toml:1:1: trino.url: missing, and has no default");
+    check("[trino]\nuser = \"x\"", "northgate.toml: trino.url: missing, and has no default");
     check(
         "[trino]\nurl = \"x\"\npassword = \"hunter2\"",
         "northgate.toml:3:1: trino.password: unknown key; its value goes into a file of its own, which \
          `password_file` names",
     );
+}
+
+#[test]
+fn clusters_and_rules_fit_together() {
+    let clusters = "[trino]\nuser = \"gate\"\n[[trino.cluster]]\nname = \"blue\"\nurl = \"http://b\"\ngroups = [\"etl\"]\n\
+        [[trino.cluster]]\nname = \"green\"\nurl = \"http://g\"\nca_file = \"green.pem\"\n";
+    let rule = "[[routing.rule]]\nusers = [\"svc-*\"]\ngroup = ";
+    let config = read_whole(&format!("{clusters}{rule}\"etl\""), &[]).expect("sound");
+    assert_eq!(config.trino.clusters[1].ca_file.as_deref(), Some(Path::new("/etc/northgate/green.pem")));
+    // What is shown can be read again.
+    read_whole(&config.to_string(), &[]).expect("what is shown");
+    let check = |text: &str, expect: &str| {
+        let got = read_whole(text, &[]).expect_err(text).to_string();
+        assert!(got.contains(expect), "{text}: {got}");
+    };
+    check(
+        &format!("{clusters}{rule}\"elt\""),
+        "routing.rule 1: there is no cluster in the group 'elt'; there are default, etl",
+    );
+    check(&clusters.replace("green\"\n", "blue\"\n"), "trino.cluster: two are called 'blue'");
+    check(
+        &format!("{clusters}groups = [\"adhoc\"]"),
+        "routing.default_group: there is no cluster in the group 'default'",
+    );
+    check(&format!("{clusters}state = \"draining\""), "no cluster of the group 'default' is active");
+    let all = clusters.replace("name =", "state = \"inactive\"\nname =");
+    check(&all, "trino.cluster: none is active");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use http::StatusCode;
 
 use crate::admission::AdmissionError;
 use crate::audit::AuditError;
-use crate::catalog::CatalogError;
 use crate::catalog::rest::RestError;
+use crate::catalog::{CatalogError, EngineError, TableName};
 use crate::error::{ErrorCode, Failure, Location};
 use crate::identity::Refused;
 use crate::policy::Denial;
@@ -32,6 +32,9 @@ pub enum StatementError {
     /// The audit cannot be written.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// Clusters of one group do not say the same of a relation.
+    #[error("the clusters do not agree on what {0} is")]
+    Disagree(TableName),
     /// Trino cannot be used.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -81,6 +84,7 @@ impl StatementError {
             | Self::Sealer(_)
             | Self::Audit(_)
             | Self::Upstream(_)
+            | Self::Disagree(_)
             | Self::Transaction
             | Self::NotPrepared(_)
             | Self::Malformed(_)
@@ -89,6 +93,11 @@ impl StatementError {
             | Self::Fault
             | Self::Relay(_) => false,
         }
+    }
+
+    /// Whether it is that a cluster has no answer, so that another may be asked.
+    pub(super) fn is_of_cluster(&self) -> bool {
+        matches!(self, Self::Catalog(CatalogError::Engine(EngineError::Unavailable(_))))
     }
 
     /// The catalog that is to be asked in the user's own name, if that could not be done as there is no token of theirs.
@@ -111,7 +120,8 @@ impl StatementError {
             Self::Upstream(error) => error,
             Self::Admission(error) => error,
             Self::Malformed(error) => error,
-            Self::Transaction
+            Self::Disagree(_)
+            | Self::Transaction
             | Self::NotPrepared(_)
             | Self::ReadOnly(_)
             | Self::Canceled
@@ -124,6 +134,7 @@ impl StatementError {
 impl Failure for StatementError {
     fn kind(&self) -> &'static str {
         match self {
+            Self::Disagree(_) => "clusters_disagree",
             Self::Transaction => "transaction",
             Self::NotPrepared(_) => "not_prepared",
             Self::ReadOnly(_) => "read_only",
@@ -140,13 +151,16 @@ impl Failure for StatementError {
             Self::NotPrepared(_) => ErrorCode::NOT_FOUND,
             Self::ReadOnly(_) => ErrorCode::PERMISSION_DENIED,
             Self::Canceled => ErrorCode::USER_CANCELED,
-            Self::Relay(_) => ErrorCode::REMOTE_HOST_GONE,
+            Self::Disagree(_) | Self::Relay(_) => ErrorCode::REMOTE_HOST_GONE,
             _ => self.inner().map_or(ErrorCode::GENERIC_INTERNAL_ERROR, Failure::code),
         }
     }
 
     fn client_message(&self) -> String {
         match self {
+            Self::Disagree(_) => "The cluster that was to run the query does not take queries any more, and no other has the \
+                                  same tables. It was not run; try again."
+                .to_owned(),
             Self::Transaction => "This transaction does not exist any more. Begin a new one.".to_owned(),
             Self::NotPrepared(name) => format!("Prepared statement not found: {name}"),
             Self::ReadOnly(kind) => format!(

@@ -46,16 +46,23 @@ struct Seen {
     scoped: Scoped,
 }
 
+impl Explanation {
+    /// Nothing is known but why.
+    pub(super) fn failed(principal: &Principal, error: StatementError) -> Self {
+        let groups: Vec<&str> = principal.groups().iter().map(String::as_str).collect();
+        Self {
+            who: format!("{} (groups: {})", principal.name(), groups.join(", ")),
+            kind: "unreadable",
+            relations: Vec::new(),
+            sent: Err(error),
+        }
+    }
+}
+
 impl Question<'_> {
     /// Explains a statement: its relations, what policy says of each, and what Trino would be sent.
     pub async fn explain(&self, sql: &str) -> Explanation {
-        let groups: Vec<&str> = self.principal.groups().iter().map(String::as_str).collect();
-        let mut explanation = Explanation {
-            who: format!("{} (groups: {})", self.principal.name(), groups.join(", ")),
-            kind: "unreadable",
-            relations: Vec::new(),
-            sent: Err(StatementError::Canceled),
-        };
+        let mut explanation = Explanation::failed(self.principal, StatementError::Canceled);
         explanation.sent = self.sent(sql, &mut explanation).await;
         explanation
     }
@@ -112,11 +119,15 @@ impl super::Gateway {
         sql: &str,
     ) -> Explanation {
         let policies = self.policies.load_full();
+        let place = match self.place_for(principal, None, "") {
+            Ok(place) => place,
+            Err(error) => return Explanation::failed(principal, error),
+        };
         let question = Question {
             principal,
             token,
             names,
-            catalog: &self.catalog,
+            catalog: place.catalog(),
             policies: &policies,
             properties: &self.config.session_properties,
             limits: &self.limits,

@@ -7,6 +7,7 @@ mod answer;
 mod config;
 mod error;
 mod explain;
+mod placed;
 mod plan;
 mod poll;
 mod record;
@@ -34,10 +35,9 @@ pub use relay::RelayError;
 
 use crate::admission::{Rate, Slots};
 use crate::audit::Audit;
-use crate::catalog::Catalog;
 use crate::identity::{Authenticated, Identity, Refused};
 use crate::telemetry::{Metrics, RequestRoute, Stage};
-use crate::upstream::Cluster;
+use crate::upstream::Fleet;
 use crate::wire::{self, Call, LinkMethod, Peer, Route, Sealer};
 use crate::{policy, sql};
 
@@ -60,14 +60,12 @@ pub struct Components {
     pub rate: Rate,
     /// How many of their queries may run.
     pub slots: Slots,
-    /// What relations are.
-    pub catalog: Catalog,
     /// Who may see what.
     pub policies: Arc<ArcSwap<policy::Set>>,
     /// Where queries are recorded.
     pub audit: Arc<Audit>,
-    /// Where they run.
-    pub cluster: Arc<Cluster>,
+    /// Where they run, and what relations are there.
+    pub fleet: Arc<Fleet>,
     /// What seals their links.
     pub sealer: Arc<Sealer>,
     /// What is counted.
@@ -211,8 +209,7 @@ impl Gateway {
 
     /// What `/v1/info` says: that this speaks the protocol of a Trino of this version.
     fn info(&self) -> Answer {
-        let info = self.cluster.info();
-        let version = info.borrow().as_ref().map_or_else(|| "476".to_owned(), |info| info.version.clone());
+        let version = self.fleet.info().map_or_else(|| "476".to_owned(), |info| info.version);
         let body = serde_json::json!({
             "nodeVersion": {"version": version},
             "environment": "northgate",
@@ -242,8 +239,9 @@ impl Gateway {
             running.abandon();
             // The outcomes first: the process may be ended before a cluster that does not answer is given up.
             self.end(&running, &crate::audit::Outcome::of(crate::audit::State::Abandoned));
-            if let Some(path) = running.upstream() {
-                let cluster = Arc::clone(&self.cluster);
+            if let Some((cluster, path)) = running.upstream()
+                && let Some(cluster) = self.fleet.cluster(&cluster)
+            {
                 cancels.spawn(async move {
                     if let Err(error) = cluster.cancel(&path).await {
                         tracing::warn!(query = %running.id, %error, "a query could not be cancelled");
@@ -262,7 +260,7 @@ impl Gateway {
     /// Ends a query. What it changed, or may have changed, is asked for anew.
     fn end(&self, running: &registry::Running, outcome: &crate::audit::Outcome) {
         if running.writes {
-            self.catalog.forget(&running.relations);
+            self.fleet.forget(&running.relations);
         }
         self.registry.end(running, outcome);
     }
@@ -274,9 +272,7 @@ impl Gateway {
             for running in self.registry.idle(self.config.client_timeout.0) {
                 tracing::info!(query = %running.id, "nobody asks for this query any more");
                 running.abandon();
-                if let Some(path) = running.upstream() {
-                    self.cancel_upstream(path);
-                }
+                self.cancel_upstream(&running);
                 self.end(&running, &crate::audit::Outcome::of(crate::audit::State::Abandoned));
             }
         }

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use super::placed::Placed;
 use super::view::Reader;
 use super::{Gateway, StatementError, target};
 use crate::audit::Read;
-use crate::catalog::TableName;
+use crate::catalog::{Catalog, Noted, TableName};
 use crate::identity::Authenticated;
 use crate::policy::Permit;
 use crate::rewrite::{self, Context, Names, RewriteError, ScopedSql};
@@ -42,6 +43,10 @@ pub(super) struct Planned {
     pub(super) sql: ScopedSql,
     pub(super) relations: Vec<TableName>,
     pub(super) permit: Permit,
+    /// Where it is to run: where its relations were described.
+    pub(super) place: Placed,
+    /// What was said of them there.
+    pub(super) noted: Noted,
 }
 
 /// What is known of a statement, for the audit and the metrics, also where it is denied.
@@ -62,54 +67,67 @@ pub(super) struct Seen {
 }
 
 impl Gateway {
-    pub(super) async fn plan(&self, caller: &Authenticated, seen: &mut Seen) -> Result<Plan, StatementError> {
+    /// Decides what is done with a statement. `tried` are clusters that had no answer; the one that is asked is added.
+    pub(super) async fn plan(
+        &self,
+        caller: &Authenticated,
+        seen: &mut Seen,
+        tried: &mut Vec<String>,
+    ) -> Result<Plan, StatementError> {
         let session = caller.call().session();
         self.check_properties(session)?;
         let statement = Statement::parse(caller.call().body(), &self.limits)?;
         seen.kind = Some(statement.kind().name());
         seen.label = Some(label(statement.kind()));
+        if let Some(local) = local(&statement, session)? {
+            return Ok(Plan::Local(local));
+        }
+        // From here on one cluster is asked what the relations are, and it is the one that gets the query.
+        let place = self.placed(caller, tried)?;
+        let (catalog, noted) = place.catalog().noting();
+        let (sql, relations, permit) = self.scoped(caller, &statement, &catalog, seen).await?;
+        Ok(Plan::Submit(Box::new(Planned { sql, relations, permit, place, noted })))
+    }
+
+    async fn scoped(
+        &self,
+        caller: &Authenticated,
+        statement: &Statement,
+        catalog: &Catalog,
+        seen: &mut Seen,
+    ) -> Result<(ScopedSql, Vec<TableName>, Permit), StatementError> {
+        let session = caller.call().session();
         match statement.kind() {
-            Kind::Prepare { name, inner } => {
-                rewrite::check_prepared(inner)?;
-                let sql = inner.print(&Edits::default()).text;
-                Ok(Plan::Local(Local::Prepare { name: name.value.clone(), sql }))
-            }
-            Kind::Deallocate { name } if session.has_prepared(&name.value) => {
-                Ok(Plan::Local(Local::Deallocate { name: name.value.clone() }))
-            }
-            Kind::Deallocate { name } => Err(StatementError::NotPrepared(name.value.clone())),
             Kind::Execute { name, arguments } => {
-                seen.values = values(&statement, arguments.as_ref());
+                seen.values = values(statement, arguments.as_ref());
                 let prepared = self.prepared(session, &name.value)?;
                 seen.prepared = Some(prepared.slice(prepared.whole()).to_owned());
-                let (relations, permit) = self.permit(caller, &prepared, seen).await?;
+                let (relations, permit) = self.permit(caller, &prepared, catalog, seen).await?;
                 let context = self.context(session, &permit);
-                let sql = rewrite::execute(&statement, arguments.clone(), &prepared, &context)?;
-                Ok(submit(sql, relations, permit))
+                let sql = rewrite::execute(statement, arguments.clone(), &prepared, &context)?;
+                Ok((sql, relations, permit))
             }
             Kind::ExecuteImmediate { text, arguments } => {
-                seen.values = values(&statement, arguments.as_ref());
+                seen.values = values(statement, arguments.as_ref());
                 let prepared = Statement::parse(text, &self.limits)?;
-                let (relations, permit) = self.permit(caller, &prepared, seen).await?;
+                let (relations, permit) = self.permit(caller, &prepared, catalog, seen).await?;
                 let context = self.context(session, &permit);
-                let sql = rewrite::execute(&statement, arguments.clone(), &prepared, &context)?;
-                Ok(submit(sql, relations, permit))
+                let sql = rewrite::execute(statement, arguments.clone(), &prepared, &context)?;
+                Ok((sql, relations, permit))
             }
             Kind::DescribeInput { name } | Kind::DescribeOutput { name } => {
                 let prepared = self.prepared(session, &name.value)?;
-                let (relations, permit) = self.permit(caller, &prepared, seen).await?;
+                let (relations, permit) = self.permit(caller, &prepared, catalog, seen).await?;
                 let context = self.context(session, &permit);
-                let sql = rewrite::describe(&statement, &name.value, &prepared, &context)?;
-                Ok(submit(sql, relations, permit))
+                let sql = rewrite::describe(statement, &name.value, &prepared, &context)?;
+                Ok((sql, relations, permit))
             }
-            // What is denied by its kind is denied before anything is asked about its relations.
-            Kind::Other(other) => Err(RewriteError::Kind(other.name()).into()),
             _ => {
-                let (relations, permit) = self.permit(caller, &statement, seen).await?;
+                let (relations, permit) = self.permit(caller, statement, catalog, seen).await?;
                 let timer = self.metrics.time(Stage::Rewrite);
-                let sql = rewrite::rewrite(&statement, &self.context(session, &permit))?;
+                let sql = rewrite::rewrite(statement, &self.context(session, &permit))?;
                 drop(timer);
-                Ok(submit(sql, relations, permit))
+                Ok((sql, relations, permit))
             }
         }
     }
@@ -137,6 +155,7 @@ impl Gateway {
         &self,
         caller: &Authenticated,
         statement: &Statement,
+        catalog: &Catalog,
         seen: &mut Seen,
     ) -> Result<(Vec<TableName>, Permit), StatementError> {
         let kind = rewrite::subject(statement).kind();
@@ -149,19 +168,12 @@ impl Gateway {
         let policies = self.policies.load_full();
         let principal = caller.principal();
         // What is being changed is asked for anew each time: when it happens, only Trino knows.
-        self.catalog.forget(&self.registry.being_changed());
+        self.fleet.forget(&self.registry.being_changed());
         let timer = self.metrics.time(Stage::Describe);
         let token = caller.token();
         let direct = relations.clone();
         let lists = rewrite::lists(rewrite::subject(statement), &names)?;
-        let reader = Reader {
-            principal,
-            token,
-            lists,
-            catalog: &self.catalog,
-            policies: &policies,
-            limits: &self.limits,
-        };
+        let reader = Reader { principal, token, lists, catalog, policies: &policies, limits: &self.limits };
         let mut permit = reader.decide(&relations).await?;
         drop(timer);
         // What views read is read, too.
@@ -218,8 +230,21 @@ fn reads(kind: &Kind) -> bool {
     }
 }
 
-fn submit(sql: ScopedSql, relations: Vec<TableName>, permit: Permit) -> Plan {
-    Plan::Submit(Box::new(Planned { sql, relations, permit }))
+/// What is answered here. What is denied by its kind is denied here, too, before anything is asked about its relations.
+fn local(statement: &Statement, session: &Session) -> Result<Option<Local>, StatementError> {
+    match statement.kind() {
+        Kind::Prepare { name, inner } => {
+            rewrite::check_prepared(inner)?;
+            let sql = inner.print(&Edits::default()).text;
+            Ok(Some(Local::Prepare { name: name.value.clone(), sql }))
+        }
+        Kind::Deallocate { name } if session.has_prepared(&name.value) => {
+            Ok(Some(Local::Deallocate { name: name.value.clone() }))
+        }
+        Kind::Deallocate { name } => Err(StatementError::NotPrepared(name.value.clone())),
+        Kind::Other(other) => Err(RewriteError::Kind(other.name()).into()),
+        _ => Ok(None),
+    }
 }
 
 /// The values of parameters, one by one, and the text before them.

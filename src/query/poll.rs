@@ -34,9 +34,6 @@ impl Gateway {
     ) -> Result<Answer, QueryError> {
         self.rate.poll(caller.principal().name()).await;
         let link = self.sealer.open_link(sealed, login(caller)).ok_or(QueryError::NoSuchQuery)?;
-        if link.cluster != self.cluster.name() {
-            return Err(QueryError::NoSuchQuery);
-        }
         let running = self.registry.find(&link.query);
         let served = running.as_ref().map(Running::serve);
         match (method, &link.target) {
@@ -50,13 +47,13 @@ impl Gateway {
             (LinkMethod::Head, Target::Local { .. }) => Ok(Answer::empty(StatusCode::OK)),
             (LinkMethod::Head, Target::Upstream { path }) => {
                 // A heartbeat: Trino counts it, and what it says of it does not matter to the driver.
-                if let Err(error) = self.follow(caller, path, Verb::Head).await {
+                if let Err(error) = self.follow(caller, &link.cluster, path, Verb::Head).await {
                     tracing::debug!(kind = error.kind(), "a heartbeat did not reach the cluster");
                 }
                 Ok(Answer::empty(StatusCode::OK))
             }
-            (LinkMethod::Delete, target) => {
-                self.cancel(caller, target, running.as_ref()).await;
+            (LinkMethod::Delete, _) => {
+                self.cancel(caller, &link, running.as_ref()).await;
                 Ok(Answer::empty(StatusCode::NO_CONTENT))
             }
         }
@@ -65,11 +62,17 @@ impl Gateway {
     async fn follow(
         &self,
         caller: &Authenticated,
+        cluster: &str,
         path: &str,
         verb: Verb,
     ) -> Result<crate::upstream::Response, StatementError> {
         let headers = wire::upstream_poll_headers(caller.principal().name())?;
-        let response = self.cluster.follow(path, verb, headers).await;
+        // A cluster that is not there any more has not the query either.
+        let gone = || UpstreamError::Gone { cluster: cluster.to_owned(), status: StatusCode::GONE };
+        let response = match self.fleet.cluster(cluster) {
+            Some(cluster) => cluster.follow(path, verb, headers).await,
+            None => Err(gone()),
+        };
         let operation =
             if verb == Verb::Delete { UpstreamOperation::Cancel } else { UpstreamOperation::Poll };
         self.metrics
@@ -101,7 +104,8 @@ impl Gateway {
             return first(page);
         }
         let target = Target::Local { token: 0 };
-        let cluster = self.cluster.name().to_owned();
+        // Where it will run is not settled yet.
+        let cluster = String::new();
         let link = Link { query: running.id.clone(), cluster, target, restricted: false };
         let elapsed_ms = u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let origin = Origin { id: &running.id, base: caller.call().base(), elapsed_ms };
@@ -119,11 +123,11 @@ impl Gateway {
         running: Option<&Arc<Running>>,
         served: Option<Served>,
     ) -> Answer {
-        let response = match self.follow(caller, path, Verb::Get).await {
+        let response = match self.follow(caller, &link.cluster, path, Verb::Get).await {
             Ok(response) => response,
             Err(error) => return self.lost(caller, link, running, &error),
         };
-        let headers = match self.answer_headers(login(caller), &response.headers) {
+        let headers = match self.answer_headers(login(caller), &link.cluster, &response.headers) {
             Ok(headers) => headers,
             Err(error) => return self.lost(caller, link, running, &error),
         };
@@ -132,12 +136,12 @@ impl Gateway {
         let told = {
             let gateway = Arc::clone(self);
             let running = running.cloned();
-            let page = page_number(path);
+            let (page, cluster) = (page_number(path), link.cluster.clone());
             Box::new(move |result: Result<PageSummary, Cut>| {
                 // The mark lives as long as the page is on its way.
                 let _served = served;
                 if let Some(running) = running {
-                    gateway.told(&running, page, result);
+                    gateway.told(&running, &cluster, page, result);
                 }
             })
         };
@@ -170,12 +174,12 @@ impl Gateway {
     pub(super) fn answer_headers(
         &self,
         login: &str,
+        cluster: &str,
         upstream: &HeaderMap,
     ) -> Result<HeaderMap, StatementError> {
         let mut headers = wire::response_headers(upstream);
         if let Some(id) = wire::started_transaction(upstream) {
-            let transaction =
-                wire::Transaction { cluster: self.cluster.name().to_owned(), id: id.to_owned() };
+            let transaction = wire::Transaction { cluster: cluster.to_owned(), id: id.to_owned() };
             let sealed = self.sealer.seal_transaction(&transaction, login)?;
             wire::SessionChange::StartedTransaction(&sealed).write(&mut headers)?;
         }
@@ -192,9 +196,7 @@ impl Gateway {
     ) -> Answer {
         tracing::warn!(query = %link.query, %error, "a page is lost");
         if let Some(running) = running {
-            if let Some(path) = running.upstream() {
-                self.cancel_upstream(path);
-            }
+            self.cancel_upstream(running);
             self.end(running, &Outcome::failed(error.code().name, error.to_string()));
         }
         let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms: 0 };
@@ -202,13 +204,19 @@ impl Gateway {
     }
 
     /// What a page said of its query.
-    pub(super) fn told(&self, running: &Running, page: Option<u64>, result: Result<PageSummary, Cut>) {
+    pub(super) fn told(
+        &self,
+        running: &Running,
+        cluster: &str,
+        page: Option<u64>,
+        result: Result<PageSummary, Cut>,
+    ) {
         match result {
             Ok(summary) => {
                 self.metrics.page(summary.rows, summary.data_bytes);
                 running.count(page, summary.rows, summary.data_bytes);
                 if let Some(next) = &summary.next {
-                    running.follow(next.clone());
+                    running.follow(cluster, next.clone());
                 }
                 if let Some(error) = &summary.error
                     && matches!(
@@ -216,7 +224,7 @@ impl Gateway {
                         "COLUMN_NOT_FOUND" | "TABLE_NOT_FOUND" | "SCHEMA_NOT_FOUND" | "TYPE_MISMATCH"
                     )
                 {
-                    self.catalog.forget(&running.relations);
+                    self.fleet.forget(&running.relations);
                 }
                 if summary.done() {
                     self.end(running, &outcome(&summary));
@@ -230,8 +238,8 @@ impl Gateway {
         }
     }
 
-    async fn cancel(&self, caller: &Authenticated, target: &Target, running: Option<&Arc<Running>>) {
-        let partial = matches!(target, Target::Upstream { path } if path.contains(PARTIAL));
+    async fn cancel(&self, caller: &Authenticated, link: &Link, running: Option<&Arc<Running>>) {
+        let partial = matches!(&link.target, Target::Upstream { path } if path.contains(PARTIAL));
         if let Some(running) = running
             && !partial
         {
@@ -239,12 +247,12 @@ impl Gateway {
             let body = wire::failure_page(&origin, &StatementError::Canceled).into();
             running.cancel(FirstPage { headers: HeaderMap::new(), body });
         }
-        let path = match target {
-            Target::Upstream { path } => Some(path.clone()),
+        let place = match &link.target {
+            Target::Upstream { path } => Some((link.cluster.clone(), path.clone())),
             Target::Local { .. } => running.and_then(|running| running.upstream()),
         };
-        if let Some(path) = path
-            && let Err(error) = self.follow(caller, &path, Verb::Delete).await
+        if let Some((cluster, path)) = place
+            && let Err(error) = self.follow(caller, &cluster, &path, Verb::Delete).await
         {
             tracing::warn!(kind = error.kind(), "a cancel did not reach the cluster");
         }
@@ -255,9 +263,10 @@ impl Gateway {
         }
     }
 
-    /// Cancels at Trino without waiting for its answer.
-    pub(super) fn cancel_upstream(&self, path: String) {
-        let cluster = Arc::clone(&self.cluster);
+    /// Cancels a query at Trino, if that has it, without waiting for the answer.
+    pub(super) fn cancel_upstream(&self, running: &Running) {
+        let Some((cluster, path)) = running.upstream() else { return };
+        let Some(cluster) = self.fleet.cluster(&cluster) else { return };
         self.work.spawn(async move {
             if let Err(error) = cluster.cancel(&path).await {
                 tracing::warn!(kind = error.kind(), "a cancel did not reach the cluster");
@@ -283,9 +292,10 @@ pub(super) fn positions(map: Option<&Arc<crate::sql::SourceMap>>) -> Option<Arc<
 
 pub(super) fn upstream_outcome(error: &UpstreamError) -> UpstreamOutcome {
     match error {
-        UpstreamError::Unreachable { .. } | UpstreamError::Config(_) | UpstreamError::Path => {
-            UpstreamOutcome::Connect
-        }
+        UpstreamError::Unreachable { .. }
+        | UpstreamError::NoCluster { .. }
+        | UpstreamError::Config(_)
+        | UpstreamError::Path => UpstreamOutcome::Connect,
         UpstreamError::Lost { .. } | UpstreamError::Broken { .. } => UpstreamOutcome::Broken,
         UpstreamError::Slow { .. } => UpstreamOutcome::Timeout,
         UpstreamError::Gone { .. } => UpstreamOutcome::Gone,

@@ -19,6 +19,7 @@ use crate::audit::{Guard, Outcome};
 use crate::catalog::TableName;
 use crate::sql::SourceMap;
 use crate::telemetry::GaugeGuard;
+use crate::upstream::Place;
 
 /// How far the submission of a query is.
 #[derive(Clone, Debug)]
@@ -62,8 +63,10 @@ struct State {
     guard: Option<Guard>,
     slot: Option<Slot>,
     gauge: Option<GaugeGuard>,
-    /// Where Trino would take a cancel.
-    upstream: Option<String>,
+    /// Where Trino would take a cancel: the cluster and the path.
+    upstream: Option<(String, String)>,
+    /// Its place at its cluster.
+    place: Option<Place>,
     /// The last page whose rows were counted, and these and their bytes: a page that is fetched twice, or broke off
     /// and is fetched again, counts once.
     counted: Option<(u64, u64, u64)>,
@@ -135,13 +138,21 @@ impl Running {
         }
     }
 
-    /// Notes where Trino would take a cancel.
-    pub(super) fn follow(&self, path: String) {
-        self.state().upstream = Some(path);
+    /// Keeps the place at a cluster until the query ends.
+    pub(super) fn stay(&self, place: Place) {
+        let mut state = self.state();
+        if state.guard.is_some() {
+            state.place = Some(place);
+        }
     }
 
-    /// Where Trino would take a cancel, if it has the query.
-    pub(super) fn upstream(&self) -> Option<String> {
+    /// Notes where Trino would take a cancel.
+    pub(super) fn follow(&self, cluster: &str, path: String) {
+        self.state().upstream = Some((cluster.to_owned(), path));
+    }
+
+    /// Where Trino would take a cancel, if it has the query: the cluster and the path.
+    pub(super) fn upstream(&self) -> Option<(String, String)> {
         self.state().upstream.clone()
     }
 
@@ -290,6 +301,7 @@ impl Registry {
                 slot: None,
                 gauge: None,
                 upstream: None,
+                place: None,
                 counted: None,
                 seen: Instant::now(),
                 busy: 0,
@@ -306,11 +318,11 @@ impl Registry {
 
     /// Ends a query: writes its outcome and frees its slot. The first to end it decides the outcome.
     pub(super) fn end(&self, running: &Running, outcome: &Outcome) {
-        let (guard, slot, gauge) = {
+        let (guard, slot, gauge, place) = {
             let mut state = running.state();
-            (state.guard.take(), state.slot.take(), state.gauge.take())
+            (state.guard.take(), state.slot.take(), state.gauge.take(), state.place.take())
         };
-        drop((slot, gauge));
+        drop((slot, gauge, place));
         if let Some(guard) = guard {
             guard.finish(outcome);
         }

@@ -8,22 +8,27 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Limited};
 
+use super::placed::Placed;
 use super::plan::{Local, Plan, Planned, Seen};
-use super::poll::{first, login, positions, upstream_outcome};
+use super::poll::{first, positions, upstream_outcome};
 use super::registry::{Beginning, FirstPage, Running};
 use super::{Answer, Gateway, QueryError, RelayError, StatementError, answer};
 use crate::admission::{AdmissionError, Metered, Slot, Ticket};
 use crate::audit::{Guard, Outcome, State};
+use crate::catalog::Noted;
 use crate::error::Failure;
 use crate::identity::Authenticated;
 use crate::rewrite::ScopedSql;
 use crate::telemetry::{Stage, StatementKind, UpstreamOperation, UpstreamOutcome, Verdict};
+use crate::upstream::{self, Place};
 use crate::wire::{self, Link, Origin, PageContext, PageRebuilder, SessionChange, Target};
 
 /// How long the client's POST waits for Trino's first page before it is told that the query waits.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
 /// Trino's answer to a POST has no rows; one above this is garbage. Bytes.
 const FIRST_PAGE: usize = 8 << 20;
+/// How many clusters are asked what a statement's relations are, if they have no answer.
+const MOST_TRIED: usize = 3;
 
 const TRACE: HeaderName = HeaderName::from_static("x-trino-trace-token");
 const TIME_ZONE: HeaderName = HeaderName::from_static("x-trino-time-zone");
@@ -96,9 +101,7 @@ impl Gateway {
         seen: &mut Seen,
     ) -> Result<Answer, StatementError> {
         let caller = metered.authenticated();
-        // A fault of ours is on record like any refusal.
-        let plan = AssertUnwindSafe(self.plan(caller, seen)).catch_unwind().await;
-        match plan.unwrap_or(Err(StatementError::Fault))? {
+        match self.planned(caller, id, seen).await? {
             Plan::Local(local) => {
                 let answer = local_answer(&local, id, caller)?;
                 let timer = self.metrics.time(Stage::Audit);
@@ -112,6 +115,36 @@ impl Gateway {
         }
     }
 
+    /// Plans a statement. A cluster that cannot say what relations are has not taken it: then another is asked, if there is
+    /// one.
+    async fn planned(
+        &self,
+        caller: &Authenticated,
+        id: &str,
+        seen: &mut Seen,
+    ) -> Result<Plan, StatementError> {
+        let (mut tried, mut before) = (Vec::new(), None);
+        loop {
+            let asked = tried.len();
+            // A fault of ours is on record like any refusal.
+            let plan = AssertUnwindSafe(self.plan(caller, seen, &mut tried)).catch_unwind().await;
+            let was_asked = tried.len() > asked;
+            match (plan.unwrap_or(Err(StatementError::Fault)), before.take()) {
+                (Err(_), Some(error)) if !was_asked => return Err(error),
+                (Err(error), _)
+                    if was_asked
+                        && error.is_of_cluster()
+                        && tried.len() < MOST_TRIED
+                        && caller.call().session().transaction.is_none() =>
+                {
+                    tracing::warn!(query = id, %error, "a cluster does not describe what a statement reads");
+                    before = Some(error);
+                }
+                (plan, _) => return plan,
+            }
+        }
+    }
+
     async fn begin(
         self: &Arc<Self>,
         metered: &Metered,
@@ -120,7 +153,7 @@ impl Gateway {
         planned: Planned,
     ) -> Result<Answer, StatementError> {
         let caller = metered.authenticated();
-        let mut headers = self.submit_headers(caller, &planned.sql)?;
+        let mut headers = submit_headers(caller, &planned)?;
         if let Ok(id) = HeaderValue::from_str(id) {
             // By this a later start finds the query at Trino, should this process be killed while it runs.
             headers.entry(TRACE).or_insert(id);
@@ -134,7 +167,7 @@ impl Gateway {
         let timer = self.metrics.time(Stage::Audit);
         let guard = self.audit.intend(self.intent(caller, id, seen, Some(&planned))).await?;
         drop(timer);
-        let Planned { sql, relations, permit } = planned;
+        let Planned { sql, relations, permit, place, noted } = planned;
         let verdict = if sql.restricted() { Verdict::Rewritten } else { Verdict::Passed };
         self.metrics.statement(seen.label.unwrap_or(StatementKind::Other), verdict);
         let running = self.registry.begin(Beginning {
@@ -148,12 +181,12 @@ impl Gateway {
         let served = running.serve();
         let link = Link {
             query: id.to_owned(),
-            cluster: self.cluster.name().to_owned(),
+            cluster: place.cluster().to_owned(),
             target: Target::Local { token: 0 },
             restricted: sql.restricted(),
         };
         let context = self.page_context(caller, &link, positions(sql.positions()));
-        let submission = Submission { sql, headers, ticket, context };
+        let submission = Submission { sql, headers, ticket, context, place, noted };
         let gateway = Arc::clone(self);
         let submitted = Arc::clone(&running);
         tokio::spawn(async move { gateway.run(&submitted, submission).await });
@@ -165,44 +198,13 @@ impl Gateway {
         })
     }
 
-    /// All that Trino is told besides the statement.
-    fn submit_headers(&self, caller: &Authenticated, sql: &ScopedSql) -> Result<HeaderMap, StatementError> {
-        let session = caller.call().session();
-        let transaction = match &session.transaction {
-            None => None,
-            Some(sealed) => {
-                let opened = self.sealer.open_transaction(sealed, login(caller));
-                let opened = opened.filter(|transaction| transaction.cluster == self.cluster.name());
-                Some(opened.ok_or(StatementError::Transaction)?.id)
-            }
-        };
-        let user = caller.principal().name();
-        let mut headers = wire::upstream_headers(session, user, transaction.as_deref())?;
-        // Every name that is sent has three parts. One that was overlooked is an error at Trino, and no table.
-        headers.remove("x-trino-catalog");
-        headers.remove("x-trino-schema");
-        if sql.pins_time_zone() {
-            headers.insert(TIME_ZONE, HeaderValue::from_static("UTC"));
-        }
-        if sql.restricted() {
-            // Names of months and the like are in it: what a policy computes is not the user's to choose.
-            headers.remove("x-trino-language");
-        }
-        if let Some((name, text)) = sql.prepared() {
-            let mut told = HeaderMap::new();
-            SessionChange::AddedPrepare { name, sql: text }.write(&mut told)?;
-            headers.extend(told.into_iter().map(|(_, value)| (PREPARED, value)));
-        }
-        Ok(headers)
-    }
-
     /// Waits for a slot and submits, once. Ends with a first page, whatever happens.
     async fn run(self: &Arc<Self>, running: &Arc<Running>, submission: Submission) {
-        let Submission { sql, headers, mut ticket, context } = submission;
-        let base = context.base.clone();
+        let base = submission.context.base.clone();
         let waiting = self.metrics.queued();
+        let mut submission = submission;
         let slot = tokio::select! {
-            slot = ticket.slot() => slot,
+            slot = submission.ticket.slot() => slot,
             () = running.until_canceled() => {
                 let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
                 let body = wire::failure_page(&origin, &StatementError::Canceled).into();
@@ -215,12 +217,10 @@ impl Gateway {
         running.count_running(self.metrics.running());
         drop(waiting);
         self.metrics.stage(Stage::Queue, slot.waited());
-        let result = self.sent(running, &sql, headers, slot, context).await;
+        let result = self.sent(running, submission, slot).await;
         if let Err(error) = result {
             tracing::warn!(query = %running.id, %error, "a query could not be submitted");
-            if let Some(path) = running.upstream() {
-                self.cancel_upstream(path);
-            }
+            self.cancel_upstream(running);
             let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
             let body = wire::failure_page(&origin, &error).into();
             running.answer(FirstPage { headers: HeaderMap::new(), body });
@@ -231,22 +231,17 @@ impl Gateway {
     async fn sent(
         &self,
         running: &Arc<Running>,
-        sql: &ScopedSql,
-        headers: HeaderMap,
+        submission: Submission,
         slot: Slot,
-        context: PageContext,
     ) -> Result<(), StatementError> {
-        let timer = self.metrics.time(Stage::Upstream);
-        running.marked(Guard::submitted);
-        let response = self.cluster.submit(sql, headers).await;
-        drop(timer);
-        self.metrics.upstream(
-            UpstreamOperation::Submit,
-            response.as_ref().err().map_or(UpstreamOutcome::Ok, upstream_outcome),
-        );
-        let response = response?;
+        let Submission { sql, headers, place, noted, mut context, ticket } = submission;
+        drop(ticket);
+        let (place, response) = self.submitted(running, &sql, headers, place, &noted).await?;
+        context.cluster = place.cluster().to_owned();
         running.hold(slot);
-        let headers = self.answer_headers(&context.principal, &response.headers)?;
+        running.stay(place);
+        let cluster = context.cluster.clone();
+        let headers = self.answer_headers(&context.principal, &cluster, &response.headers)?;
         let body = Limited::new(response.body, FIRST_PAGE)
             .collect()
             .await
@@ -256,16 +251,56 @@ impl Gateway {
         let mut parts = Vec::new();
         rebuilder.push(&body, &mut parts).map_err(RelayError::from)?;
         let summary = rebuilder.finish(&mut parts).map_err(RelayError::from)?;
-        running.started(&summary.id, self.cluster.name());
+        running.started(&summary.id, &cluster);
         if let Some(next) = &summary.next {
-            running.follow(next.clone());
+            running.follow(&cluster, next.clone());
             if running.is_canceled() {
-                self.cancel_upstream(next.clone());
+                self.cancel_upstream(running);
             }
         }
         running.answer(FirstPage { headers, body: parts.concat().into() });
-        self.told(running, Some(0), Ok(summary));
+        self.told(running, &cluster, Some(0), Ok(summary));
         Ok(())
+    }
+
+    /// Submits to one cluster after another until one has taken the statement, or may have.
+    async fn submitted(
+        &self,
+        running: &Running,
+        sql: &ScopedSql,
+        headers: HeaderMap,
+        mut placed: Placed,
+        noted: &Noted,
+    ) -> Result<(Place, upstream::Response), StatementError> {
+        let mut tried = vec![placed.cluster().to_owned()];
+        if !placed.is_open()
+            && let Ok(other) = self.moved(&placed, noted, running.writes, &mut tried).await
+        {
+            // While it waited its cluster was taken out, or failed.
+            placed = other;
+        }
+        loop {
+            let timer = self.metrics.time(Stage::Upstream);
+            running.marked(Guard::submitted);
+            let response = placed.submit(sql, headers.clone()).await;
+            drop(timer);
+            self.metrics.upstream(
+                UpstreamOperation::Submit,
+                response.as_ref().err().map_or(UpstreamOutcome::Ok, upstream_outcome),
+            );
+            let error = match response {
+                Ok(response) => return Ok((placed.into(), response)),
+                Err(error) => error,
+            };
+            if !error.may_move() {
+                return Err(error.into());
+            }
+            tracing::warn!(query = %running.id, %error, "a cluster has not taken a query");
+            match self.moved(&placed, noted, running.writes, &mut tried).await {
+                Ok(other) => placed = other,
+                Err(_) => return Err(error.into()),
+            }
+        }
     }
 }
 
@@ -275,6 +310,31 @@ struct Submission {
     headers: HeaderMap,
     ticket: Ticket,
     context: PageContext,
+    place: Placed,
+    noted: Noted,
+}
+
+/// All that Trino is told besides the statement.
+fn submit_headers(caller: &Authenticated, planned: &Planned) -> Result<HeaderMap, StatementError> {
+    let (sql, session, user) = (&planned.sql, caller.call().session(), caller.principal().name());
+    let transaction = planned.place.transaction.as_deref();
+    let mut headers = wire::upstream_headers(session, user, transaction)?;
+    // Every name that is sent has three parts. One that was overlooked is an error at Trino, and no table.
+    headers.remove("x-trino-catalog");
+    headers.remove("x-trino-schema");
+    if sql.pins_time_zone() {
+        headers.insert(TIME_ZONE, HeaderValue::from_static("UTC"));
+    }
+    if sql.restricted() {
+        // Names of months and the like are in it: what a policy computes is not the user's to choose.
+        headers.remove("x-trino-language");
+    }
+    if let Some((name, text)) = sql.prepared() {
+        let mut told = HeaderMap::new();
+        SessionChange::AddedPrepare { name, sql: text }.write(&mut told)?;
+        headers.extend(told.into_iter().map(|(_, value)| (PREPARED, value)));
+    }
+    Ok(headers)
 }
 
 /// The page of a statement that only changes what the client remembers.

@@ -1,4 +1,5 @@
-//! The values that labels may have. They are enums, so that their number is known when this is compiled.
+//! The values that labels may have. They are enums, so that their number is known when this is compiled; and names of
+//! clusters, which are those of the configuration.
 
 use std::fmt;
 
@@ -237,4 +238,5 @@ sets! {
     OfUpstream { operation: UpstreamOperation, outcome: UpstreamOutcome }
     OfReload { outcome: Reload }
     OfConnection { tls: Tls }
+    OfCluster { cluster: String }
 }

@@ -11,8 +11,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::labels::{
-    AuthMethod, AuthOutcome, OfAuthentication, OfConnection, OfReload, OfRequest, OfStage, OfStatement,
-    OfUpstream, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls, UpstreamOperation,
+    AuthMethod, AuthOutcome, OfAuthentication, OfCluster, OfConnection, OfReload, OfRequest, OfStage,
+    OfStatement, OfUpstream, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls, UpstreamOperation,
     UpstreamOutcome, Verdict,
 };
 
@@ -57,6 +57,12 @@ metrics! {
     queued: Gauge = "queries_queued", Gauge::default();
     /// Requests to clusters, by operation and outcome.
     upstream_requests: Family<OfUpstream, Counter> = "upstream_requests", Family::default();
+    /// Whether queries can be sent to a cluster: 1, or 0 while it does not answer, or is not to get any.
+    cluster_usable: Family<OfCluster, Gauge> = "cluster_usable", Family::default();
+    /// Queries that are at a cluster, or wait to be sent there.
+    cluster_queries: Family<OfCluster, Gauge> = "cluster_queries", Family::default();
+    /// How often a cluster was left out since it failed, since the start.
+    cluster_ejections: Family<OfCluster, Gauge> = "cluster_ejections", Family::default();
     /// Rows that were passed on to clients.
     rows: Counter = "result_rows", Counter::default();
     /// Bytes of rows that were passed on to clients, before compression.
@@ -108,6 +114,14 @@ impl Metrics {
     pub fn audit_copy(&self, copying: bool, behind: u64) {
         self.audit_copying.set(i64::from(copying));
         self.audit_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
+    }
+
+    /// Says how a cluster is. Its name is one of the configuration's.
+    pub fn cluster(&self, name: &str, usable: bool, queries: usize, ejections: u64) {
+        let label = OfCluster { cluster: name.to_owned() };
+        self.cluster_usable.get_or_create(&label).set(i64::from(usable));
+        self.cluster_queries.get_or_create(&label).set(i64::try_from(queries).unwrap_or(i64::MAX));
+        self.cluster_ejections.get_or_create(&label).set(i64::try_from(ejections).unwrap_or(i64::MAX));
     }
 
     /// Counts a request that was answered with `status`.
@@ -247,6 +261,9 @@ mod tests {
         metrics.policy_reload(Reload::Rejected);
         metrics.policy_loaded(1.5);
         metrics.connection_failed();
+        metrics.cluster("blue", true, 3, 1);
+        has(&metrics, "northgate_cluster_usable{cluster=\"blue\"} 1");
+        has(&metrics, "northgate_cluster_queries{cluster=\"blue\"} 3");
         has(&metrics, "northgate_requests_total{route=\"submit\",status=\"2xx\"} 2");
         has(&metrics, "northgate_requests_total{route=\"poll\",status=\"4xx\"} 1");
         has(&metrics, "northgate_authentications_total{method=\"jwt\",outcome=\"rejected\"} 1");

@@ -16,6 +16,8 @@ const MAX_ROWS: usize = 100_000;
 const MAX_PAGE: usize = 16 << 20;
 /// The most pages. Trino answers each within a second or so.
 const MAX_PAGES: usize = 1_000;
+/// What a cluster runs that was left out, to show that it is well again.
+const TRIAL: &str = "VALUES 'northgate'";
 /// The longest time for all of it.
 const TIME: Duration = Duration::from_mins(1);
 
@@ -39,24 +41,31 @@ struct PageError {
 
 impl Engine for Cluster {
     fn metadata<'a>(&'a self, query: &'a MetadataQuery) -> Metadata<'a> {
-        Box::pin(async move {
-            let mut next = None;
-            let rows = match tokio::time::timeout(TIME, self.rows(query.text(), &mut next)).await {
-                Ok(rows) => rows,
-                Err(_) => Err(EngineError::Unavailable(format!("no end within {} s", TIME.as_secs()))),
-            };
-            if rows.is_err()
-                && let Some(link) = next
-                && let Err(error) = self.cancel(&link).await
-            {
-                tracing::debug!(%error, "a metadata query was not cancelled");
-            }
-            rows
-        })
+        Box::pin(self.run(query.text()))
     }
 }
 
 impl Cluster {
+    /// Runs a query that reads nothing, to see whether queries run.
+    pub(super) async fn try_out(&self) -> Result<(), EngineError> {
+        self.run(TRIAL).await.map(drop)
+    }
+
+    async fn run(&self, text: &str) -> Result<Vec<Vec<Value>>, EngineError> {
+        let mut next = None;
+        let rows = match tokio::time::timeout(TIME, self.rows(text, &mut next)).await {
+            Ok(rows) => rows,
+            Err(_) => Err(EngineError::Unavailable(format!("no end within {} s", TIME.as_secs()))),
+        };
+        if rows.is_err()
+            && let Some(link) = next
+            && let Err(error) = self.cancel(&link).await
+        {
+            tracing::debug!(%error, "a metadata query was not cancelled");
+        }
+        rows
+    }
+
     /// Collects all rows; `next` is the link that has yet to be followed, so that it can be cancelled.
     async fn rows(&self, text: &str, next: &mut Option<String>) -> Result<Vec<Vec<Value>>, EngineError> {
         let garbage = |why: &str| EngineError::Garbage(why.to_owned());

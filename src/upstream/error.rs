@@ -14,6 +14,12 @@ pub enum UpstreamError {
     /// The `[trino]` section can't be used.
     #[error("[trino] {0}")]
     Config(String),
+    /// No cluster that is well takes queries. Nothing was sent.
+    #[error("no cluster of the group {group} can take queries")]
+    NoCluster {
+        /// The group that was asked for.
+        group: String,
+    },
     /// No connection could be made. Nothing was sent.
     #[error("cluster {cluster}: no connection: {detail}")]
     Unreachable {
@@ -102,6 +108,7 @@ impl UpstreamError {
             | Self::Status { submitted, .. }
             | Self::Garbage { submitted, .. } => *submitted,
             Self::Config(_)
+            | Self::NoCluster { .. }
             | Self::Unreachable { .. }
             | Self::SignIn { .. }
             | Self::Gone { .. }
@@ -111,10 +118,19 @@ impl UpstreamError {
     }
 }
 
+impl UpstreamError {
+    /// Whether another cluster may be asked in the place of this one: it has not taken the query, and that is not the
+    /// query's fault.
+    pub fn may_move(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::SignIn { .. }) && !self.may_have_run()
+    }
+}
+
 impl Failure for UpstreamError {
     fn kind(&self) -> &'static str {
         match self {
             Self::Config(_) => "upstream_config",
+            Self::NoCluster { .. } => "upstream_no_cluster",
             Self::Unreachable { .. } => "upstream_unreachable",
             Self::Lost { .. } => "upstream_lost",
             Self::Slow { .. } => "upstream_slow",
@@ -143,6 +159,9 @@ impl Failure for UpstreamError {
         }
         match self {
             Self::Unreachable { .. } => "Trino can't be reached. The query was not run; try again later.",
+            Self::NoCluster { .. } => {
+                "No Trino cluster can take the query at the moment. It was not run; try again later."
+            }
             Self::Config(_) | Self::SignIn { .. } => {
                 "Trino does not accept the gateway, so the query was not run. Tell the operators of the gateway."
             }

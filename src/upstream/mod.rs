@@ -11,8 +11,12 @@ mod client;
 mod config;
 mod engine;
 mod error;
+mod fleet;
+mod health;
 mod history;
 mod link;
+mod member;
+mod routing;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -24,19 +28,23 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::rewrite::ScopedSql;
 use crate::secret::Secret;
 
 pub use client::{Body, Response};
-pub use config::{Authentication, Config};
+pub use config::{Authentication, ClusterConfig, Config, DEFAULT_GROUP, State};
 pub use error::UpstreamError;
+pub use fleet::Fleet;
 pub use history::Known;
 pub use link::{is_link, link_of};
+pub use member::{Place, Report};
+pub use routing::{RoutingConfig, Rule, Sender};
 
 use client::{Client, Failed, is_json};
+use health::{Health, Seen};
 use token::Signer;
 
 /// How often a statement is sent while no connection can be made.
@@ -46,8 +54,9 @@ const FOLLOWS: u32 = 6;
 /// The first pause between two attempts; each is twice the one before, and then a random part of that.
 const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// The largest answer of `/v1/info`, in bytes.
+/// The largest answer of `/v1/info`, in bytes, and how long it may take.
 const MAX_INFO: usize = 64 << 10;
+const INFO_TIME: Duration = Duration::from_secs(5);
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("northgate/", env!("CARGO_PKG_VERSION")));
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -85,7 +94,7 @@ pub struct Cluster {
     proof: Proof,
     /// Trino takes passwords and tokens only from connections that it believes to be HTTPS.
     claims_https: bool,
-    info: watch::Sender<Option<Info>>,
+    health: Health,
 }
 
 impl Cluster {
@@ -115,7 +124,7 @@ impl Cluster {
                 "the gateway does not authenticate to Trino: whoever can reach Trino can pass the gateway by"
             );
         }
-        Ok(Self { client, user, proof, claims_https, info: watch::Sender::new(None) })
+        Ok(Self { client, user, proof, claims_https, health: Health::default() })
     }
 
     /// The name of the cluster, which is in links.
@@ -142,6 +151,12 @@ impl Cluster {
 
     /// Sends a text once.
     async fn send(&self, text: Bytes, headers: HeaderMap) -> Result<Response, UpstreamError> {
+        let sent = self.send_once(text, headers).await;
+        self.note(&sent, true);
+        sent
+    }
+
+    async fn send_once(&self, text: Bytes, headers: HeaderMap) -> Result<Response, UpstreamError> {
         let headers = self.signed(headers)?;
         let mut attempt = 1;
         let answer = loop {
@@ -170,6 +185,17 @@ impl Cluster {
         if !is_link(path) {
             return Err(UpstreamError::Path);
         }
+        let followed = self.follow_link(path, verb, headers).await;
+        self.note(&followed, false);
+        followed
+    }
+
+    async fn follow_link(
+        &self,
+        path: &str,
+        verb: Verb,
+        headers: HeaderMap,
+    ) -> Result<Response, UpstreamError> {
         let headers = self.signed(headers)?;
         let method = match verb {
             Verb::Get => Method::GET,
@@ -222,45 +248,39 @@ impl Cluster {
         // `/v1/info` is open to all, and no secret is sent to it.
         let mut headers = HeaderMap::new();
         headers.insert(header::USER_AGENT, AGENT);
-        let exchange = self.client.exchange(&Method::GET, "/v1/info", &headers, Bytes::new());
-        let answer = exchange.await.map_err(|failed| self.failed(failed, false))?;
-        let mut answer = self.page(answer, false).await?;
-        let body = answer.body.whole(MAX_INFO).await?.unwrap_or_default();
+        let asked = async {
+            let exchange = self.client.exchange(&Method::GET, "/v1/info", &headers, Bytes::new());
+            let answer = exchange.await.map_err(|failed| self.failed(failed, false))?;
+            let mut answer = self.page(answer, false).await?;
+            answer.body.whole(MAX_INFO).await
+        };
+        let body = tokio::time::timeout(INFO_TIME, asked).await.unwrap_or_else(|_| {
+            Err(UpstreamError::Slow { cluster: self.name().to_owned(), waited: INFO_TIME, submitted: false })
+        })?;
+        let body = body.unwrap_or_default();
         let said: Said = serde_json::from_slice(&body).map_err(|e| self.garbage(e.to_string(), false))?;
         Ok(Info { version: said.node_version.version, starting: said.starting })
     }
 
-    /// Whether the last check by [`Cluster::watch`] found a cluster that takes queries.
-    pub fn healthy(&self) -> bool {
-        self.info.borrow().as_ref().is_some_and(|info| !info.starting)
-    }
-
-    /// What the last check found; `None` before the first and after one that failed.
-    pub fn info(&self) -> watch::Receiver<Option<Info>> {
-        self.info.subscribe()
-    }
-
-    /// Checks for ever, with this pause between two checks. For a task of its own.
-    pub async fn watch(&self, every: Duration) {
-        loop {
-            let found = match self.check().await {
-                Ok(info) => Some(info),
-                Err(error) => {
-                    if self.info.borrow().is_some() {
-                        tracing::warn!(%error, cluster = self.name(), "the cluster is not well");
-                    }
-                    None
-                }
-            };
-            if let Some(info) = &found
-                && *self.info.borrow() != found
-            {
-                let Info { version, starting } = info;
-                tracing::info!(cluster = self.name(), version, starting, "the cluster answers");
-            }
-            self.info.send_replace(found);
-            tokio::time::sleep(every).await;
-        }
+    /// Notes for [`Health`] what became of a request.
+    fn note(&self, outcome: &Result<Response, UpstreamError>, submitted: bool) {
+        let seen = match outcome {
+            Ok(_) | Err(UpstreamError::Gone { .. }) => Seen::Good,
+            Err(UpstreamError::Status { status, .. }) if !status.is_server_error() => Seen::Good,
+            // A page may be long in the making by its query's fault.
+            Err(UpstreamError::Slow { .. }) if submitted => Seen::Silent,
+            Err(
+                UpstreamError::Slow { .. }
+                | UpstreamError::Unreachable { .. }
+                | UpstreamError::Lost { .. }
+                | UpstreamError::Broken { .. }
+                | UpstreamError::Garbage { .. }
+                | UpstreamError::SignIn { .. }
+                | UpstreamError::Status { .. },
+            ) => Seen::Bad,
+            Err(UpstreamError::Config(_) | UpstreamError::NoCluster { .. } | UpstreamError::Path) => return,
+        };
+        self.health.seen(seen, Instant::now());
     }
 
     /// Adds who the gateway is. What a caller may have put in their place is replaced.

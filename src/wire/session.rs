@@ -57,6 +57,8 @@ pub struct Session {
     pub transaction: Option<String>,
     /// Whether the client keeps track of transactions: it sent the header, if only to say that there is none.
     pub transaction_aware: bool,
+    /// The group of clusters that the client would like. It is not told to Trino.
+    pub routing_group: Option<String>,
     /// What the client thinks that its query needs.
     pub resource_estimates: Vec<(String, String)>,
 }
@@ -101,6 +103,7 @@ impl Session {
             transaction: transaction
                 .map(|id| id.trim().to_owned())
                 .filter(|id| !id.is_empty() && !id.eq_ignore_ascii_case("none")),
+            routing_group: filled(headers, "x-trino-routing-group")?,
             resource_estimates: pairs(headers, "x-trino-resource-estimate")?,
         };
         if session.schema.is_some() && session.catalog.is_none() {

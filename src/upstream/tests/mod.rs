@@ -1,5 +1,6 @@
 //! A Trino that is down, slow, rude or talks nonsense.
 
+mod fleet;
 mod stub;
 
 use std::sync::Arc;
@@ -193,16 +194,6 @@ async fn health() {
     check(ok(&info.replace("true}", "false}")), Some(("476", false))).await;
     check(ok("{}"), None).await;
     check(Act::Say(page("503 Service Unavailable", "")), None).await;
-    let stub = Stub::start(vec![ok(&info.replace("true}", "false}")), Act::Close]).await;
-    let cluster = Arc::new(cluster(&stub.url));
-    assert!(!cluster.healthy(), "not asked yet");
-    let mut info = cluster.info();
-    let watcher = Arc::clone(&cluster);
-    let task = tokio::spawn(async move { watcher.watch(Duration::from_millis(10)).await });
-    info.wait_for(Option::is_some).await.expect("it is well");
-    assert!(info.wait_for(Option::is_none).await.is_ok(), "it is gone");
-    assert!(!cluster.healthy());
-    task.abort();
 }
 
 #[tokio::test]

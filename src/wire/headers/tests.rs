@@ -32,6 +32,7 @@ fn only_what_is_listed_goes_to_trino() {
         prepared: vec![("p".to_owned(), "select 1".to_owned())],
         transaction: Some(text("sealed")),
         transaction_aware: true,
+        routing_group: Some(text("etl")),
         resource_estimates: vec![("CPU_TIME".to_owned(), "1h".to_owned())],
     };
     let headers = upstream_headers(&session, "alice", Some("40f03e42")).expect("headers");

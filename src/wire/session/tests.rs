@@ -37,6 +37,7 @@ fn what_the_cli_sends() {
         ("x-trino-client-tags", b"a, b,,c"),
         ("x-trino-client-capabilities", b"PATH,PARAMETRIC_DATETIME,SESSION_AUTHORIZATION"),
         ("x-trino-resource-estimate", b"EXECUTION_TIME=1h"),
+        ("x-trino-routing-group", b"etl"),
         ("x-trino-extra-credential", b"k=secret"),
         ("x-trino-query-data-encoding", b"json+zstd"),
         ("x-trino-transaction-id", b"NONE"),
@@ -59,6 +60,7 @@ fn what_the_cli_sends() {
         client_capabilities: ["PATH", "PARAMETRIC_DATETIME", "SESSION_AUTHORIZATION"]
             .map(str::to_owned)
             .to_vec(),
+        routing_group: Some("etl".to_owned()),
         resource_estimates: vec![pair("EXECUTION_TIME", "1h")],
         transaction_aware: true,
         ..Session::default()
