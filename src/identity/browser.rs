@@ -41,8 +41,7 @@ impl Identity {
         let login = self.login.as_ref().ok_or(Refused::MissingCredentials)?;
         self.attempts.admit_session(proved.principal().name())?;
         if let Some(tokens) = &self.access_tokens {
-            let seen = tokens.seen(proved.principal()).await;
-            seen.map_err(|error| Refused::Unavailable(error.to_string()))?;
+            tokens.seen(&proved.signed_in()).await?;
         }
         login.open(proved, before).await
     }

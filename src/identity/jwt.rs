@@ -147,6 +147,10 @@ impl Issuer {
         if claims.get("iss").and_then(Value::as_str) != Some(self.config.issuer.as_str()) {
             return Err(refused("issuer is not one string"));
         }
+        // A token that tells of something that has happened (RFC 8417), such as of a sign-out, is nobody's login.
+        if claims.get("events").is_some() {
+            return Err(refused("a JWT for another use"));
+        }
         let expires = seconds(claims.get("exp")).ok_or(refused("unreadable exp"))?;
         let issued = match claims.get("iat") {
             None => now,

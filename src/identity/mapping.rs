@@ -21,9 +21,14 @@ const MAX_IDENTITY: usize = 1024;
 /// Most rules.
 const MAX_RULES: usize = 1000;
 
-/// The rules, by the way to sign in that they are for.
+/// The rules.
 #[derive(Debug, Default)]
-pub(super) struct Mapper(BTreeMap<String, Vec<Rule>>);
+pub(super) struct Mapper {
+    /// By the way to sign in that they are for.
+    rules: BTreeMap<String, Vec<Rule>>,
+    /// The ways to sign in that are set up.
+    known: BTreeSet<String>,
+}
 
 #[derive(Debug)]
 struct Rule {
@@ -54,7 +59,7 @@ impl Mapper {
             }
             rules.entry(config.from.clone()).or_default().push(Rule::new(config).map_err(wrong)?);
         }
-        let mapper = Self(rules);
+        let mapper = Self { rules, known: known.clone() };
         for (index, config) in configs.iter().enumerate() {
             for test in &config.tests {
                 mapper.try_out(&config.from, test).map_err(|what| {
@@ -79,9 +84,25 @@ impl Mapper {
 
     /// The principal as the rules have it.
     pub(super) fn apply(&self, principal: Principal) -> Result<Principal, Refused> {
-        let from = source(principal.method());
-        let Some(from) = from.filter(|from| self.0.contains_key(from)) else { return Ok(principal) };
-        let Some(Found { rule, user, catalog_user }) = self.find(&from, principal.name()) else {
+        match source(principal.method()) {
+            Some(from) => self.apply_from(&from, principal),
+            None => Ok(principal),
+        }
+    }
+
+    /// The same of somebody who has signed in by this way before. Nobody has, if it is set up no longer.
+    pub(super) fn apply_again(&self, from: &str, principal: Principal) -> Result<Principal, Refused> {
+        if self.known.contains(from) {
+            return self.apply_from(from, principal);
+        }
+        Err(Refused::Unmapped { identity: principal.name().to_owned() })
+    }
+
+    fn apply_from(&self, from: &str, principal: Principal) -> Result<Principal, Refused> {
+        if !self.rules.contains_key(from) {
+            return Ok(principal);
+        }
+        let Some(Found { rule, user, catalog_user }) = self.find(from, principal.name()) else {
             return Err(Refused::Unmapped { identity: principal.name().to_owned() });
         };
         let groups = principal.groups().iter().map(|group| format!("{}{group}", rule.groups_prefix));
@@ -94,7 +115,7 @@ impl Mapper {
         if identity.len() > MAX_IDENTITY {
             return None;
         }
-        let rules = self.0.get(from)?;
+        let rules = self.rules.get(from)?;
         let (rule, captures) =
             rules.iter().find_map(|rule| Some((rule, rule.pattern.captures(identity)?)))?;
         let mut user = rule.user.expand(&captures)?;

@@ -205,13 +205,16 @@ impl Identity {
         let login = login.transpose()?;
         let watch = AbortOnDropHandle::new(tokio::spawn(follow(Arc::clone(&users))));
         Ok(Self {
-            passwords: Checker::new(config.password_cache.0)?,
+            passwords: Checker::new(config.password_cache.0, Arc::clone(&metrics))?,
             users,
             issuers: Issuers::new(config.jwt)?,
             certificates: config.client_certificates,
             alb: config.alb.map(Alb::new).transpose()?,
             tokens: TokenCache::new()?,
-            access_tokens: config.tokens.map(|tokens| Tokens::open(tokens, store)).transpose()?,
+            access_tokens: config
+                .tokens
+                .map(|tokens| Tokens::open(tokens, store, Arc::clone(&mapper)))
+                .transpose()?,
             assertions: TokenCache::new()?,
             login,
             mapper,

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::error::{Cause, Refused, SetupError};
 use crate::secret::Secret;
+use crate::telemetry::Metrics;
 
 /// Longest password that is looked at, in bytes.
 const MAX_PASSWORD: usize = 1024;
@@ -102,10 +103,11 @@ pub(super) struct Checker {
     waiting: AtomicUsize,
     /// What an unknown user is checked against when there is no user to borrow the cost of.
     nobody: PasswordHash,
+    metrics: Arc<Metrics>,
 }
 
 impl Checker {
-    pub(super) fn new(remember: Duration) -> Result<Self, SetupError> {
+    pub(super) fn new(remember: Duration, metrics: Arc<Metrics>) -> Result<Self, SetupError> {
         let mut secret = [0; 32];
         rand::fill(&mut secret).map_err(|_| SetupError::Hash("no random numbers".to_owned()))?;
         let nobody = hash_password(&Secret::new("nobody".to_owned()))?;
@@ -117,6 +119,7 @@ impl Checker {
             turns: Arc::new(Semaphore::new(turns)),
             waiting: AtomicUsize::new(0),
             nobody,
+            metrics,
         })
     }
 
@@ -153,9 +156,14 @@ impl Checker {
         admit()?;
         let against = hash.or(stand_in).unwrap_or(&self.nobody).clone();
         let candidate = password.clone();
-        let holds = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            candidate.expose().len() <= MAX_PASSWORD && against.holds(candidate.expose())
+        let metrics = Arc::clone(&self.metrics);
+        // The turn ends when what was found is remembered: who is next with the same login must not begin anew.
+        let (_turn, holds) = tokio::task::spawn_blocking(move || {
+            let is_checked = candidate.expose().len() <= MAX_PASSWORD;
+            if is_checked {
+                metrics.password_check();
+            }
+            (turn, is_checked && against.holds(candidate.expose()))
         })
         .await
         .map_err(|_| Refused::Unavailable("a password check was cut off".to_owned()))?;
@@ -236,7 +244,7 @@ mod tests {
 
     #[tokio::test]
     async fn right_wrong_and_remembered() {
-        let checker = Checker::new(Duration::from_mins(5)).expect("a checker");
+        let checker = Checker::new(Duration::from_mins(5), Arc::default()).expect("a checker");
         let hash = PasswordHash::parse(&hash_password(&secret("right")).expect("hashed")).expect("a hash");
         let other = PasswordHash::parse(&hash_password(&secret("right")).expect("hashed")).expect("a hash");
         assert!(!checker.remembered("ann", &secret("right"), &hash));

@@ -174,6 +174,56 @@ async fn passwords() {
     assert_eq!(prove(&identity, &Credentials::None, HERE).await, Err(Refused::MissingCredentials));
 }
 
+/// Whoever asks after a name has the same work done for it, whether there is such a user or not; and a right password is
+/// hashed once, however many requests and connections bring it.
+#[tokio::test]
+async fn what_a_password_costs() {
+    let fixture = Fixture::new();
+    fixture.add("ann", "right");
+    let metrics = Arc::new(Metrics::new());
+    let sealer = crate::wire::Sealer::generate().map(Arc::new).expect("a sealer");
+    let identity =
+        Identity::new(fixture.config(), &Arc::new(Store::in_memory()), sealer, Arc::clone(&metrics))
+            .expect("set up");
+    let hashed = || {
+        let text = metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix("northgate_password_checks_total "));
+        line.and_then(|count| count.parse::<u32>().ok()).expect("a count")
+    };
+    let check = async |user: &str, password: &str, times: u32| {
+        let before = hashed();
+        let _ = prove(&identity, &basic(user, password), HERE).await;
+        assert_eq!(hashed() - before, times, "{user} {password}");
+    };
+    check("ann", "wrong", 1).await;
+    check("nobody", "wrong", 1).await;
+    check("nobody", "right", 1).await;
+    check("", "", 1).await;
+    check("ann", &"x".repeat(2000), 0).await;
+    check("nobody", &"x".repeat(2000), 0).await;
+    check("ann", "right", 1).await;
+    for _ in 0..20 {
+        check("ann", "right", 0).await;
+    }
+    check("nobody", "right", 1).await;
+    // What an unknown name is checked against costs what the hashes of the file do.
+    let users = identity.users.users.load();
+    let cost = |hash: &str| hash.split('$').nth(3).expect("parameters").to_owned();
+    let own = users.find("ann").and_then(|user| user.password.as_ref()).expect("a hash");
+    let stand_in = users.stand_in(identity.passwords.seed("nobody")).expect("somebody's");
+    assert_eq!(cost(own.as_str()), cost(stand_in.as_str()));
+    // Many at once with the same password: one hashes, the others wait for it.
+    fixture.add("bob", "right");
+    identity.reload().expect("read");
+    let before = hashed();
+    let bob = basic("bob", "right");
+    let all = (0..8).map(|_| prove(&identity, &bob, HERE));
+    assert!(futures_util::future::join_all(all).await.into_iter().all(|proved| proved.is_ok()));
+    let turns =
+        u32::try_from(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)).expect("few");
+    assert!(hashed() - before <= turns, "{} times", hashed() - before);
+}
+
 #[tokio::test]
 async fn a_password_that_was_changed_is_no_longer_remembered() {
     let fixture = Fixture::new();
@@ -266,6 +316,11 @@ async fn claims_that_are_refused_or_not() {
     check(without("iat"), None).await;
     check(with("azp", "other"), bad("a required claim differs")).await;
     check(without("azp"), bad("a required claim differs")).await;
+    check(
+        with("events", json!({"http://schemas.openid.net/event/backchannel-logout": {}})),
+        bad("a JWT for another use"),
+    )
+    .await;
     check(with("sub", ""), bad("no usable user name")).await;
     check(with("sub", "a\nb"), bad("no usable user name")).await;
     check(with("sub", 7), bad("no usable user name")).await;

@@ -47,6 +47,8 @@ metrics! {
     requests: Family<OfRequest, Counter> = "requests", Family::default();
     /// Logins, by method and outcome; each request counts.
     authentications: Family<OfAuthentication, Counter> = "authentications", Family::default();
+    /// Passwords that were hashed to be checked. Those remembered as right are not.
+    password_checks: Counter = "password_checks", Counter::default();
     /// Statements, by kind and what became of them.
     statements: Family<OfStatement, Counter> = "statements", Family::default();
     /// Time that a stage took, in seconds.
@@ -132,6 +134,11 @@ impl Metrics {
     /// Counts a login.
     pub fn authentication(&self, method: AuthMethod, outcome: AuthOutcome) {
         self.authentications.get_or_create(&OfAuthentication { method, outcome }).inc();
+    }
+
+    /// Counts a password that is hashed to be checked.
+    pub fn password_check(&self) {
+        self.password_checks.inc();
     }
 
     /// Counts a statement.

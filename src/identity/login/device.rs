@@ -112,7 +112,7 @@ impl Login {
             DevicePolled::Declined => Ok(Answered::Denied),
             DevicePolled::Expired => Ok(Answered::Over),
             DevicePolled::Signed(signed) => {
-                let proof = Proof::oidc(&kept.provider, *signed, seconds(now), self.often());
+                let proof = Proof::oidc(provider.config(), *signed, seconds(now), self.often());
                 let principal = self.mapper.apply(proof.who.principal())?;
                 Ok(Answered::Proved(Box::new(Proved { proof, principal, then: Then::Home })))
             }

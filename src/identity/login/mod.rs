@@ -365,13 +365,7 @@ impl Login {
     async fn session_of(&self, hash: [u8; 32]) -> Result<Option<Session>, Refused> {
         let key = Key { kind: Kind::Session, hash };
         let Some(kept) = self.lives(key).await? else { return Ok(None) };
-        // Whom a provider has signed in that is no longer ours, nobody can be asked about.
-        let trusted = match &kept.who.by {
-            By::Oidc(name) => self.oidc(name).is_some(),
-            By::Saml(name) => self.saml(name).is_some(),
-            By::Password => self.config.passwords,
-        };
-        if !trusted {
+        if !self.trusts(&kept) {
             return Ok(None);
         }
         let Some(kept) = self.lasting(key, kept).await? else { return Ok(None) };
@@ -390,6 +384,17 @@ impl Login {
         };
         let (form_key, ends) = (kept.form_key.clone(), kept.ends);
         Ok(Some(Session { principal, form_key, hash, ends, kept }))
+    }
+
+    /// Whether they could sign in so today. About whom a provider has signed in that is no longer ours nobody can be asked, and
+    /// another one must not be, though it has the name.
+    fn trusts(&self, kept: &Kept) -> bool {
+        let issuer = match &kept.who.by {
+            By::Oidc(name) => self.oidc(name).map(|provider| provider.config().issuer.as_str()),
+            By::Saml(name) => self.saml(name).map(|provider| provider.config().idp_entity_id.as_str()),
+            By::Password => return self.config.passwords,
+        };
+        issuer.is_some() && issuer == kept.there.issuer()
     }
 
     /// The session as it is kept, if nobody has ended it.
@@ -435,6 +440,9 @@ impl Login {
     /// Ends a session, and says how to end the one at the identity provider.
     pub async fn end(&self, session: &Session) -> Result<SignedOut, Refused> {
         self.over(Key { kind: Kind::Session, hash: session.hash }).await?;
+        if !self.trusts(&session.kept) {
+            return Ok(SignedOut::Here);
+        }
         let (name, there) = match (&session.kept.who.by, &session.kept.there) {
             (By::Saml(name), There::Saml(there)) => (name, there),
             (By::Oidc(name), There::Oidc(there)) => return Ok(self.end_oidc(name, there)),
@@ -474,6 +482,11 @@ impl Proved {
     /// Who it is.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// The same before rules have made a user of them.
+    pub(super) fn signed_in(&self) -> Principal {
+        self.proof.who.principal()
     }
 }
 

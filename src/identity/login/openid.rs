@@ -89,7 +89,7 @@ impl Login {
             return Err(Refused::BadCredentials(Cause::Attempt));
         }
         let signed = provider.finish(begun, code, now).await?;
-        let proof = Proof::oidc(name, signed, seconds(now), self.often());
+        let proof = Proof::oidc(provider.config(), signed, seconds(now), self.often());
         let principal = self.mapper.apply(proof.who.principal())?;
         Ok(Proved { proof, principal, then: attempt.then })
     }

@@ -74,7 +74,7 @@ impl Login {
             by: By::Saml(name.to_owned()),
             request,
             signed_in_at,
-            proof: Proof::saml(name, asserted),
+            proof: Proof::saml(provider.config(), asserted),
         };
         let reference = driver::random().ok_or_else(no_random)?;
         self.store.put(Key::new(Kind::Attempt, reference.expose()), &handed, HANDED_OVER).await?;

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::identity::oidc::{Asserted as OidcAsserted, Renew, Signed, Tokens};
+use crate::identity::oidc::{self, Asserted as OidcAsserted, Renew, Signed, Tokens};
 use crate::identity::principal::{Method, Principal};
-use crate::identity::saml::{Asserted, LogoutSubject, NameId};
+use crate::identity::saml::{self, Asserted, LogoutSubject, NameId};
 use crate::secret::Secret;
 
 /// Somebody as an identity provider, or the users file, says.
@@ -84,9 +84,23 @@ pub(super) enum There {
     Oidc(Box<OidcSession>),
 }
 
+impl There {
+    /// Who has signed them in; none where we have.
+    pub(super) fn issuer(&self) -> Option<&str> {
+        match self {
+            Self::Here { .. } => None,
+            Self::Saml(session) => Some(&session.issuer),
+            Self::Oidc(session) => Some(&session.issuer),
+        }
+    }
+}
+
 /// How an OpenID provider names a session, and what renews it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct OidcSession {
+    /// Who says so. Another provider may have its name later on.
+    #[serde(default)]
+    issuer: String,
     subject: String,
     nonce: Option<String>,
     session: Option<String>,
@@ -128,9 +142,10 @@ const LEAST_RENEWAL: i64 = 5;
 
 impl OidcSession {
     /// The session of a sign-in; the provider is asked again after `often` seconds, or before if its token ends before.
-    pub(super) fn new(signed: &Signed, now: i64, often: i64) -> Self {
+    fn new(issuer: &str, signed: &Signed, now: i64, often: i64) -> Self {
         let Signed { user, tokens } = signed;
         let mut session = Self {
+            issuer: issuer.to_owned(),
             subject: user.subject.clone(),
             nonce: user.nonce.clone(),
             session: user.session.clone(),
@@ -196,6 +211,9 @@ impl OidcSession {
 /// How a SAML identity provider names a session.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct SamlSession {
+    /// Who says so. Another identity provider may have its name later on.
+    #[serde(default)]
+    issuer: String,
     value: String,
     format: Option<String>,
     name_qualifier: Option<String>,
@@ -204,9 +222,9 @@ pub(super) struct SamlSession {
 }
 
 impl SamlSession {
-    fn new(name: NameId, index: Option<String>) -> Self {
+    fn new(issuer: &str, name: NameId, index: Option<String>) -> Self {
         let NameId { value, format, name_qualifier, sp_name_qualifier } = name;
-        Self { value, format, name_qualifier, sp_name_qualifier, index }
+        Self { issuer: issuer.to_owned(), value, format, name_qualifier, sp_name_qualifier, index }
     }
 
     pub(super) fn subject(&self) -> LogoutSubject {
@@ -230,20 +248,21 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    pub(super) fn oidc(provider: &str, signed: Signed, now: i64, often: i64) -> Self {
-        let there = There::Oidc(Box::new(OidcSession::new(&signed, now, often)));
-        Self { who: Who::oidc(provider, signed.user), there, ends: None }
+    pub(super) fn oidc(provider: &oidc::Config, signed: Signed, now: i64, often: i64) -> Self {
+        let there = There::Oidc(Box::new(OidcSession::new(&provider.issuer, &signed, now, often)));
+        Self { who: Who::oidc(&provider.name, signed.user), there, ends: None }
     }
 
-    pub(super) fn saml(provider: &str, asserted: Asserted) -> Self {
-        let by = By::Saml(provider.to_owned());
+    pub(super) fn saml(provider: &saml::Config, asserted: Asserted) -> Self {
+        let by = By::Saml(provider.name.clone());
         let who = Who {
             name: asserted.user,
             groups: asserted.groups.into_iter().collect(),
             attributes: asserted.attributes,
             by,
         };
-        let there = There::Saml(SamlSession::new(asserted.name_id, asserted.session_index));
+        let session = SamlSession::new(&provider.idp_entity_id, asserted.name_id, asserted.session_index);
+        let there = There::Saml(session);
         Self { who, there, ends: asserted.session_ends.map(seconds) }
     }
 }

@@ -120,7 +120,8 @@ async fn what_an_identity_provider_ends_is_over() {
             groups: Vec::new(),
             attributes: std::collections::BTreeMap::new(),
         };
-        let proof = Proof::saml("idp", asserted);
+        let provider = "name = 'idp'\nidp_entity_id = 'urn:idp'\nkey_file = 'k'\ncertificate_file = 'c'";
+        let proof = Proof::saml(&toml::from_str(provider).expect("a provider"), asserted);
         let principal = proof.who.principal();
         login.open(Proved { proof, principal, then: Then::Home }, None).await.expect("open").cookie
     };

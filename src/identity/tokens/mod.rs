@@ -3,7 +3,8 @@
 //! A token has an owner, an end and a [`Scope`]. It is shown once and kept as a hash. It is a password, with the name of
 //! its owner, or a bearer token. It outlives the sign-in of its owner, so that it carries no groups: those are the ones of
 //! the users file at the moment of use, for who is in it, or else those that the owner's last sign-in brought
-//! ([`Tokens::seen`]); when that was too long ago, the token waits for its owner to sign in again.
+//! (`Tokens::seen`); when that was too long ago, or could not be repeated by the configuration of now, the token waits for its
+//! owner to sign in again.
 
 mod config;
 mod error;
@@ -34,6 +35,7 @@ use self::journal::{Journal, blocking};
 use self::shared::Shelved;
 use self::token::{Entry, Person, Use};
 use super::error::{Cause, Refused, SetupError};
+use super::mapping::{Mapper, source};
 use super::principal::{Method, Principal};
 use super::users::Users;
 use crate::secret::Secret;
@@ -55,6 +57,7 @@ pub struct Tokens(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    mapper: Arc<Mapper>,
     shelf: Shelf,
     /// What was found lately, for so long as a change elsewhere may take to be met here.
     found: Cache<Hash, Arc<Found>>,
@@ -86,7 +89,7 @@ struct Found {
 
 impl Tokens {
     /// Opens the tokens: of the store, if it is one that gateways share, else of the file. Needs a tokio runtime.
-    pub(super) fn open(config: Config, store: &Store) -> Result<Self, SetupError> {
+    pub(super) fn open(config: Config, store: &Store, mapper: Arc<Mapper>) -> Result<Self, SetupError> {
         config.check().map_err(SetupError::Value)?;
         let shelf = match store.shared() {
             Some(shared) => Shelf::Shared(Shelved::new(Arc::clone(shared), &config)),
@@ -98,6 +101,7 @@ impl Tokens {
             familiar: Cache::builder().max_capacity(MOST_FOUND).time_to_live(FAMILIAR).build(),
             used: Mutex::new(HashMap::new()),
             config,
+            mapper,
             shelf,
         });
         tokio::spawn(note_uses(Arc::downgrade(&inner)));
@@ -115,18 +119,18 @@ impl Tokens {
         self.0.config.max_life.0
     }
 
-    /// Keeps how somebody signed in: which groups their tokens have from now on. To be called at each sign-in by an identity
-    /// provider; who signs in by the users file, or with a token, is left out.
-    pub async fn seen(&self, principal: &Principal) -> Result<(), TokenError> {
-        if matches!(principal.method(), Method::Password | Method::Token { .. }) {
-            return Ok(());
-        }
-        let person = Person::of(principal, Timestamp::now());
-        let before = self.0.shelf.person(principal.name()).await?;
+    /// Keeps how somebody signed in, as their identity provider has it: which groups their tokens have from now on. To be
+    /// called at each sign-in by one; who signs in by the users file, or with a token, is left out.
+    pub(super) async fn seen(&self, signed_in: &Principal) -> Result<(), Refused> {
+        let Some(from) = source(signed_in.method()) else { return Ok(()) };
+        let unavailable = |error: TokenError| Refused::Unavailable(error.to_string());
+        let principal = self.0.mapper.apply(signed_in.clone())?;
+        let person = Person::of(signed_in, from, principal.name(), Timestamp::now());
+        let before = self.0.shelf.person(principal.name()).await.map_err(unavailable)?;
         if before.is_some_and(|before| before.is_as(&person) && before.age(person.seen) < SEEN) {
             return Ok(());
         }
-        self.0.shelf.see(person, self.0.config.groups_life.0).await
+        self.0.shelf.see(person, self.0.config.groups_life.0).await.map_err(unavailable)
     }
 
     /// Makes a token for somebody who signed in themselves. The secret is not kept: this is the only time that it is known.
@@ -289,12 +293,10 @@ impl Inner {
         let mut person = None;
         if !entry.by_users_file {
             let known = self.shelf.person(&entry.token.owner).await.map_err(unavailable)?;
-            person = known.map(|person| {
-                let principal = Principal::new(person.name, Method::Token { id: entry.token.id.clone() })
-                    .with_groups(person.groups)
-                    .with_attributes(person.attributes)
-                    .within(entry.token.scope.catalogs.clone());
-                (Arc::new(principal), person.seen)
+            person = known.and_then(|person| {
+                let seen = person.seen;
+                let principal = person.principal(&entry.token.id, &self.mapper)?;
+                Some((Arc::new(principal.within(entry.token.scope.catalogs.clone())), seen))
             });
         }
         let scope = Arc::new(entry.token.scope.clone());

@@ -38,19 +38,25 @@ impl Fixture {
     }
 
     fn try_identity(&self, change: impl FnOnce(&mut Config)) -> Result<Identity, SetupError> {
-        let mut tokens =
+        self.try_configured(|config| change(config.tokens.as_mut().expect("there are tokens")))
+    }
+
+    fn try_configured(&self, change: impl FnOnce(&mut IdentityConfig)) -> Result<Identity, SetupError> {
+        let tokens =
             Config { file: self.file(), cache: crate::units::Span(Duration::ZERO), ..Config::default() };
-        change(&mut tokens);
-        let config = IdentityConfig {
+        let issuer = "issuer = 'https://idp.example'\naudiences = ['gw']\njwks_file = '/nowhere'";
+        let mut config = IdentityConfig {
             users_file: self.folder.path().join("users.toml"),
             impersonation: vec![ImpersonationConfig {
                 principals: ["ann".to_owned(), "ida".to_owned()].into(),
                 groups: BTreeSet::new(),
                 users: vec!["ann".to_owned()],
             }],
+            jwt: vec![toml::from_str(issuer).expect("an issuer")],
             tokens: Some(tokens),
             ..IdentityConfig::default()
         };
+        change(&mut config);
         Identity::new(
             config,
             &Arc::new(Store::in_memory()),
@@ -208,7 +214,8 @@ async fn groups_are_those_of_the_last_sign_in_or_of_the_users_file() {
     assert_eq!(groups(&identity).await, "de,fr");
     // A user of the file is in the groups of the file, whatever a provider says of that name.
     let (of_ann, _) = make(&identity, &ann(), Scope::default()).await;
-    let other = Principal::new("ann", Method::Jwt { issuer: "i".to_owned() }).with_groups(["admins"]);
+    let issuer = "https://idp.example".to_owned();
+    let other = Principal::new("ann", Method::Jwt { issuer }).with_groups(["admins"]);
     tokens(&identity).seen(&other).await.expect("kept");
     let principal = prove(&identity, &bearer(&of_ann), HERE).await.expect("good");
     assert_eq!(principal.groups().iter().collect::<Vec<_>>(), ["eu"]);
@@ -219,12 +226,53 @@ async fn groups_are_those_of_the_last_sign_in_or_of_the_users_file() {
     let short = |config: &mut Config| config.groups_life = crate::units::Span(Duration::from_mins(1));
     let identity = fixture.try_identity(short).expect("set up");
     assert_eq!(groups(&identity).await, "de,fr");
-    let long_ago = Person { seen: in_days(-1), ..Person::of(&ida(), Timestamp::now()) };
+    let from = "jwt:https://idp.example".to_owned();
+    let long_ago = Person::of(&ida(), from, "ida", in_days(-1));
     tokens(&identity).0.shelf.see(long_ago, Duration::from_mins(1)).await.expect("kept");
     let away = Refused::BadCredentials(Cause::OwnerAway);
     assert_eq!(prove(&identity, &bearer(&secret), HERE).await, Err(away));
     tokens(&identity).seen(&ida()).await.expect("kept");
     assert_eq!(groups(&identity).await, "us", "the owner is back");
+}
+
+/// Whoever may not sign in any more as the configuration is now, or would be somebody else, has no use of a token either.
+#[tokio::test]
+async fn a_token_is_of_who_its_owner_would_be_now() {
+    let fixture = Fixture::new();
+    let rule = |pattern: &str, user: &str| {
+        let text = format!(
+            "from = 'jwt:https://idp.example'\nmatch = '{pattern}'\nuser = '{user}'\ncatalog_user = 'p-$1'\n\
+             groups = ['staff']\ngroups_prefix = 'idp-'"
+        );
+        toml::from_str(&text).expect("a rule")
+    };
+    let mail = "(.*)@bank\\.example";
+    let identity = fixture.try_configured(|config| config.mapping = vec![rule(mail, "$1")]).expect("set up");
+    let issuer = "https://idp.example".to_owned();
+    let ida = Principal::new("ida@bank.example", Method::Jwt { issuer }).with_groups(["us"]);
+    tokens(&identity).seen(&ida).await.expect("kept");
+    let (secret, _) = tokens(&identity)
+        .create(&identity.mapper.apply(ida).expect("a user"), "x", in_days(1), Scope::default())
+        .await
+        .expect("made");
+    drop(identity);
+    let away = || Err(Refused::BadCredentials(Cause::OwnerAway));
+    let check = async |change: &dyn Fn(&mut IdentityConfig), expect: Result<&str, Refused>| {
+        let identity = fixture.try_configured(change).expect("set up");
+        let proved = prove(&identity, &bearer(secret.expose()), HERE).await;
+        let proved = proved.map(|principal| {
+            let groups: Vec<_> = principal.groups().iter().map(String::as_str).collect();
+            format!("{} {} {} {groups:?}", principal.name(), principal.identity(), principal.catalog_name())
+        });
+        assert_eq!(proved.as_deref().map_err(Clone::clone), expect);
+    };
+    let fine = "ida ida@bank.example p-ida [\"idp-us\", \"staff\"]";
+    check(&|config| config.mapping = vec![rule(mail, "$1")], Ok(fine)).await;
+    check(&|config| config.mapping = vec![rule("(b.*)@bank\\.example", "$1")], away()).await;
+    check(&|config| config.mapping = vec![rule(mail, "x-$1")], away()).await;
+    check(&|config| config.mapping.clear(), away()).await;
+    check(&|config| config.jwt.clear(), away()).await;
+    check(&|config| config.mapping = vec![rule(mail, "$1")], Ok(fine)).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::scope::Scope;
 use super::secret::Hash;
-use crate::identity::Principal;
+use crate::identity::mapping::Mapper;
+use crate::identity::principal::{Method, Principal};
 use crate::units::hex;
 
 /// How long an expired token is still shown, and told from one that never was.
@@ -69,26 +70,43 @@ impl Entry {
     }
 }
 
-/// Somebody as they last signed in.
+/// Somebody as they last signed in: what their identity provider says. The rules of mapping make a user of it each time that
+/// it is looked at, so that those of now hold.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Person {
+    /// The user that they were here.
     pub(super) name: String,
+    /// What the provider calls them.
+    #[serde(default)]
+    pub(super) identity: String,
     pub(super) groups: BTreeSet<String>,
     pub(super) attributes: BTreeMap<String, String>,
-    /// How they signed in, for who looks into the store.
-    pub(super) method: String,
+    /// How they signed in, as rules of mapping call it.
+    #[serde(default)]
+    pub(super) from: String,
     pub(super) seen: Timestamp,
 }
 
 impl Person {
-    pub(super) fn of(principal: &Principal, now: Timestamp) -> Self {
+    /// Somebody of an identity provider, who is the user `name`.
+    pub(super) fn of(signed_in: &Principal, from: String, name: &str, now: Timestamp) -> Self {
         Self {
-            name: principal.name().to_owned(),
-            groups: principal.groups().clone(),
-            attributes: principal.attributes().clone(),
-            method: principal.method().as_str().to_owned(),
+            name: name.to_owned(),
+            identity: signed_in.name().to_owned(),
+            groups: signed_in.groups().clone(),
+            attributes: signed_in.attributes().clone(),
+            from,
             seen: now,
         }
+    }
+
+    /// Who they are when they come with a token of this id: none if the rules of now have them for somebody else, or for nobody.
+    pub(super) fn principal(self, id: &str, mapper: &Mapper) -> Option<Principal> {
+        let signed_in = Principal::new(self.identity, Method::Token { id: id.to_owned() })
+            .with_groups(self.groups)
+            .with_attributes(self.attributes);
+        let principal = mapper.apply_again(&self.from, signed_in).ok()?;
+        (principal.name() == self.name).then_some(principal)
     }
 
     /// Whether they are, but for the time, as before.

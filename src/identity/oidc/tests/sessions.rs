@@ -16,13 +16,16 @@ use crate::state::Store;
 use crate::wire::Sealer;
 
 fn login(site: &Site) -> Arc<Login> {
+    login_with(site, Arc::new(Store::in_memory()))
+}
+
+fn login_with(site: &Site, store: Arc<Store>) -> Arc<Login> {
     let users = Arc::new(Snapshot::new("users.toml".into(), Users::default()));
     let config = "external_url = 'https://gate.example'\ntoken_life = '10s'";
     let providers = Providers { oidc: vec![site.provider.config().clone()], saml: Vec::new() };
     let sources = BTreeSet::from(["oidc:idp".to_owned()]);
     let mapper = Arc::new(Mapper::new(&[], &sources).expect("no rules"));
     let sealer = Arc::new(Sealer::generate().expect("a sealer"));
-    let store = Arc::new(Store::in_memory());
     let config = toml::from_str(config).expect("a section");
     Arc::new(Login::new(config, providers, store, sealer, mapper, users).expect("set up"))
 }
@@ -120,4 +123,19 @@ async fn a_provider_that_declines_takes_up_no_room() {
         let refused = refused.expect("there is one").expect_err("declined").to_string();
         assert!(refused.contains("signed nobody in"), "{refused}: not \"used before\"");
     }
+}
+
+/// The configuration has another provider under the name of the one that signed somebody in: neither is that session believed,
+/// nor is the other shown the first one's refresh token.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_provider_of_the_same_name_renews_nothing() {
+    let (one, two) = (Site::new("").await, Site::new("").await);
+    let store = Arc::new(Store::in_memory());
+    let before = login_with(&one, Arc::clone(&store));
+    let cookie = signed_in(&one, &before).await;
+    assert!(lives(&before, &cookie).await);
+    let after = login_with(&two, store);
+    tokio::time::sleep(Duration::from_millis(5_500)).await;
+    assert!(!lives(&after, &cookie).await);
+    assert!(two.double.asked("/token").is_empty());
 }
