@@ -11,13 +11,16 @@ use super::request::{SESSION, SIGN_IN};
 use crate::identity::Carried;
 
 /// On every page: nobody keeps it, frames it, or runs anything in it.
-const ALWAYS: [(HeaderName, &str); 5] = [
+const ALWAYS: [(HeaderName, &str); 7] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     // Other sites learn nothing of our addresses; our own forms tell where they are from.
     (header::REFERRER_POLICY, "same-origin"),
     (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+    // Windows and pages of other sites have no hold of ours.
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
 /// An answer.
@@ -106,8 +109,11 @@ impl Reply {
         self.set(SESSION, secret, life)
     }
 
-    /// It carries none any more.
-    pub(super) fn without_session(self) -> Self {
+    /// It carries none any more, and forgets what it has of our pages: some browsers keep those to go back to, although they
+    /// are told not to.
+    pub(super) fn without_session(mut self) -> Self {
+        let forget = HeaderValue::from_static("\"cache\"");
+        self.0.headers_mut().insert(HeaderName::from_static("clear-site-data"), forget);
         self.set(SESSION, "", Duration::ZERO)
     }
 

@@ -1,6 +1,7 @@
 //! The sign-in of drivers: the page that asks their user, and what they ask themselves.
 
 use http::StatusCode;
+use maud::Markup;
 use serde_json::json;
 
 use super::answer::Reply;
@@ -22,10 +23,12 @@ impl Page<'_> {
         if let Some(reply) = self.claims_another(&waiting, &session) {
             return Ok(reply);
         }
-        let frame = self.frame("Let a program in", Some(&session));
-        let here = self.address().to_string();
-        let page = pages::confirm(&frame, &session, waiting.asking(), ticket, &here);
-        Ok(Reply::page(StatusCode::OK, page))
+        Ok(Reply::page(StatusCode::OK, self.question(&waiting, &session, ticket, None)))
+    }
+
+    fn question(&self, waiting: &Waiting, session: &Session, ticket: &str, wrong: Option<&str>) -> Markup {
+        let frame = self.frame("Let a program in", Some(session));
+        pages::confirm(&frame, session, waiting.asking(), ticket, &self.address().to_string(), wrong)
     }
 
     /// What the audit says of a driver.
@@ -63,6 +66,11 @@ impl Page<'_> {
         };
         if let Some(reply) = self.claims_another(&waiting, &session).filter(|_| allow) {
             return Ok(reply);
+        }
+        let is_elsewhere = waiting.asking().address != self.address().to_string();
+        if allow && is_elsewhere && self.asked.form().text("elsewhere") != "yes" {
+            let page = self.question(&waiting, &session, ticket, Some("Tick the box to let it in."));
+            return Ok(Reply::page(StatusCode::BAD_REQUEST, page));
         }
         if !self.login.decide(&waiting).await? {
             let message = "This was decided before. If your program still waits, connect again.";

@@ -178,7 +178,8 @@ impl Page<'_> {
             ["oauth2", "token", "initiate", ticket] if post => self.decide(ticket).await,
             ["oauth2", "device"] if post => self.begin_terminal().await,
             ["oauth2", "device", "token"] if post => self.ask_terminal().await,
-            ["oauth2", "token", ticket] if get => self.poll(ticket).await,
+            // What is told once is not told to who asks for its head alone.
+            ["oauth2", "token", ticket] if self.asked.method == Method::GET => self.poll(ticket).await,
             ["oauth2", "token", ticket] if self.asked.method == Method::DELETE => self.forget(ticket).await,
             ["audit"] if get => self.audit_records().await,
             ["audit", "records.jsonl"] if get => self.audit_download().await,
@@ -290,7 +291,9 @@ impl Page<'_> {
             Failed::Because(status, message) => (*status, message.clone(), None),
         };
         if let Failed::Refused(refused) = failed {
-            tracing::info!(reference, %refused, path = self.asked.path, "a sign-in with a browser failed");
+            // Not the whole path: who reads the log must not find there what a driver asks for its token with.
+            let page = self.asked.path.rsplit_once('/').map_or("", |(before, _)| before);
+            tracing::info!(reference, %refused, page, "a sign-in with a browser failed");
         }
         let (title, again) = match (failed, status) {
             (Failed::Refused(_), StatusCode::FORBIDDEN) => ("You could not be signed in", Some("/login")),

@@ -109,11 +109,11 @@ pub(super) fn password(frame: &Frame<'_>, id: &str, name: &str, wrong: Option<&s
             input type="hidden" name="attempt" value=(id);
             div.field {
                 label for="user" { "User name" }
-                input #user type="text" name="user" value=(name) autocomplete="username" autocapitalize="none" required autofocus;
+                input #user type="text" name="user" value=(name) autocomplete="username" autocapitalize="none" required autofocus[name.is_empty()];
             }
             div.field {
                 label for="password" { "Password" }
-                input #password type="password" name="password" autocomplete="current-password" required;
+                input #password type="password" name="password" autocomplete="current-password" required autofocus[!name.is_empty()];
             }
             button type="submit" { "Sign in" }
         }
@@ -170,17 +170,21 @@ pub(super) fn home(frame: &Frame<'_>, session: &Session, address: &str, authorit
     })
 }
 
+/// Asks whether a driver may sign in. One that is elsewhere takes two acts in two places: a click that somebody was made to do
+/// lets nobody in.
 pub(super) fn confirm(
     frame: &Frame<'_>,
     session: &Session,
     asking: &Asking,
     ticket: &str,
     here: &str,
+    wrong: Option<&str>,
 ) -> Markup {
     let unknown = "a program that does not say its name";
     frame.around(true, &html! {
         h1 { "Let this program in?" }
-        div.card {
+        form.card method="post" action={ "/oauth2/token/initiate/" (ticket) } {
+            @if let Some(wrong) = wrong { p.bad role="alert" { (wrong) } }
             p { "A program wants to query data as " strong { (session.principal().name()) } "." }
             dl {
                 dt { "Program" } dd { (asking.agent.as_deref().unwrap_or(unknown)) }
@@ -190,18 +194,21 @@ pub(super) fn confirm(
                     dt { "It runs queries as" } dd { (user) }
                 }
             }
-            @if asking.address != here {
-                p.warn role="alert" { "It does not run on this computer. Go on only if it runs on a server that you use, \
-                    such as your notebook's." }
-            }
             p { "Go on only if you have just started it yourself. If somebody sent you this link, it would sign "
                 em { "them" } " in as you." }
-            form method="post" action={ "/oauth2/token/initiate/" (ticket) } {
-                (key(session))
-                div.actions {
-                    button type="submit" name="decision" value="allow" { "Let it in" }
-                    button.plain type="submit" name="decision" value="deny" { "No, turn it away" }
+            (key(session))
+            @if asking.address != here {
+                div.warn {
+                    p { "It does not run on this computer." }
+                    label.check {
+                        input type="checkbox" name="elsewhere" value="yes" required;
+                        span { "I have just started it, on a server that I use, such as my notebook's" }
+                    }
                 }
+            }
+            div.actions {
+                button type="submit" name="decision" value="allow" { "Let it in" }
+                button.plain type="submit" name="decision" value="deny" formnovalidate { "No, turn it away" }
             }
         }
     })
