@@ -1,114 +1,24 @@
 //! Sign-in with a real browser, for people and for drivers.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-
-use std::sync::OnceLock;
+use std::process::Command;
 use std::time::Duration;
-
-use serde_json::{Value, json};
 
 use crate::harness::chromium::Chromium;
 use crate::harness::gateway::{binary, certificates};
-use crate::harness::keycloak::{Browser, Keycloak, field};
+use crate::harness::http::path_of as path;
+use crate::harness::keycloak::{Browser, field};
 use crate::harness::process::within;
-use crate::harness::{Client, Gateway, Settings, stack};
+use crate::harness::sign_in::{
+    Program, by_oidc, by_password, by_saml, challenge, cli, jdbc, keycloak, origin, poll, python,
+};
 
-/// A gateway whose users sign in with their password in a browser.
-fn by_password(more: &str) -> Gateway {
-    let mut settings = Settings::new();
-    settings.more = format!(
-        "[identity.login]\nexternal_url = 'https://localhost:{{port}}'\npasswords = true\n{more}\n[identity.tokens]\n"
-    );
-    Gateway::start(settings)
-}
-
-fn origin(gateway: &Gateway) -> String {
-    format!("https://localhost:{}", gateway.port)
-}
-
-/// What a driver without a login is told: where its user signs in, and where its token will be.
-fn challenge(gateway: &Gateway, user: Option<&str>) -> (String, String) {
-    let client = gateway.client();
-    let client = user.map_or(client.clone(), |user| client.with("X-Trino-User", user));
-    let response = client.submit("SELECT 1");
-    assert_eq!(response.status, 401);
-    let challenges = response.headers.iter().filter(|(name, _)| name == "www-authenticate");
-    let challenge = challenges.map(|(_, value)| value).find(|value| value.starts_with("Bearer "));
-    let challenge = challenge.expect("a challenge").clone();
-    let part = |name: &str| {
-        let (_, rest) = challenge.split_once(&format!("{name}=\"")).unwrap_or_else(|| panic!("{challenge}"));
-        rest.split_once('"').expect("an end").0.to_owned()
-    };
-    (part("x_redirect_server"), part("x_token_server"))
-}
-
-fn path(url: &str) -> String {
-    crate::harness::http::path_of(url)
-}
-
-fn poll(client: &Client, token_server: &str) -> Value {
-    let response = client.get(&path(token_server));
-    assert_eq!(response.status, 200, "{}", response.text());
-    serde_json::from_slice(&response.body).expect("JSON")
-}
-
-/// A program that prints where its user signs in, and what it has found then.
-struct Program {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-    seen: Vec<String>,
-}
-
-impl Program {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
-        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
-        Self { child, lines, seen: Vec::new() }
-    }
-
-    /// The next address that it prints.
-    fn address(&mut self) -> String {
-        self.address_with("/oauth2/token/initiate/")
-    }
-
-    /// The next address with this in it.
-    fn address_with(&mut self, part: &str) -> String {
-        for line in self.lines.by_ref() {
-            let line = line.expect("text");
-            let found = line.split_whitespace().find(|word| word.contains(part));
-            if let Some(url) = found {
-                return url.to_owned();
-            }
-            self.seen.push(line);
-        }
-        panic!("it names no address: {:#?}", self.seen);
-    }
-
-    /// The rest of what it prints.
-    fn end(mut self) -> String {
-        let rest: Vec<_> = self.lines.by_ref().map(|line| line.expect("text")).collect();
-        let status = self.child.wait().expect("an end");
-        assert!(status.success(), "{:#?} {rest:#?}", self.seen);
-        rest.join("\n")
-    }
-}
-
-fn jdbc(gateway: &Gateway, sql: &[&str]) -> Program {
-    let mut command = Command::new(stack());
-    command.args(["jdbc", &format!("jdbc:trino://localhost:{}", gateway.port), "", "external"]);
-    command.arg(certificates().join("ca.pem"));
-    command.args(sql.iter().map(|sql| format!("rows:{sql}")));
-    Program::start(&mut command)
-}
-
-const COUNT: &str = "SELECT count(*), count(DISTINCT substr(ssn, 1, 3)) FROM lake.silver.customers";
+const COUNT: &str = "rows:SELECT count(*), count(DISTINCT substr(ssn, 1, 3)) FROM lake.silver.customers";
 
 #[test]
 fn a_driver_signs_its_user_in_with_a_browser() {
     let gateway = by_password("");
     let browser = Chromium::open();
-    let mut program = jdbc(&gateway, &["SELECT current_user", COUNT]);
+    let mut program = jdbc(&gateway, &["rows:SELECT current_user", COUNT]);
     browser.go(&program.address());
     browser.sign_in_by_password("eva");
     browser.reads("Let this program in?");
@@ -117,7 +27,7 @@ fn a_driver_signs_its_user_in_with_a_browser() {
     browser.reads("You may close this window");
     assert_eq!(program.end(), "eva\n120\t1", "her policies hold");
     // The next program needs no password, and still the user's word.
-    let mut program = jdbc(&gateway, &["SELECT current_user"]);
+    let mut program = jdbc(&gateway, &["rows:SELECT current_user"]);
     browser.go(&program.address());
     browser.reads("Let this program in?");
     browser.click("button[value=allow]");
@@ -136,17 +46,7 @@ fn a_driver_signs_its_user_in_with_a_browser() {
 fn a_python_program_signs_its_user_in_with_a_browser() {
     let gateway = by_password("");
     let browser = Chromium::open();
-    let mut command = Command::new(stack());
-    let script = "import os, sys\n\
-                  from trino.auth import OAuth2Authentication, ConsoleRedirectHandler\n\
-                  from trino.dbapi import connect\n\
-                  auth = OAuth2Authentication(redirect_auth_url_handler=ConsoleRedirectHandler())\n\
-                  c = connect(host='localhost', port=int(sys.argv[1]), http_scheme='https', auth=auth, verify=sys.argv[2])\n\
-                  for _ in range(2):\n    cursor = c.cursor()\n    cursor.execute('SELECT current_user')\n    \
-                  print(cursor.fetchone()[0], flush=True)\n";
-    command.args(["python", "-u", "-c", script, &gateway.port.to_string()]);
-    command.arg(certificates().join("ca.pem")).env_remove("REQUESTS_CA_BUNDLE").env_remove("CURL_CA_BUNDLE");
-    let mut program = Program::start(&mut command);
+    let mut program = python(&gateway, &["SELECT current_user"; 2]);
     browser.go(&program.address());
     browser.sign_in_by_password("otto");
     browser.reads("Let this program in?");
@@ -303,12 +203,7 @@ fn a_driver_fetches_another_token_without_its_user() {
 fn the_command_line_signs_its_user_in_with_a_browser() {
     let gateway = by_password("");
     let browser = Chromium::open();
-    let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(stack()).args(["cli", "--server", &origin(&gateway)]);
-    command.args(["--external-authentication", "--external-authentication-redirect-handler", "PRINT"]);
-    command.arg("--truststore-path").arg(certificates().join("ca.pem"));
-    command.args(["--user", "otto", "--execute", "SELECT current_user"]);
-    let mut program = Program::start(&mut command);
+    let mut program = cli(&gateway, "otto", "SELECT current_user");
     browser.go(&program.address());
     browser.sign_in_by_password("otto");
     browser.reads("Let this program in?");
@@ -342,47 +237,12 @@ fn a_terminal_signs_its_user_in_with_a_code() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("not set up here"), "{output:?}");
 }
 
-/// The provider that these tests share. One of them ends the sessions of otto there: the others leave him alone.
-pub(crate) fn keycloak() -> &'static Keycloak {
-    static KEYCLOAK: OnceLock<Keycloak> = OnceLock::new();
-    KEYCLOAK.get_or_init(Keycloak::start)
-}
-
-/// A gateway whose users sign in at a Keycloak by SAML.
-fn by_saml(keycloak: &Keycloak) -> (Gateway, tempfile::TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key");
-    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
-    let certificate = certificate.self_signed(&key).expect("signed");
-    let files = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
-    std::fs::write(&files.0, key.serialize_pem()).expect("written");
-    std::fs::write(&files.1, certificate.pem()).expect("written");
-    let realm = format!("http://127.0.0.1:{}/realms/bank", keycloak.port);
-    let mut settings = Settings::new();
-    settings.more = format!(
-        "[identity.login]\nexternal_url = 'https://localhost:{{port}}'\n[identity.tokens]\n\
-         [[identity.saml]]\nname = 'keycloak'\ntitle = 'The bank'\nidp_entity_id = '{realm}'\n\
-         metadata_url = '{realm}/protocol/saml/descriptor'\nkey_file = '{}'\ncertificate_file = '{}'\n\
-         groups_attribute = 'Role'\n\
-         [[identity.mapping]]\nfrom = 'saml:keycloak'\nmatch = '(eva|otto)'\nuser = '$1'\ngroups = ['eu-analysts']\n",
-        files.0.display(),
-        files.1.display(),
-    );
-    let gateway = Gateway::start(settings);
-    let metadata = gateway.client().get("/login/saml/keycloak/metadata").text();
-    keycloak.register(
-        &metadata,
-        &json!({"saml_name_id_format": "username", "saml_force_name_id_format": "true"}),
-    );
-    (gateway, folder)
-}
-
 #[test]
 fn saml_signs_people_and_their_drivers_in() {
     let keycloak = keycloak();
     let (gateway, _files) = by_saml(keycloak);
     let browser = Chromium::open();
-    let mut program = jdbc(&gateway, &["SELECT current_user", COUNT]);
+    let mut program = jdbc(&gateway, &["rows:SELECT current_user", COUNT]);
     browser.go(&program.address());
     browser.sign_in_at_keycloak("eva");
     browser.reads("Let this program in?");
@@ -460,29 +320,12 @@ fn a_saml_answer_is_for_the_browser_that_asked() {
     assert_eq!(gateway.client().with("Cookie", own).get(&finish).status, 403);
 }
 
-/// A gateway whose users sign in at a Keycloak by OpenID Connect.
-fn by_oidc(keycloak: &Keycloak, more: &str) -> Gateway {
-    let mut settings = Settings::new();
-    // The secret lies beside the settings, as the users file does.
-    settings.files.push(("oidc.secret", "northgate-secret\n".to_owned()));
-    settings.more = format!(
-        "[identity.login]\nexternal_url = 'https://localhost:{{port}}'\ntoken_life = '10s'\n{more}\n\
-         [identity.tokens]\n\
-         [[identity.oidc]]\nname = 'keycloak'\ntitle = 'The bank'\nissuer = 'http://127.0.0.1:{}/realms/bank'\n\
-         client_id = 'northgate'\nclient_secret_file = 'oidc.secret'\nuser_claim = 'preferred_username'\n\
-         groups_claim = 'groups'\n\
-         [[identity.mapping]]\nfrom = 'oidc:keycloak'\nmatch = '(eva|otto)'\nuser = '$1'\ngroups = ['eu-analysts']\n",
-        keycloak.port
-    );
-    Gateway::start(settings)
-}
-
 #[test]
 fn oidc_signs_people_and_their_drivers_in() {
     let keycloak = keycloak();
     let gateway = by_oidc(keycloak, "");
     let browser = Chromium::open();
-    let mut program = jdbc(&gateway, &["SELECT current_user", COUNT]);
+    let mut program = jdbc(&gateway, &["rows:SELECT current_user", COUNT]);
     browser.go(&program.address());
     browser.sign_in_at_keycloak("eva");
     browser.reads("Let this program in?");

@@ -209,7 +209,7 @@ users = ["otto"]
 /// A job signs in as itself: the identity provider gives it tokens for its own secret (client credentials, RFC 6749 4.4).
 #[test]
 fn a_service_account_brings_a_token_of_the_provider() {
-    let keycloak = crate::browser::keycloak();
+    let keycloak = crate::harness::sign_in::keycloak();
     let audience = json!({
         "name": "to-northgate", "protocol": "openid-connect", "protocolMapper": "oidc-audience-mapper",
         "config": {"included.custom.audience": "https://sql.bank.example", "access.token.claim": "true"},

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::Client;
+use super::gateway::certificates;
 use super::process::{Guarded, free_ports, within};
 
 /// What WebDriver calls an element's number.
@@ -24,13 +25,22 @@ pub(crate) struct Chromium {
 }
 
 impl Chromium {
-    /// Opens one with a profile of its own, which is signed in nowhere. Certificates of test authorities are let pass.
+    /// Opens one with a profile of its own, which is signed in nowhere. It believes the certificate of our gateways.
     pub(crate) fn open() -> Self {
-        Self::open_as(false)
+        Self::open_with(&[], &json!({}))
     }
 
     /// The same for somebody who likes dark pages.
-    pub(crate) fn open_as(dark: bool) -> Self {
+    pub(crate) fn open_dark() -> Self {
+        Self::open_with(&["--force-dark-mode"], &json!({}))
+    }
+
+    /// The same for somebody who lets no page run a script.
+    pub(crate) fn open_without_scripts() -> Self {
+        Self::open_with(&[], &json!({"profile.managed_default_content_settings.javascript": 2}))
+    }
+
+    fn open_with(more: &[&str], preferences: &Value) -> Self {
         let [port] = free_ports();
         let folder = tempfile::Builder::new().prefix("northgate-browser-").tempdir().expect("a folder");
         let log = folder.path().join("chromedriver.log");
@@ -42,11 +52,13 @@ impl Chromium {
         let mut arguments =
             vec!["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
         arguments.extend(["--window-size=1000,900", "--disable-background-networking"]);
-        if dark {
-            arguments.push("--force-dark-mode");
-        }
+        let believed = format!("--ignore-certificate-errors-spki-list={}", believed_key());
+        arguments.push(&believed);
+        arguments.extend(more);
         let capabilities = json!({"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "acceptInsecureCerts": true, "goog:chromeOptions": {"args": arguments},
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": arguments, "prefs": preferences},
+            "goog:loggingPrefs": {"browser": "ALL"},
         }}});
         let mut browser = Self { port, session: String::new(), _process: process, _folder: folder };
         let made = browser.ask("POST", "/session", &capabilities);
@@ -125,10 +137,46 @@ impl Chromium {
         text.as_str().expect("a text").to_owned()
     }
 
+    fn try_run(&self, script: &str) -> Result<Value, String> {
+        self.try_ask("POST", &self.path("/execute/sync"), &json!({"script": script, "args": []}))
+    }
+
+    /// What a script of ours gives in the page.
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.try_run(script).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// What the page's console says: breaches of its policy among it.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let log = self.ask("POST", &self.path("/se/log"), &json!({"type": "browser"}));
+        log.as_array().into_iter().flatten().map(|entry| entry["message"].to_string()).collect()
+    }
+
+    /// Presses keys, one after another, wherever the page has its focus.
+    pub(crate) fn press(&self, keys: &str) {
+        let act = |key: char| {
+            let key = key.to_string();
+            [json!({"type": "keyDown", "value": key}), json!({"type": "keyUp", "value": key})]
+        };
+        let acts: Vec<_> = keys.chars().flat_map(act).collect();
+        let actions = json!({"actions": [{"type": "key", "id": "keyboard", "actions": acts}]});
+        self.ask("POST", &self.path("/actions"), &actions);
+    }
+
+    /// Goes back, as by the button of the browser.
+    pub(crate) fn back(&self) {
+        self.ask("POST", &self.path("/back"), &json!({}));
+    }
+
+    /// Gives it a cookie for the page, as an attacker would who has found a way to.
+    pub(crate) fn plant(&self, name: &str, value: &str) {
+        let cookie = json!({"name": name, "value": value, "path": "/", "secure": true, "httpOnly": true});
+        self.ask("POST", &self.path("/cookie"), &json!({ "cookie": cookie }));
+    }
+
     /// The text of the page, as it is seen.
     pub(crate) fn text(&self) -> String {
-        let script = json!({"script": "return document.body ? document.body.innerText : ''", "args": []});
-        let text = self.try_ask("POST", &self.path("/execute/sync"), &script);
+        let text = self.try_run("return document.body ? document.body.innerText : ''");
         text.map_or_else(|problem| problem, |text| text.as_str().unwrap_or_default().to_owned())
     }
 
@@ -146,7 +194,7 @@ impl Chromium {
     }
 
     /// Keeps a picture of the page where `NORTHGATE_SCREENSHOTS` names a folder, for somebody to look at.
-    fn look(&self, name: &str) {
+    pub(crate) fn look(&self, name: &str) {
         let Ok(folder) = std::env::var("NORTHGATE_SCREENSHOTS") else { return };
         let picture = self.ask("GET", &self.path("/screenshot"), &Value::Null);
         let picture = STANDARD.decode(picture.as_str().expect("a picture")).expect("base64");
@@ -167,6 +215,15 @@ impl Chromium {
         self.fill("#password", &format!("{user}-secret"));
         self.click("main button[type=submit]");
     }
+}
+
+/// The hash of the key of our gateways' certificate, by which a browser takes it for a good one.
+fn believed_key() -> String {
+    let pem = std::fs::read(certificates().join("server.pem")).expect("a certificate");
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).expect("PEM");
+    let certificate = pem.parse_x509().expect("a certificate");
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.public_key().raw);
+    STANDARD.encode(hash.as_ref())
 }
 
 impl Drop for Chromium {

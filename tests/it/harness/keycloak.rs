@@ -38,13 +38,18 @@ impl Keycloak {
 
     /// Asks as the administrator; below `/admin/realms/bank`.
     pub(crate) fn administer(&self, method: &str, path: &str, body: &[u8]) -> Value {
+        self.administer_all(method, &format!("/bank{path}"), body)
+    }
+
+    /// The same of all realms.
+    pub(crate) fn administer_all(&self, method: &str, path: &str, body: &[u8]) -> Value {
         let form = "grant_type=password&client_id=admin-cli&username=admin&password=admin";
         let client = Client::plain(self.port).with("Content-Type", "application/x-www-form-urlencoded");
         let answer = client.send("POST", "/realms/master/protocol/openid-connect/token", form.as_bytes());
         let token: Value = serde_json::from_slice(&answer.body).expect("JSON");
         let token = token["access_token"].as_str().unwrap_or_else(|| panic!("no token: {token}"));
         let client = Client::plain(self.port).bearer(token).with("Content-Type", "application/json");
-        let response = client.send(method, &format!("/admin/realms/bank{path}"), body);
+        let response = client.send(method, &format!("/admin/realms{path}"), body);
         assert!(response.status < 300, "{path}: {} {}", response.status, response.text());
         serde_json::from_slice(&response.body).unwrap_or_default()
     }

@@ -11,6 +11,7 @@ pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod keycloak;
 pub(crate) mod process;
+pub(crate) mod sign_in;
 pub(crate) mod trino;
 
 use std::path::PathBuf;

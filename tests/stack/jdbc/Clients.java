@@ -24,7 +24,8 @@ import java.util.concurrent.TimeUnit;
 /**
  * The real JDBC driver against the bank: {@code Clients URL USER PASSWORD-OR-EMPTY TRUST-STORE-OR-EMPTY CASE...}.
  * Prints {@code ok CASE} or {@code FAILED CASE: why} for each case, and ends with status 1 if one failed.
- * The case {@code rows:SQL} prints the rows of a query, tab-separated, for comparing two servers.
+ * The case {@code rows:SQL} prints the rows of a query, tab-separated, for comparing two servers; {@code slowly:SECONDS:SQL}
+ * waits behind the first row, and prints how many there are; {@code sleep:SECONDS} waits between two connections.
  */
 public final class Clients {
     private interface Case {
@@ -73,6 +74,15 @@ public final class Clients {
         for (int i = 4; i < arguments.length; i++) {
             String name = arguments[i];
             try (Connection connection = open(Map.of())) {
+                if (name.startsWith("sleep:")) {
+                    TimeUnit.SECONDS.sleep(Long.parseLong(name.substring(6)));
+                    continue;
+                }
+                if (name.startsWith("slowly:")) {
+                    String[] parts = name.split(":", 3);
+                    System.out.println(slowly(connection, Long.parseLong(parts[1]), parts[2]));
+                    continue;
+                }
                 if (name.startsWith("rows:")) {
                     rows(connection, name.substring(5)).forEach(System.out::println);
                     continue;
@@ -326,6 +336,18 @@ public final class Clients {
      * The driver sends HEAD to the next page's link when its reader is slow: with the first row that is taken half a
      * minute after the last page came. Nobody takes one, and none is sent.
      */
+    private static long slowly(Connection connection, long seconds, String sql) throws Exception {
+        long count = 0;
+        try (Statement statement = connection.createStatement(); ResultSet rows = statement.executeQuery(sql)) {
+            while (rows.next()) {
+                if (count++ == 0) {
+                    TimeUnit.SECONDS.sleep(seconds);
+                }
+            }
+        }
+        return count;
+    }
+
     private static void heartbeat() throws Exception {
         PrintStream before = System.err;
         ByteArrayOutputStream log = new ByteArrayOutputStream();
