@@ -180,17 +180,25 @@ pub struct Outcome {
     pub error: Option<String>,
     /// Its message. Only a SHA-256 of it is written, since it may hold values of rows.
     pub message: Option<String>,
+    /// Whether the statement itself was at fault (`USER_ERROR`), and not the cluster or the gateway. Not written: the
+    /// error's name says it.
+    pub users_fault: bool,
 }
 
 impl Outcome {
     /// An end without an error.
     pub fn of(state: State) -> Self {
-        Self { state, error: None, message: None }
+        Self { state, error: None, message: None, users_fault: false }
     }
 
     /// An end with an error.
     pub fn failed(error: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { state: State::Failed, error: Some(error.into()), message: Some(message.into()) }
+        Self { error: Some(error.into()), message: Some(message.into()), ..Self::of(State::Failed) }
+    }
+
+    /// The same end, of a statement that was at fault itself, or was not.
+    pub fn with_users_fault(self, users_fault: bool) -> Self {
+        Self { users_fault, ..self }
     }
 }
 

@@ -262,7 +262,9 @@ impl Gateway {
         if running.writes {
             self.fleet.forget(&running.relations);
         }
-        self.registry.end(running, outcome);
+        if self.registry.end(running, outcome) {
+            self.metrics.query(record::end(outcome), running.began.elapsed());
+        }
     }
 
     /// Ends queries that nobody follows any more, for ever. For a task of its own.

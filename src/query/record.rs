@@ -11,11 +11,14 @@ use crate::identity::{Authenticated, Method, Refused, is_access_token};
 use crate::policy::{Permit, Scoped};
 use crate::rewrite;
 use crate::sql::Statement;
+use crate::telemetry::QueryEnd;
 use crate::units::hex;
 use crate::wire::{Credentials, PageSummary, Peer};
 
 /// The text of a statement that is refused because there are too many is on record up to this length, else its hash.
 const LONGEST_REFUSED: usize = 1_000;
+/// From this code on an error is not the statement's (`USER_ERROR`).
+const FIRST_INTERNAL: i64 = 0x1_0000;
 /// What is in the names of session properties that hold secrets.
 const SECRETS: [&str; 5] = ["password", "secret", "token", "credential", "key"];
 
@@ -219,6 +222,18 @@ pub(super) fn outcome(summary: &PageSummary) -> Outcome {
     match &summary.error {
         None => Outcome::of(State::Finished),
         Some(error) if error.name == "USER_CANCELED" => Outcome::of(State::Canceled),
-        Some(error) => Outcome::failed(error.name.clone(), error.message.clone()),
+        Some(error) => Outcome::failed(error.name.clone(), error.message.clone())
+            .with_users_fault(error.code < FIRST_INTERNAL),
+    }
+}
+
+/// How a query ended, as a label.
+pub(super) fn end(outcome: &Outcome) -> QueryEnd {
+    match outcome.state {
+        State::Finished => QueryEnd::Finished,
+        State::Failed if outcome.users_fault => QueryEnd::UserError,
+        State::Failed | State::Unknown => QueryEnd::Failed,
+        State::Canceled => QueryEnd::Canceled,
+        State::Abandoned => QueryEnd::Abandoned,
     }
 }

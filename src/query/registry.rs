@@ -316,13 +316,14 @@ impl Registry {
         self.entries().get(id).cloned()
     }
 
-    /// Ends a query: writes its outcome and frees its slot. The first to end it decides the outcome.
-    pub(super) fn end(&self, running: &Running, outcome: &Outcome) {
+    /// Ends a query: writes its outcome and frees its slot. The first to end it decides the outcome, and is told so.
+    pub(super) fn end(&self, running: &Running, outcome: &Outcome) -> bool {
         let (guard, slot, gauge, place) = {
             let mut state = running.state();
             (state.guard.take(), state.slot.take(), state.gauge.take(), state.place.take())
         };
         drop((slot, gauge, place));
+        let first = guard.is_some();
         if let Some(guard) = guard {
             guard.finish(outcome);
         }
@@ -333,6 +334,7 @@ impl Registry {
         }
         self.entries().remove(&running.id);
         self.changed.notify_waiters();
+        first
     }
 
     /// The first page of a query that ended a moment ago.

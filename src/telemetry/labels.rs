@@ -140,6 +140,20 @@ values! {
         Refused = "refused",
     }
 
+    /// How a query ended that was sent to Trino.
+    QueryEnd {
+        /// With all its rows.
+        Finished = "finished",
+        /// The statement was at fault.
+        UserError = "user_error",
+        /// The cluster or the gateway was.
+        Failed = "failed",
+        /// Its user cancelled it.
+        Canceled = "canceled",
+        /// Its client went away.
+        Abandoned = "abandoned",
+    }
+
     /// A step of a query on its way through.
     Stage {
         /// Who is it?
@@ -234,6 +248,7 @@ sets! {
     OfRequest { route: RequestRoute, status: StatusClass }
     OfAuthentication { method: AuthMethod, outcome: AuthOutcome }
     OfStatement { kind: StatementKind, verdict: Verdict }
+    OfQuery { end: QueryEnd }
     OfStage { stage: Stage }
     OfUpstream { operation: UpstreamOperation, outcome: UpstreamOutcome }
     OfReload { outcome: Reload }

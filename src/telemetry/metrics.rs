@@ -11,9 +11,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::labels::{
-    AuthMethod, AuthOutcome, OfAuthentication, OfCluster, OfConnection, OfReload, OfRequest, OfStage,
-    OfStatement, OfUpstream, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls, UpstreamOperation,
-    UpstreamOutcome, Verdict,
+    AuthMethod, AuthOutcome, OfAuthentication, OfCluster, OfConnection, OfQuery, OfReload, OfRequest,
+    OfStage, OfStatement, OfUpstream, QueryEnd, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls,
+    UpstreamOperation, UpstreamOutcome, Verdict,
 };
 
 type Stages = Family<OfStage, Histogram, fn() -> Histogram>;
@@ -36,7 +36,9 @@ macro_rules! metrics {
                     let $field: $ty = $new;
                     registry.register($name, concat!($($help),+).trim().trim_end_matches('.'), $field.clone());
                 )*
-                Self { registry, $($field),* }
+                let metrics = Self { registry, $($field),* };
+                metrics.begin();
+                metrics
             }
         }
     };
@@ -53,6 +55,10 @@ metrics! {
     statements: Family<OfStatement, Counter> = "statements", Family::default();
     /// Time that a stage took, in seconds.
     stages: Stages = "stage_duration_seconds", Family::new_with_constructor(stage_histogram);
+    /// Queries that ended, by how.
+    queries: Family<OfQuery, Counter> = "queries", Family::default();
+    /// Time of a query from its POST to its end, with its wait and its client's, in seconds.
+    query_duration: Histogram = "query_duration_seconds", query_histogram();
     /// Queries that have a slot now.
     running: Gauge = "queries_running", Gauge::default();
     /// Queries that wait for a slot now.
@@ -93,6 +99,12 @@ metrics! {
     connections: Gauge = "connections_open", Gauge::default();
 }
 
+/// From 10 milliseconds to 45 minutes, with the 30 seconds that most queries should keep below.
+fn query_histogram() -> Histogram {
+    let bounds = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 2_700.0];
+    Histogram::new(bounds)
+}
+
 /// From 50 microseconds to 26 seconds.
 fn stage_histogram() -> Histogram {
     Histogram::new(exponential_buckets(50e-6, 2.0, 20))
@@ -105,6 +117,43 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Makes a series of each value of a label, at zero: a counter that first shows up at 1 has not increased, to
+    /// Prometheus, and an alert would miss it.
+    fn begin(&self) {
+        for route in RequestRoute::ALL.iter().copied() {
+            for status in StatusClass::ALL.iter().copied() {
+                drop(self.requests.get_or_create(&OfRequest { route, status }));
+            }
+        }
+        for method in AuthMethod::ALL.iter().copied() {
+            for outcome in AuthOutcome::ALL.iter().copied() {
+                drop(self.authentications.get_or_create(&OfAuthentication { method, outcome }));
+            }
+        }
+        for kind in StatementKind::ALL.iter().copied() {
+            for verdict in Verdict::ALL.iter().copied() {
+                drop(self.statements.get_or_create(&OfStatement { kind, verdict }));
+            }
+        }
+        for operation in UpstreamOperation::ALL.iter().copied() {
+            for outcome in UpstreamOutcome::ALL.iter().copied() {
+                drop(self.upstream_requests.get_or_create(&OfUpstream { operation, outcome }));
+            }
+        }
+        for end in QueryEnd::ALL.iter().copied() {
+            drop(self.queries.get_or_create(&OfQuery { end }));
+        }
+        for stage in Stage::ALL.iter().copied() {
+            drop(self.stages.get_or_create(&OfStage { stage }));
+        }
+        for outcome in Reload::ALL.iter().copied() {
+            drop(self.policy_reloads.get_or_create(&OfReload { outcome }));
+        }
+        for tls in Tls::ALL.iter().copied() {
+            drop(self.connections_accepted.get_or_create(&OfConnection { tls }));
+        }
+    }
+
     /// Says how the audit is.
     pub fn audit_state(&self, writable: bool, held: usize, lost: u64) {
         self.audit_writable.set(i64::from(writable));
@@ -144,6 +193,12 @@ impl Metrics {
     /// Counts a statement.
     pub fn statement(&self, kind: StatementKind, verdict: Verdict) {
         self.statements.get_or_create(&OfStatement { kind, verdict }).inc();
+    }
+
+    /// Counts a query that ended, and the time since its POST.
+    pub fn query(&self, end: QueryEnd, took: Duration) {
+        self.queries.get_or_create(&OfQuery { end }).inc();
+        self.query_duration.observe(took.as_secs_f64());
     }
 
     /// Notes how long a stage took.
@@ -257,12 +312,14 @@ mod tests {
     #[test]
     fn counts_are_rendered() {
         let metrics = Metrics::new();
+        has(&metrics, "northgate_policy_reloads_total{outcome=\"rejected\"} 0");
         metrics.request(RequestRoute::Submit, 200);
         metrics.request(RequestRoute::Submit, 204);
         metrics.request(RequestRoute::Poll, 404);
         metrics.authentication(AuthMethod::Jwt, AuthOutcome::Rejected);
         metrics.statement(StatementKind::Query, Verdict::Rewritten);
         metrics.upstream(UpstreamOperation::Poll, UpstreamOutcome::Timeout);
+        metrics.query(QueryEnd::UserError, Duration::from_secs(25));
         metrics.page(3, 500);
         metrics.audit_failure();
         metrics.policy_reload(Reload::Rejected);
@@ -276,6 +333,9 @@ mod tests {
         has(&metrics, "northgate_authentications_total{method=\"jwt\",outcome=\"rejected\"} 1");
         has(&metrics, "northgate_statements_total{kind=\"query\",verdict=\"rewritten\"} 1");
         has(&metrics, "northgate_upstream_requests_total{operation=\"poll\",outcome=\"timeout\"} 1");
+        has(&metrics, "northgate_queries_total{end=\"user_error\"} 1");
+        has(&metrics, "northgate_query_duration_seconds_bucket{le=\"20.0\"} 0");
+        has(&metrics, "northgate_query_duration_seconds_bucket{le=\"30.0\"} 1");
         has(&metrics, "northgate_result_rows_total 3");
         has(&metrics, "northgate_result_bytes_total 500");
         has(&metrics, "northgate_audit_failures_total 1");

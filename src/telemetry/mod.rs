@@ -5,8 +5,8 @@ mod logs;
 mod metrics;
 
 pub use labels::{
-    AuthMethod, AuthOutcome, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls, UpstreamOperation,
-    UpstreamOutcome, Verdict,
+    AuthMethod, AuthOutcome, QueryEnd, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls,
+    UpstreamOperation, UpstreamOutcome, Verdict,
 };
 pub use logs::{Config, Format, InitError, init};
 pub use metrics::{GaugeGuard, Metrics, StageTimer};

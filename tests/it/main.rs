@@ -14,6 +14,7 @@ mod certificates;
 mod classify;
 mod clients;
 mod copies;
+mod dashboards;
 mod drivers;
 mod evidence;
 mod faults;
