@@ -275,11 +275,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         folder: config.policies.folder,
         config_file: file,
         surroundings,
-        web: Web::new(
-            Arc::clone(&identity),
-            Arc::clone(&audit),
-            Auditors::new(config.audit.auditors.clone(), config.audit.folder.clone()),
-        ),
+        web: Web::new(Arc::clone(&identity), Arc::clone(&audit), Auditors::new(&config.audit)),
         identity,
         audit: Arc::clone(&audit),
         fleet: Arc::clone(&fleet),

@@ -6,7 +6,7 @@
 //! appended to, by one process: the folder is locked while it is in use.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +68,10 @@ impl Folder {
         }
         let files = files(path).map_err(wrong)?;
         let last = files.last().map(|(number, _)| *number);
-        let stretches = stretches(&files, true).map_err(wrong)?;
+        // What a checkpoint covers is held against it later: nothing of that is taken off here.
+        let signed = super::shelf::Source::read(&super::shelf::Shelf::new(path), super::shelf::CHECKPOINT);
+        let signed = signed.map_err(wrong)?.and_then(|note| super::reader::told_size(&note)).unwrap_or(0);
+        let stretches = stretches(&files, Some(signed)).map_err(wrong)?;
         Ok((Self { path: path.to_owned(), last, lock: Arc::new(lock) }, stretches))
     }
 
@@ -96,52 +99,59 @@ fn files(path: &Path) -> io::Result<Files> {
 
 /// What of the journal in a folder is part of it. Nothing is changed.
 pub(super) fn read_stretches(path: &Path) -> io::Result<Vec<Stretch>> {
-    stretches(&files(path)?, false)
+    stretches(&files(path)?, None)
 }
 
-fn stretches(files: &Files, mend: bool) -> io::Result<Vec<Stretch>> {
+fn stretches(files: &Files, mend: Option<u64>) -> io::Result<Vec<Stretch>> {
     let mut stretches = Vec::with_capacity(files.len());
     let nexts = files.iter().skip(1).map(|((first, _), _)| Some(*first)).chain([None]);
     for (((first, _), path), next) in files.iter().zip(nexts) {
         let (records, bytes) = match next {
             Some(next) => (next - first, std::fs::metadata(path)?.len()),
-            None => whole_lines(path, mend)?,
+            None => whole_lines(path, mend.map(|signed| signed.saturating_sub(*first)))?,
         };
         stretches.push(Stretch { path: path.clone(), first: *first, records, bytes, closed: true });
     }
     Ok(stretches)
 }
 
-/// The whole lines of the last file, and their bytes. `mend` takes what is behind them away, and makes the rest durable.
-fn whole_lines(path: &Path, mend: bool) -> io::Result<(u64, u64)> {
+/// The whole lines of the last file, and their bytes. What is behind them is taken away, and the rest made durable, where it
+/// is told how many lines a checkpoint covers (`mend`): those are whole whatever is in them.
+///
+/// A line that is no record ends what is whole, too: of several blocks that were not made durable, a crash may leave the
+/// later ones and zeros in the place of the first.
+fn whole_lines(path: &Path, mend: Option<u64>) -> io::Result<(u64, u64)> {
     let mut reader = BufReader::with_capacity(1 << 20, File::open(path)?);
-    let (mut lines, mut bytes, mut whole) = (0, 0_u64, 0_u64);
+    let covered = mend.unwrap_or(0);
+    let (mut lines, mut whole, mut line) = (0, 0_u64, Vec::new());
     loop {
-        let buffer = reader.fill_buf()?;
-        if buffer.is_empty() {
+        line.clear();
+        reader.read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') || (lines >= covered && !is_record(&line)) {
             break;
         }
-        if let Some(last) = memchr::memrchr(b'\n', buffer) {
-            lines += memchr::memchr_iter(b'\n', buffer).count() as u64;
-            whole = bytes + last as u64 + 1;
-        }
-        let length = buffer.len();
-        bytes += length as u64;
-        reader.consume(length);
+        lines += 1;
+        whole += line.len() as u64;
     }
-    if mend {
+    if mend.is_some() {
         let file = OpenOptions::new().append(true).open(path)?;
+        let bytes = file.metadata()?.len();
         if bytes > whole {
             tracing::warn!(
                 path = %path.display(),
                 bytes = bytes - whole,
-                "a record that a crash tore is taken off the audit journal: nobody was told that it was written"
+                "what a crash tore is taken off the audit journal: nobody was told that it was written"
             );
             file.set_len(whole)?;
         }
         file.sync_all()?;
     }
     Ok((lines, whole))
+}
+
+/// Whether a line is one that we write.
+fn is_record(line: &[u8]) -> bool {
+    line.starts_with(b"{\"v\":") && super::entry::Peek::of(line).is_ok()
 }
 
 /// The numbers in a file's name.
@@ -228,11 +238,21 @@ mod tests {
 
     use super::*;
 
+    /// A record for each letter.
+    fn lines(letters: &str) -> String {
+        let line = |letter| {
+            format!(
+                "{{\"v\":1,\"run\":\"{letter}\",\"seq\":1,\"time\":\"t\",\"tick_us\":1,\"type\":\"stop\"}}\n"
+            )
+        };
+        letters.chars().map(line).collect()
+    }
+
     fn all(stretches: &[Stretch]) -> String {
         let mut text = String::new();
         for stretch in stretches {
             let line = |line: &[u8]| {
-                text.push_str(std::str::from_utf8(line).expect("UTF-8"));
+                text.push_str(&super::super::entry::Peek::of(line).expect("a record").run);
                 Ok::<_, io::Error>(())
             };
             read_lines(stretch, 0, stretch.records, line).expect("read");
@@ -248,27 +268,60 @@ mod tests {
             let (mut folder, none) = Folder::open(&path).expect("opened");
             assert!(none.is_empty());
             // Records before the file; what is written; what of it the next file says was durable is seen below.
-            for (first, text) in [(0, "1\n2\n"), (2, "x\ny\n"), (2, "3\nz\n"), (3, "4\n5\n6")] {
+            for (first, numbers) in [(0, "12"), (2, "xy"), (2, "3z"), (3, "45")] {
                 let mut file = folder.create(first).expect("made");
-                file.append(text.as_bytes()).expect("written");
+                file.append(lines(numbers).as_bytes()).expect("written");
+                if first == 3 {
+                    file.append(&lines("6").as_bytes()[..40]).expect("written");
+                }
                 file.sync().expect("synced");
             }
             assert_eq!(all(&read_stretches(&path).expect("read")), "12345");
         }
         let (mut folder, stretches) = Folder::open(&path).expect("opened again");
         assert_eq!(all(&stretches), "12345");
-        assert_eq!(
-            stretches.last().map(|s| (s.first, s.records, s.bytes)),
-            Some((3, 2, 4)),
-            "the torn line is off"
-        );
-        folder.create(5).expect("made").append(b"6\n").expect("written");
+        let bytes = lines("45").len() as u64;
+        let last = stretches.last().map(|s| (s.first, s.records, s.bytes));
+        assert_eq!(last, Some((3, 2, bytes)), "the torn line is off");
+        folder.create(5).expect("made").append(lines("6").as_bytes()).expect("written");
         assert_eq!(all(&read_stretches(&path).expect("read")), "123456");
         for (_, file) in files(&path).expect("files") {
             let mode = std::fs::metadata(&file).expect("there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{}", file.display());
         }
         assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+
+    /// What a crash leaves of a write that was not made durable: its end, nothing of it, or zeros before its end.
+    #[test]
+    fn a_torn_write_is_taken_off_from_its_first_byte() {
+        let check = |torn: &[u8]| {
+            let temp = tempfile::tempdir().expect("a folder");
+            let (mut folder, _) = Folder::open(temp.path()).expect("opened");
+            let mut file = folder.create(0).expect("made");
+            file.append(lines("12").as_bytes()).expect("written");
+            file.append(torn).expect("written");
+            drop((file, folder));
+            let (_, stretches) = Folder::open(temp.path()).expect("opened again");
+            let path = stretches[0].path.clone();
+            assert_eq!(std::fs::read_to_string(path).expect("read"), lines("12"), "{torn:?}");
+        };
+        let write = lines("345").into_bytes();
+        check(b"");
+        check(&write[..1]);
+        check(&write[..write.len() / 3 - 1]);
+        for zeros in [1, 7, write.len() / 3 - 1, write.len() / 3, write.len() / 2] {
+            let mut torn = write.clone();
+            torn[..zeros].fill(0);
+            check(&torn);
+        }
+        // What stands before a torn line is whole: it may have been made durable.
+        let temp = tempfile::tempdir().expect("a folder");
+        let (mut folder, _) = Folder::open(temp.path()).expect("opened");
+        let mut file = folder.create(0).expect("made");
+        file.append(&[lines("12").as_bytes(), &[0; 4096], lines("3").as_bytes()].concat()).expect("written");
+        drop((file, folder));
+        assert_eq!(all(&Folder::open(temp.path()).expect("opened").1), "12");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::s3::{Bucket, Config, S3Error};
 use super::sealer::Stop;
 use super::shared::Shared;
 use super::shelf::{CHECKPOINT, HISTORY, Shelf, Source, VERIFIER};
-use super::tree::{WIDTH, bundle_path, entries, tile_path};
+use super::tree::{Edge, WIDTH, bundle_path, entries, tile_path};
 
 /// How many objects are put at a time.
 const AT_ONCE: usize = 32;
@@ -44,12 +44,20 @@ enum MirrorError {
         "the copy has a checkpoint over {there} records, and this log has {here}: the folder was put back"
     )]
     Ahead { there: u64, here: u64 },
+    #[error("the first {there} records of the copy are not those of this log: the log was forked")]
+    Forked { there: u64 },
 }
 
 impl MirrorError {
     /// Whether somebody must see to it.
     fn is_conflict(&self) -> bool {
-        matches!(self, Self::S3(S3Error::Conflict { .. }) | Self::Ahead { .. } | Self::Checkpoint(_))
+        matches!(
+            self,
+            Self::S3(S3Error::Conflict { .. })
+                | Self::Ahead { .. }
+                | Self::Forked { .. }
+                | Self::Checkpoint(_)
+        )
     }
 }
 
@@ -155,7 +163,7 @@ impl Mirror {
             let end = (here / WIDTH).min(first + STRIDE);
             self.whole(first, end)?;
             self.copied = end * WIDTH;
-            self.shelf.write(COPIED, format!("{}\n", self.copied).as_bytes())?;
+            self.shelf.replace(COPIED, format!("{}\n", self.copied).as_bytes())?;
             self.behind = (0, end);
         }
         // Meanwhile there may be a newer checkpoint, and what of the tree was not full under this one is gone.
@@ -188,9 +196,19 @@ impl Mirror {
             }
         })?;
         let Some(last) = last else { return Ok(0) };
-        let there = self.verifier.open(&last)?.size;
+        let head = self.verifier.open(&last)?;
+        let there = head.size;
         if there > here {
             return Err(MirrorError::Ahead { there, here });
+        }
+        // What of a tile is there now, which may be more than there was.
+        let width = |level: u8, n: u64| ((here >> (8 * u32::from(level))) - n * WIDTH).min(WIDTH);
+        let edge = Edge::load(there, |level, n, _| {
+            let gone = || io::Error::new(io::ErrorKind::NotFound, tile_path(level, n, width(level, n)));
+            self.shelf.tile(level, n, width(level, n))?.ok_or_else(gone)
+        })?;
+        if there > 0 && edge.root().ok() != Some(head.root) {
+            return Err(MirrorError::Forked { there });
         }
         Ok(there)
     }

@@ -12,6 +12,8 @@
 //!
 //! A third one copies what is sealed to a bucket with Object Lock (`mirror`), if there is one.
 //!
+//! Where it is asked for, texts of queries are encrypted under keys that can be destroyed (`shred`).
+//!
 //! What auditors take out of it, with proofs, is made by [`take`].
 
 mod clock;
@@ -29,6 +31,7 @@ pub mod s3;
 mod sealer;
 mod shared;
 mod shelf;
+pub mod shred;
 pub mod take;
 #[cfg(test)]
 mod tests;
@@ -62,6 +65,7 @@ use record::Body;
 use sealer::{Parts, Sealer, Stop};
 use shared::{Line, PIECE, Shared};
 use shelf::Shelf;
+use shred::{TextKey, TextKeys};
 use writer::{Item, Message, Waiter, Writer};
 
 /// The `[audit]` section.
@@ -90,6 +94,9 @@ pub struct Config {
     pub checkpoint_every: Span,
     /// The most that the folder may hold; queries are refused when it does. 0 is no limit.
     pub folder_size: ByteSize,
+    /// The folder of the keys that texts of queries are encrypted with, one for each user and month, so that they can be
+    /// erased (`northgate audit erase`). Without it they are in the records as they were written.
+    pub text_keys: Option<PathBuf>,
     /// The groups whose members read the audit in a browser; without any, nobody does.
     pub auditors: BTreeSet<String>,
     /// The bucket that the log is copied to; none: it is not.
@@ -109,6 +116,7 @@ impl Default for Config {
             key_file: None,
             checkpoint_every: Span(Duration::from_secs(5)),
             folder_size: ByteSize(0),
+            text_keys: None,
             auditors: BTreeSet::new(),
             s3: None,
         }
@@ -141,6 +149,9 @@ pub enum AuditError {
         /// Why.
         source: io::Error,
     },
+    /// The key of a user's texts can't be made.
+    #[error("the key that texts are encrypted with can't be made: {0}")]
+    TextKey(io::Error),
     /// Another process writes to the folder.
     #[error("another process uses the audit folder {path}")]
     InUse {
@@ -197,6 +208,7 @@ impl Failure for AuditError {
         match self {
             Self::Folder { .. } => "audit_folder",
             Self::InUse { .. } => "audit_in_use",
+            Self::TextKey(_) => "audit_text_key",
             Self::Altered { .. } => "audit_altered",
             Self::Checkpoint(_) => "audit_checkpoint",
             Self::Start(_) | Self::Config(_) | Self::Copy(_) => "audit_start",
@@ -252,6 +264,7 @@ pub struct Audit {
     mirror: Option<std::sync::mpsc::Sender<Stop>>,
     unfinished: Vec<Unfinished>,
     folder: PathBuf,
+    text_keys: Option<Arc<TextKeys>>,
     verifier: String,
 }
 
@@ -340,6 +353,13 @@ impl Audit {
             mirror: None,
             unfinished: Vec::new(),
             folder: config.folder.clone(),
+            text_keys: config
+                .text_keys
+                .as_deref()
+                .map(TextKeys::open)
+                .transpose()
+                .map_err(AuditError::TextKey)?
+                .map(Arc::new),
             verifier: String::new(),
         })
     }
@@ -371,14 +391,27 @@ impl Audit {
 
     /// Records that a query is about to be sent to Trino. When this returns `Ok` the record is durable; when it
     /// returns an error, or is dropped, the query must not be sent, and the journal says that it was not.
-    pub async fn intend(&self, intent: Intent) -> Result<Guard, AuditError> {
+    pub async fn intend(&self, mut intent: Intent) -> Result<Guard, AuditError> {
         let shared = &self.line.shared;
-        let made = self.intend_inner(&intent).await;
+        let made = match self.text_key(intent.asker.author()).await {
+            Ok(None) => self.intend_inner(&intent).await,
+            key => {
+                // Also where there is no key: then the texts are left out of the record of the refusal.
+                shred::intent(key.as_ref().ok().and_then(Option::as_deref), &mut intent);
+                match key {
+                    Ok(_) => self.intend_inner(&intent).await,
+                    Err(error) => Err(error),
+                }
+            }
+        };
         if let Err(error) = &made {
             shared.count_refused();
             let reason = Reason { reason: error.kind().to_owned(), detail: error.to_string() };
             let Intent { query, asker, asked, .. } = intent;
-            self.keep(&Event::Refused { query, asker, asked, reason });
+            // What is to be sealed of it is.
+            if let Err(error) = self.queue(&Event::Refused { query, asker, asked, reason }, None) {
+                tracing::error!(%error, "an audit record was not kept");
+            }
         }
         made
     }
@@ -421,7 +454,15 @@ impl Audit {
     /// counted, and the count is recorded.
     pub async fn record(&self, event: &Event) -> Result<(), AuditError> {
         let (reply, answer) = oneshot::channel();
-        self.queue(event, Some(reply))?;
+        match shred::author(event) {
+            Some(author) if self.text_keys.is_some() => {
+                let key = self.text_key(author).await.inspect_err(|error| {
+                    tracing::error!(%error, "the texts of a refusal are left out of its record");
+                });
+                self.queue(&sealed(key.ok().flatten().as_deref(), event), Some(reply))?;
+            }
+            _ => self.queue(event, Some(reply))?,
+        }
         let patience = self.line.shared.patience();
         match tokio::time::timeout(patience, answer).await {
             Ok(Ok(true)) => Ok(()),
@@ -432,8 +473,28 @@ impl Audit {
 
     /// Queues an event without waiting for it.
     pub fn keep(&self, event: &Event) {
-        if let Err(error) = self.queue(event, None) {
+        let queued = match (shred::author(event), &self.text_keys) {
+            (Some(author), Some(keys)) => self.queue(&sealed(keys.known(author).as_deref(), event), None),
+            _ => self.queue(event, None),
+        };
+        if let Err(error) = queued {
             tracing::error!(%error, "an audit record was not kept");
+        }
+    }
+
+    /// The key for what somebody writes, made where there is none; none where texts are not sealed.
+    async fn text_key(&self, author: &str) -> Result<Option<Arc<TextKey>>, AuditError> {
+        let Some(keys) = &self.text_keys else { return Ok(None) };
+        if let Some(key) = keys.known(author) {
+            return Ok(Some(key));
+        }
+        let (keys, author) = (Arc::clone(keys), author.to_owned());
+        let patience = self.line.shared.patience();
+        let made = tokio::task::spawn_blocking(move || keys.made(&author));
+        match tokio::time::timeout(patience, made).await {
+            Ok(Ok(made)) => made.map(Some).map_err(AuditError::TextKey),
+            Ok(Err(error)) => Err(AuditError::TextKey(io::Error::other(error))),
+            Err(_) => Err(AuditError::Slow(patience)),
         }
     }
 
@@ -511,6 +572,13 @@ impl Audit {
         }
         Ok(())
     }
+}
+
+/// An event whose texts are sealed.
+fn sealed(key: Option<&TextKey>, event: &Event) -> Event {
+    let mut event = event.clone();
+    shred::event(key, &mut event);
+    event
 }
 
 /// Ends a thread, which says whether it did what it had to.

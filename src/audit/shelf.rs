@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write};
+use std::io::{self, Read as _, Seek as _, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -114,8 +114,18 @@ impl Shelf {
         self.written
     }
 
-    /// Writes a file, whole or not at all. It is durable after the next [`Shelf::sync`].
+    /// Writes a file in the place of the one that is there: a crash leaves either of them, whole.
+    pub(super) fn replace(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.put(path, bytes, true)?;
+        self.sync()
+    }
+
+    /// Writes a file. It is durable after the next [`Shelf::sync`]; a crash before that may leave it empty.
     pub(super) fn write(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        self.put(path, bytes, false)
+    }
+
+    fn put(&mut self, path: &str, bytes: &[u8], durable: bool) -> io::Result<()> {
         let to = self.root.join(path);
         let made = to.with_file_name(format!(
             "{}.new",
@@ -129,7 +139,8 @@ impl Shelf {
             }
             file => file?,
         };
-        if let Err(error) = file.write_all(bytes) {
+        let written = file.write_all(bytes).and_then(|()| if durable { file.sync_all() } else { Ok(()) });
+        if let Err(error) = written {
             drop(std::fs::remove_file(&made));
             return Err(error);
         }
@@ -185,6 +196,29 @@ impl Shelf {
         Ok(())
     }
 
+    /// The last checkpoint of each file of them. What a crash tore off its end is taken away: nobody was handed that one.
+    pub(super) fn last_checkpoints(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut notes = Vec::new();
+        for name in self.history()? {
+            let path = self.root.join(name);
+            let mut file = File::open(&path)?;
+            let length = file.metadata()?.len();
+            let from = length.saturating_sub(TAIL);
+            file.seek(io::SeekFrom::Start(from))?;
+            let mut tail = Vec::new();
+            file.take(TAIL).read_to_end(&mut tail)?;
+            let (whole, note) = last_note(&tail);
+            if from + whole < length {
+                tracing::warn!(path = %path.display(), "a checkpoint that a crash tore is taken off; it was not handed out");
+                let file = OpenOptions::new().append(true).open(&path)?;
+                file.set_len(from + whole)?;
+                file.sync_all()?;
+            }
+            notes.extend(note.map(<[u8]>::to_vec));
+        }
+        Ok(notes)
+    }
+
     /// Removes a file that nothing needs any more, and its folder if that is then empty.
     pub(super) fn remove(&mut self, path: &Path) {
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
@@ -195,6 +229,23 @@ impl Shelf {
             }
         }
     }
+}
+
+/// How much of the end of a file of checkpoints is looked at: more than any two have.
+const TAIL: u64 = 64 << 10;
+
+/// Where the last whole note at the end of a file of them ends, and the note. Each is a text and its signatures, with an empty
+/// line behind each of the two.
+fn last_note(tail: &[u8]) -> (u64, Option<&[u8]>) {
+    let ends: Vec<usize> = memchr::memmem::find_iter(tail, b"\n\n").map(|at| at + 2).collect();
+    let begins = |at: usize| at.checked_sub(1).and_then(|before| ends.get(before)).copied().unwrap_or(0);
+    for (at, &end) in ends.iter().enumerate().rev() {
+        // Signatures begin with a dash, which the name of no log does.
+        if tail.get(begins(at)..end).is_some_and(|block| block.starts_with("\u{2014} ".as_bytes())) {
+            return (end as u64, tail.get(begins(at.saturating_sub(1))..end - 1));
+        }
+    }
+    (0, None)
 }
 
 /// The bytes of all files under a folder.
@@ -213,4 +264,28 @@ pub(super) fn size_of(path: &Path) -> io::Result<u64> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_checkpoint_is_left_out() {
+        let note = |size| format!("northgate/a\n{size}\nAAAA\n\n\u{2014} northgate/a BBBB\n");
+        let file = [note(1), note(22)].map(|note| note + "\n").concat();
+        let first = note(1).len() + 1;
+        for end in 0..=file.len() {
+            let (whole, found) = last_note(&file.as_bytes()[..end]);
+            let expect = if end == file.len() {
+                (end, Some(note(22)))
+            } else if end >= first {
+                (first, Some(note(1)))
+            } else {
+                (0, None)
+            };
+            let found = found.map(|note| String::from_utf8(note.to_vec()).expect("UTF-8"));
+            assert_eq!((usize::try_from(whole).expect("small"), found), expect, "{end}");
+        }
+    }
 }

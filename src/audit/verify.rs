@@ -172,9 +172,10 @@ impl<S: Source> Run<'_, S> {
     /// All checkpoints, by their size. Those of the history are few enough: 100 bytes for each interval with records.
     fn heads(&mut self, verifier: &Verifier, kept: &[Kept], head: &Head) -> io::Result<Heads> {
         let mut heads = vec![(head.clone(), CHECKPOINT.to_owned())];
-        let mut last = 0;
         for name in self.source.history()? {
             let bytes = self.source.read(&name)?.unwrap_or_default();
+            // A file is only appended to. From one to the next the clock may have jumped.
+            let mut last = 0;
             for (line, note) in (1..).zip(checkpoints(&bytes)) {
                 let name = format!("{name}, checkpoint {line}");
                 match verifier.open(&note) {

@@ -70,6 +70,22 @@ pub enum Audit {
         #[arg(long, default_value_t = 1000)]
         limit: usize,
     },
+    /// Destroys the keys that somebody's texts are encrypted with, so that nobody can read these any more: in this log, in
+    /// its copies and in exports that were made without opening them. What they did, and when, stays on record.
+    Erase {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml")]
+        config: PathBuf,
+        /// Whose texts.
+        #[arg(long)]
+        user: String,
+        /// Of which month (`2026-11`), if not of all.
+        #[arg(long)]
+        month: Option<String>,
+        /// What is written on record as the reason, such as the number of the request.
+        #[arg(long)]
+        reason: String,
+    },
     /// Prints a report.
     Report {
         /// What is reported.
@@ -192,8 +208,15 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
                 As::Parquet => Format::Parquet,
             };
             log.note("audit_export", asked, &format!("into {}", output.display()))?;
-            let made = take::export(&log.place()?, &config.audit, &asked.selection()?, format, output)
-                .map_err(|error| error.to_string())?;
+            let made = take::export(
+                &log.place()?,
+                &config.audit,
+                &log.selection(asked)?,
+                format,
+                output,
+                &|_, _| {},
+            )
+            .map_err(|error| error.to_string())?;
             let out = format!(
                 "{}: {} records, {} bytes, under a checkpoint over {} records\n",
                 output.display(),
@@ -203,26 +226,27 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
             );
             Ok(Said { out, ..Said::default() })
         }
+        Audit::Erase { config, user, month, reason } => erase(config, user, month.as_deref(), reason),
         Audit::Search { place: log, asked, limit } => {
             let mut said = Said::default();
             let mut left = *limit;
             log.note("audit_search", asked, "")?;
-            let line = |line: &[u8]| {
+            let line = |_: u64, line: &[u8]| {
                 if left == 0 {
                     said.err =
                         format!("there are more than {limit}: ask for fewer, or give a larger --limit\n");
                     return false;
                 }
                 left -= 1;
-                said.out.push_str(&String::from_utf8_lossy(line));
+                said.out.push_str(&harmless(&String::from_utf8_lossy(line)));
                 said.out.push('\n');
                 true
             };
-            take::search(&log.place()?, &asked.selection()?, line).map_err(|error| error.to_string())?;
+            take::search(&log.place()?, &log.selection(asked)?, line).map_err(|error| error.to_string())?;
             Ok(said)
         }
         Audit::Report { kind, place: log, asked, hours, zone, days, csv } => {
-            let selection = asked.selection()?;
+            let selection = log.selection(asked)?;
             let kind = match kind {
                 Kind::Access => report::Kind::Access,
                 Kind::Denials => report::Kind::Denials,
@@ -238,7 +262,42 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
     }
 }
 
+/// Destroys keys, when it is on record that they are.
+fn erase(config: &Path, user: &str, month: Option<&str>, reason: &str) -> Result<Said, String> {
+    let config = Config::load(config).map_err(|error| error.to_string())?.audit;
+    let keys = config
+        .text_keys
+        .ok_or("audit.text_keys is not set: texts are in the records as they were written")?;
+    let months = month.map_or_else(|| "of all months".to_owned(), |month| format!("of {month}"));
+    audit::inbox::leave(
+        &config.folder,
+        "audit_erase",
+        &format!("the texts of user {user}, {months}: {reason}"),
+    )
+    .map_err(|error| {
+        format!("{}: this cannot be recorded, and is therefore not done: {error}", config.folder.display())
+    })?;
+    let destroyed =
+        audit::shred::destroy(&keys, user, month).map_err(|error| format!("{}: {error}", keys.display()))?;
+    let out = if destroyed.is_empty() {
+        format!("{}: there are no keys of {user}\n", keys.display())
+    } else {
+        format!("the texts of {user} can be read no more, of: {}\n", destroyed.join(", "))
+    };
+    Ok(Said { out: harmless(&out).replace("\\u000a", "\n"), ..Said::default() })
+}
+
 impl Log {
+    /// What is asked for, and what texts are opened with: the keys of the configuration, if there is one.
+    fn selection(&self, asked: &Asked) -> Result<Selection, String> {
+        let keys = match Config::load(&self.config) {
+            Ok(config) => config.audit.text_keys,
+            Err(_) if self.elsewhere.is_some() => None,
+            Err(error) => return Err(error.to_string()),
+        };
+        Ok(Selection { text_keys: keys, ..asked.selection()? })
+    }
+
     fn place(&self) -> Result<Place, String> {
         if let Some(log) = &self.elsewhere {
             return place(log, &self.server);
@@ -281,6 +340,7 @@ impl Asked {
             table: self.table.clone(),
             tag: self.tag.clone(),
             denied: self.denied,
+            ..Selection::default()
         })
     }
 }
@@ -334,7 +394,8 @@ fn verified(place: &Place, key: Option<&str>, checkpoints: &[PathBuf]) -> Result
     };
     let Verdict { records, pending, checkpoints, faults } = verdict.map_err(|error| error.to_string())?;
     for fault in &faults {
-        let _ = writeln!(said.out, "{fault}");
+        // Names of files in it are those that somebody gave them.
+        let _ = writeln!(said.out, "{}", harmless(&fault.to_string()));
     }
     let _ = writeln!(
         said.out,
@@ -344,4 +405,41 @@ fn verified(place: &Place, key: Option<&str>, checkpoints: &[PathBuf]) -> Result
     );
     said.failed = !faults.is_empty();
     Ok(said)
+}
+
+/// A text that changes nothing of a terminal but what it writes: whatever would is written as JSON has it, so that JSON stays
+/// the same JSON.
+fn harmless(text: &str) -> std::borrow::Cow<'_, str> {
+    let turns =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let bad = |c: char| c.is_control() || turns(c);
+    if !text.contains(bad) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if bad(c) {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn nothing_of_a_record_moves_a_terminal() {
+        let check = |text: &str| {
+            // As a record has it: what is below a space is escaped there already.
+            let line = serde_json::to_string(text).expect("JSON");
+            let shown = super::harmless(&line);
+            assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'), "{shown:?}");
+            assert_eq!(serde_json::from_str::<String>(&shown).expect("JSON"), text);
+        };
+        check("SELECT 1");
+        check("\u{1b}]0;owned\u{7}\u{9b}2J\u{7f}\u{202e}\r\n\u{2066}ü");
+        assert_eq!(super::harmless("checkpoints/\u{1b}[2J"), "checkpoints/\\u001b[2J");
+    }
 }

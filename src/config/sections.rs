@@ -72,10 +72,16 @@ impl Section for upstream::RoutingConfig {}
 impl Section for audit::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         let s3 = self.s3.iter_mut().flat_map(|s3| [&mut s3.ca_file, &mut s3.secret_access_key_file]);
-        [&mut self.folder].into_iter().chain(self.key_file.as_mut()).chain(s3.flatten()).collect()
+        let keys = self.key_file.as_mut().into_iter().chain(self.text_keys.as_mut());
+        [&mut self.folder].into_iter().chain(keys).chain(s3.flatten()).collect()
     }
 
     fn check(&self) -> Result<(), String> {
+        if self.text_keys.as_ref().is_some_and(|keys| keys.starts_with(&self.folder)) {
+            return Err(
+                "audit.text_keys: not within audit.folder, whose copies must not have them".to_owned()
+            );
+        }
         let problem = self.s3.as_ref().and_then(audit::s3::Config::problem);
         problem.map_or(Ok(()), |problem| Err(format!("audit.s3.{problem}")))
     }
@@ -182,7 +188,7 @@ macro_rules! shown {
 }
 
 shown!(
-    audit::Config: folder, file_size, timeout, in_flight, kept, record_size, origin, key_file, checkpoint_every, folder_size, auditors, s3
+    audit::Config: folder, file_size, timeout, in_flight, kept, record_size, origin, key_file, checkpoint_every, folder_size, text_keys, auditors, s3
 );
 shown!(telemetry::Config: format, filter);
 

@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use super::answer::Reply;
 use super::pages::Place;
 use super::{Failed, Page, Result, records, to};
-use crate::audit::Event;
 use crate::audit::take::{self, Selection};
+use crate::audit::{Config, Event};
 use crate::identity::{Refused, Session};
 
 /// Records on a page.
@@ -32,13 +32,19 @@ const SEARCHES: usize = 2;
 pub struct Auditors {
     groups: std::collections::BTreeSet<String>,
     folder: PathBuf,
+    text_keys: Option<PathBuf>,
     turns: Arc<Semaphore>,
 }
 
 impl Auditors {
-    /// Members of these groups; without any, nobody.
-    pub fn new(groups: impl IntoIterator<Item = String>, folder: PathBuf) -> Self {
-        Self { groups: groups.into_iter().collect(), folder, turns: Arc::new(Semaphore::new(SEARCHES)) }
+    /// Members of the groups of the configuration; without any, nobody.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            groups: config.auditors.clone(),
+            folder: config.folder.clone(),
+            text_keys: config.text_keys.clone(),
+            turns: Arc::new(Semaphore::new(SEARCHES)),
+        }
     }
 
     pub(super) fn admits(&self, session: &Session) -> bool {
@@ -68,6 +74,7 @@ impl Wanted {
             table: given(&self.table),
             tag: given(&self.tag),
             denied: self.denied,
+            ..Selection::default()
         })
     }
 
@@ -122,7 +129,7 @@ fn look(
 ) -> std::result::Result<Found, String> {
     let (mut passed, mut bytes) = (0, 0);
     let mut found = Found { lines: Vec::new(), more: false };
-    let line = |line: &[u8]| {
+    let line = |_: u64, line: &[u8]| {
         if query.is_some_and(|query| {
             serde_json::from_slice::<Value>(line).ok().is_none_or(|of| of["query"] != query)
         }) {
@@ -179,8 +186,9 @@ impl Page<'_> {
         most: usize,
         query: Option<String>,
     ) -> Result<Found> {
-        let selection =
+        let mut selection =
             wanted.selection().map_err(|message| Failed::Because(StatusCode::BAD_REQUEST, message))?;
+        selection.text_keys.clone_from(&self.auditors.text_keys);
         let of_query = query.as_ref().map_or_else(String::new, |query| format!(", query {query}"));
         let event = Event::Administration {
             action: action.to_owned(),

@@ -21,9 +21,10 @@ fn web(folder: &tempfile::TempDir) -> Web {
     let sealer = Arc::new(Sealer::generate().expect("a sealer"));
     let store = Arc::new(Store::in_memory());
     let identity = Identity::new(config, &store, sealer, Arc::new(Metrics::new())).expect("set up");
-    let audit: crate::audit::Config =
+    let mut audit: crate::audit::Config =
         toml::from_str(&format!("folder = '{}'", folder.path().join("audit").display())).expect("a section");
-    let auditors = Auditors::new(["auditors".to_owned()], audit.folder.clone());
+    audit.auditors = ["auditors".to_owned()].into();
+    let auditors = Auditors::new(&audit);
     Web::new(Arc::new(identity), Arc::new(Audit::open(&audit).expect("opened")), auditors)
 }
 

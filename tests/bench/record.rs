@@ -329,7 +329,7 @@ pub(crate) fn exported() -> Result<Figure> {
     let place = Place::Folder(log.config.folder.clone());
     forget_peak();
     let began = Instant::now();
-    let made = take::export(&place, &log.config, &selection, Format::Parquet, &to);
+    let made = take::export(&place, &log.config, &selection, Format::Parquet, &to, &|_, _| {});
     let made = made.map_err(|error| unusable(error.to_string()))?;
     let seconds = began.elapsed().as_secs_f64();
     let memory = peak();
@@ -358,7 +358,7 @@ pub(crate) fn searched() -> Result<Figure> {
     for _ in 0..3 {
         found = 0;
         let began = Instant::now();
-        let line = |_: &[u8]| {
+        let line = |_: u64, _: &[u8]| {
             found += 1;
             true
         };

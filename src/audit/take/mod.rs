@@ -35,7 +35,7 @@ pub use sheet::Format;
 pub use verify::{export as verify_export, is_export};
 
 use super::proof::Prover;
-use scan::{Found, scan};
+use scan::{Filter, Found, scan};
 use sheet::Sheet;
 
 /// What an export is, and what was asked for.
@@ -135,7 +135,8 @@ pub struct Summary {
     pub size: u64,
 }
 
-/// Writes an export into a new folder. `config` has the log's key.
+/// Writes an export into a new folder. `config` has the log's key. `progress` is told how many records are looked at, and of
+/// how many.
 ///
 /// # Errors
 /// Something could not be read or written, or a record is not the one that was written.
@@ -145,6 +146,7 @@ pub fn export(
     selection: &Selection,
     format: Format,
     to: &Path,
+    progress: &dyn Fn(u64, u64),
 ) -> Result<Summary, TakeError> {
     let key = Key::open(&config.key_path(), &config.origin, false)?;
     let verifier = Verifier::new(key.verifier())?;
@@ -159,7 +161,7 @@ pub fn export(
     }
     let path = to.join(format.file());
     let mut sheet = Sheet::create(format, &path)?;
-    let (records, first, last) = write(&*source, &head, selection, &mut sheet, to)?;
+    let (records, first, last) = write(&*source, &head, selection, &mut sheet, to, progress)?;
     sheet.finish()?;
     let (bytes, sha256) = sum(&path)?;
     let text = |at: Timestamp| super::clock::text(at);
@@ -201,26 +203,31 @@ fn write(
     selection: &Selection,
     sheet: &mut Sheet,
     to: &Path,
+    progress: &dyn Fn(u64, u64),
 ) -> Result<Span, TakeError> {
     let prover = Prover::new(source, head.size, head.root, Some(Shelf::new(to)))?;
     let pending = std::cell::RefCell::new(Vec::new());
     let (mut records, mut first, mut last) = (0_u64, None, None);
-    let each = |Found { n, entry, line, row }: Found<'_>| {
+    let each = |Found { n, entry, line, shown, row }: Found<'_>| {
         pending.borrow_mut().push((n, record_hash(entry)));
         first = first.or(Some(n));
         last = Some(n);
         records += 1;
-        sheet.add(n, line, row)?;
+        sheet.add(n, line, shown, row)?;
         Ok::<_, TakeError>(true)
     };
-    let bundle = |n: u64| {
+    let bundle = |n: u64, any: bool| {
+        progress(((n + 1) * super::tree::WIDTH).min(head.size), head.size);
+        if !any {
+            return Ok(());
+        }
         let wrong = prover.check(&pending.take())?;
         wrong.map_or(Ok(()), |at| {
             let path = bundle_path(n, super::tree::WIDTH);
             Err(TakeError::Altered(format!("record {at} ({path}) is not the one that was written")))
         })
     };
-    scan(source, head.size, selection, each, bundle)?;
+    scan(source, head.size, &mut Filter::new(selection), each, bundle)?;
     Ok((records, first, last))
 }
 
@@ -246,32 +253,32 @@ fn sum(path: &Path) -> io::Result<(u64, String)> {
     Ok((bytes, hex(context.finish().as_ref())))
 }
 
-/// Gives what is found to `line`, as it was written, which says whether to go on. Of a folder also what no checkpoint covers
-/// yet.
+/// Gives what is found to `line`, with its number and its texts opened; it says whether to go on. Of a folder also what no
+/// checkpoint covers yet.
 ///
 /// # Errors
 /// Something could not be read.
 pub fn search(
     place: &Place,
     selection: &Selection,
-    mut line: impl FnMut(&[u8]) -> bool,
+    mut line: impl FnMut(u64, &[u8]) -> bool,
 ) -> Result<(), TakeError> {
     let (source, size) = match place.begin() {
         Err(TakeError::Asked(_)) if matches!(place, Place::Folder(_)) => (place.open()?, 0),
         begun => begun?,
     };
     let mut more = true;
+    let mut filter = Filter::new(selection);
     let each = |found: Found<'_>| {
-        more = line(found.line);
+        more = line(found.n, found.shown);
         Ok::<_, TakeError>(more)
     };
-    scan(&*source, size, selection, each, |_| Ok(()))?;
+    scan(&*source, size, &mut filter, each, |_, _| Ok(()))?;
     let Place::Folder(folder) = place else { return Ok(()) };
     if more {
-        let mut filter = scan::Filter::new(selection);
-        super::reader::records(folder, size, |_, text| {
-            let taken = row::Row::of(text).is_ok_and(|row| filter.takes(&row));
-            Ok(!taken || line(text))
+        super::reader::records(folder, size, |n, text| {
+            let taken = row::Row::of(text).is_ok_and(|row| filter.takes(&row)) && filter.is_after(n);
+            Ok(!taken || line(n, &filter.shown(text)))
         })?;
     }
     Ok(())

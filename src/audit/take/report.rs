@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
 use super::row::Row;
-use super::scan::{Found, Selection, scan};
+use super::scan::{Filter, Found, Selection, scan};
 use super::{Place, TakeError};
 
 /// The most lines of a report, and the most queries whose outcome is awaited.
@@ -83,7 +83,7 @@ impl Report {
         let mut out = format!("{}\r\n", self.names.join(","));
         for line in &self.lines {
             let cells = line.iter().map(|cell| {
-                let guard = if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+                let guard = if super::sheet::is_formula(cell) { "'" } else { "" };
                 format!("\"{guard}{}\"", cell.replace('"', "\"\""))
             });
             let _ = write!(out, "{}\r\n", cells.collect::<Vec<_>>().join(","));
@@ -160,7 +160,7 @@ pub fn report(place: &Place, kind: &Kind, selection: &Selection) -> Result<Repor
     scan(
         &*source,
         size,
-        &selection,
+        &mut Filter::new(&selection),
         |Found { row, .. }| {
             making.add(row);
             if making.lines.len() + making.counts.len() > MOST {
@@ -168,7 +168,7 @@ pub fn report(place: &Place, kind: &Kind, selection: &Selection) -> Result<Repor
             }
             Ok(true)
         },
-        |_| Ok::<_, TakeError>(()),
+        |_, _| Ok::<_, TakeError>(()),
     )?;
     making.finish().map_err(TakeError::from)
 }

@@ -3,8 +3,10 @@
 //! A bundle is opened only where the times at its two ends say that it may hold something. A clock that jumps by less than
 //! [`SLACK`] is allowed for.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,6 +14,7 @@ use super::row::Row;
 use crate::audit::entry::Peek;
 use crate::audit::reader::line_of;
 use crate::audit::shelf::Source;
+use crate::audit::shred::Opener;
 use crate::audit::tree::{WIDTH, bundle_path, entries};
 
 /// How far the time of a record may be from its place.
@@ -36,6 +39,10 @@ pub struct Selection {
     pub tag: Option<String>,
     /// Only what was denied or refused.
     pub denied: bool,
+    /// The number of the record that is before the first one that is meant.
+    pub after: Option<u64>,
+    /// The folder of the keys that texts are opened with; without it they are shown as they are in the log.
+    pub text_keys: Option<PathBuf>,
 }
 
 impl Selection {
@@ -89,11 +96,12 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     last.map_or(rest.is_empty(), |last| rest.ends_with(last))
 }
 
-/// One record: its number, its entry in the tree, its text, and what it says.
+/// One record: its number, its entry in the tree, its line, that line with its texts opened, and what that says.
 pub(crate) struct Found<'a> {
     pub(crate) n: u64,
     pub(crate) entry: &'a [u8],
     pub(crate) line: &'a [u8],
+    pub(crate) shown: &'a [u8],
     pub(crate) row: &'a Row<'a>,
 }
 
@@ -102,12 +110,24 @@ pub(crate) struct Filter<'s> {
     selection: &'s Selection,
     needle: Option<memchr::memmem::Finder<'static>>,
     open: HashSet<String>,
+    opener: Option<Opener<'s>>,
 }
 
 impl<'s> Filter<'s> {
     pub(crate) fn new(selection: &'s Selection) -> Self {
         let needle = selection.needle().map(|text| memchr::memmem::Finder::new(text.as_bytes()).into_owned());
-        Self { selection, needle, open: HashSet::new() }
+        let opener = selection.text_keys.as_deref().map(Opener::new);
+        Self { selection, needle, open: HashSet::new(), opener }
+    }
+
+    /// A line with its texts opened.
+    pub(crate) fn shown<'l>(&mut self, line: &'l [u8]) -> Cow<'l, [u8]> {
+        self.opener.as_mut().map_or(Cow::Borrowed(line), |opener| opener.line(line))
+    }
+
+    /// Whether a record is behind those that are known already.
+    pub(crate) fn is_after(&self, n: u64) -> bool {
+        self.selection.after.is_none_or(|after| n > after)
     }
 
     /// Whether it can be left unread.
@@ -132,22 +152,25 @@ impl<'s> Filter<'s> {
 }
 
 /// Goes through the first `size` records of a log. `each` is told of those that are meant, and says whether to go on;
-/// `bundle` is told of the end of a bundle from which there were some.
+/// `bundle` is told of the end of a bundle, and whether there were some in it.
 pub(crate) fn scan<E: From<io::Error>>(
     source: &dyn Source,
     size: u64,
-    selection: &Selection,
+    filter: &mut Filter<'_>,
     mut each: impl FnMut(Found<'_>) -> Result<bool, E>,
-    mut bundle: impl FnMut(u64) -> Result<(), E>,
+    mut bundle: impl FnMut(u64, bool) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut filter = Filter::new(selection);
+    let selection = filter.selection;
     let count = size.div_ceil(WIDTH);
     let width = |n: u64| (size - n * WIDTH).min(WIDTH);
-    let mut next = if count > 0 { began(source, 0, width(0))? } else { None };
-    for n in 0..count {
+    // Whose outcome is meant is known only from the queries before it, where not all are.
+    let first = selection.after.filter(|_| selection.is_all()).map_or(0, |after| (after + 1) / WIDTH);
+    let mut next = if first < count { began(source, first, width(first))? } else { None };
+    for n in first..count {
         let this = next;
         next = if n + 1 < count { began(source, n + 1, width(n + 1))? } else { None };
         if !may_hold(selection, this, next) {
+            bundle(n, false)?;
             continue;
         }
         let path = bundle_path(n, width(n));
@@ -162,20 +185,26 @@ pub(crate) fn scan<E: From<io::Error>>(
             if !Peek::may_be_stub(entry) && filter.skips(entry) {
                 continue;
             }
-            let line = line_of(source, entry)?;
-            let row = Row::of(&line).map_err(|error| {
+            let wrong = |error: serde_json::Error| {
                 io::Error::new(io::ErrorKind::InvalidData, format!("record {at} ({path}): {error}"))
-            })?;
-            if filter.takes(&row) {
-                any = true;
-                if !each(Found { n: at, entry, line: &line, row: &row })? {
-                    return Ok(());
-                }
+            };
+            let line = line_of(source, entry)?;
+            let row = Row::of(&line).map_err(wrong)?;
+            if !filter.takes(&row) || !filter.is_after(at) {
+                continue;
+            }
+            any = true;
+            let shown = filter.shown(&line);
+            let opened = match &shown {
+                Cow::Owned(shown) => Some(Row::of(shown).map_err(wrong)?),
+                Cow::Borrowed(_) => None,
+            };
+            let row = opened.as_ref().unwrap_or(&row);
+            if !each(Found { n: at, entry, line: &line, shown: &shown, row })? {
+                return Ok(());
             }
         }
-        if any {
-            bundle(n)?;
-        }
+        bundle(n, any)?;
     }
     Ok(())
 }

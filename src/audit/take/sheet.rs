@@ -29,7 +29,8 @@ const LONGEST: usize = 256 << 20;
 /// What an export is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A line for each record: `{"n":7,"record":{...}}`, the record as it is in the log.
+    /// A line for each record: `{"n":7,"record":{...}}`, the record as it is in the log; `opened` is the record with its
+    /// texts, where these are sealed.
     Jsonl,
     /// RFC 4180, with a line of names. What a spreadsheet would take for a formula has a `'` in front.
     Csv,
@@ -160,11 +161,15 @@ impl Sheet {
         })
     }
 
-    pub(crate) fn add(&mut self, n: u64, line: &[u8], row: &Row<'_>) -> io::Result<()> {
+    pub(crate) fn add(&mut self, n: u64, line: &[u8], shown: &[u8], row: &Row<'_>) -> io::Result<()> {
         match self {
             Self::Jsonl(out) => {
                 write!(out, "{{\"n\":{n},\"record\":")?;
                 out.write_all(line)?;
+                if shown != line {
+                    out.write_all(b",\"opened\":")?;
+                    out.write_all(shown)?;
+                }
                 out.write_all(b"}\n")
             }
             Self::Csv(out) => {
@@ -198,12 +203,18 @@ fn text(line: &[u8]) -> io::Result<&str> {
     std::str::from_utf8(line).map_err(io::Error::other)
 }
 
+/// Whether a spreadsheet would take a text for a formula.
+pub(crate) fn is_formula(text: &str) -> bool {
+    text.trim_start_matches([' ', '\n', '\u{feff}'])
+        .starts_with(['=', '+', '-', '@', '\t', '\r', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
+}
+
 fn quoted(out: &mut impl Write, text: &str, guarded: bool) -> io::Result<()> {
     if text.is_empty() {
         return out.write_all(b",");
     }
     out.write_all(b",\"")?;
-    if guarded && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    if guarded && is_formula(text) {
         out.write_all(b"'")?;
     }
     let mut parts = text.split('"');
@@ -378,11 +389,14 @@ pub(crate) fn read(
 }
 
 fn of_line(line: &[u8]) -> Option<(u64, &[u8])> {
-    let rest = line.strip_prefix(b"{\"n\":")?;
-    let end = memchr::memchr(b',', rest)?;
-    let (number, rest) = rest.split_at_checked(end)?;
-    let record = rest.strip_prefix(b",\"record\":")?.strip_suffix(b"}\n")?;
-    Some((std::str::from_utf8(number).ok()?.parse().ok()?, record))
+    #[derive(serde::Deserialize)]
+    struct Line<'a> {
+        n: u64,
+        #[serde(borrow)]
+        record: &'a serde_json::value::RawValue,
+    }
+    let Line { n, record } = serde_json::from_slice(line.strip_suffix(b"\n")?).ok()?;
+    Some((n, record.get().as_bytes()))
 }
 
 fn of_fields(fields: &[Vec<u8>]) -> Option<(u64, &[u8])> {

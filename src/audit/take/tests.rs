@@ -74,7 +74,7 @@ async fn exports_verify_and_say_what_was_changed() {
     let mut texts = Vec::new();
     for format in [Format::Jsonl, Format::Csv, Format::Parquet] {
         let to = temp.path().join(format.file());
-        let made = export(&place, &config, &all, format, &to).expect("made");
+        let made = export(&place, &config, &all, format, &to, &|_, _| {}).expect("made");
         assert_eq!(made.records, made.size);
         let kept =
             Kept { name: "kept".into(), note: fs::read(config.folder.join(CHECKPOINT)).expect("read") };
@@ -90,7 +90,7 @@ async fn exports_verify_and_say_what_was_changed() {
         read.expect("read");
         texts.push(lines);
         assert!(
-            matches!(export(&place, &config, &all, format, &to), Err(TakeError::Asked(_))),
+            matches!(export(&place, &config, &all, format, &to, &|_, _| {}), Err(TakeError::Asked(_))),
             "over another"
         );
     }
@@ -153,7 +153,7 @@ async fn exports_verify_and_say_what_was_changed() {
 
 fn found(place: &Place, selection: &Selection) -> Vec<String> {
     let mut found = Vec::new();
-    let line = |line: &[u8]| {
+    let line = |_: u64, line: &[u8]| {
         let row = row::Row::of(line).expect("JSON");
         found.push(format!("{} {}", row.kind, row.query));
         true
@@ -187,7 +187,7 @@ async fn what_is_asked_for_is_found_with_its_outcome() {
 
     // A part of the log verifies, too.
     let to = temp.path().join("part");
-    let made = export(&place, &config, &otto, Format::Parquet, &to).expect("made");
+    let made = export(&place, &config, &otto, Format::Parquet, &to, &|_, _| {}).expect("made");
     assert_eq!(made.records, (tagged.len() * 2 + denied.len()) as u64);
     assert_eq!(faults(&to, &verifier), [""; 0]);
 
@@ -247,7 +247,7 @@ fn a_clock_that_jumps_hides_nothing() {
             found.push(i64::try_from(found_one.n).expect("small"));
             Ok::<_, TakeError>(true)
         };
-        scan(&shelf, count.cast_unsigned(), &selection, each, |_| Ok(())).expect("read");
+        scan(&shelf, count.cast_unsigned(), &mut Filter::new(&selection), each, |_, _| Ok(())).expect("read");
         let meant: Vec<i64> =
             (0..count).filter(|n| selection.from <= Some(at(*n)) && Some(at(*n)) < selection.to).collect();
         assert_eq!(found, meant, "{hours}");

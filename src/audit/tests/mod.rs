@@ -2,6 +2,7 @@
 
 mod disk;
 mod real;
+mod shredding;
 mod starts;
 mod tampering;
 

@@ -125,6 +125,29 @@ async fn each_way_of_tampering_is_named() {
         &[&format!("checkpoint: the checkpoint is not signed by the key {}", verifier.text())],
     );
 
+    // Files of another log in the place of this one's.
+    let other = temp.path().join("other");
+    log(&other, 700).await;
+    let swap = |path: &'static str| {
+        let from = other.join(path);
+        move |folder: &Path| assert!(fs::copy(&from, folder.join(path)).expect("copied") > 0)
+    };
+    check(
+        &swap("checkpoint"),
+        &[&format!("checkpoint: the checkpoint is not signed by the key {}", verifier.text())],
+    );
+    check(&swap("tile/0/000"), &["tile/0/000: is damaged; the records under it are intact"]);
+    let all: Vec<String> = (0..256).map(|n| format!("record {n} (tile/entries/000): was changed")).collect();
+    check(&swap(first), &all.iter().map(String::as_str).collect::<Vec<_>>());
+    check(
+        &|folder| {
+            for path in ["checkpoint", "verifier", "tile/0/000", "tile/0/001", "tile/entries/000"] {
+                swap(path)(folder);
+            }
+        },
+        &[&format!("checkpoint: the checkpoint is not signed by the key {}", verifier.text())],
+    );
+
     // A folder that was put back is whole by itself; a checkpoint that somebody kept tells.
     let verdict = verify::folder(&old, &verifier, &[newer]).expect("read");
     let told: Vec<String> = verdict.faults.iter().map(ToString::to_string).collect();
@@ -196,6 +219,33 @@ async fn a_start_refuses_a_log_that_was_changed() {
     );
     // Tiles and checkpoint that the crash took with it are made again.
     check(&|folder| fs::remove_dir_all(folder.join("tile")).expect("removed"), None);
+}
+
+/// A clock that was far ahead for a time, and a crash while a checkpoint was written to its history.
+#[tokio::test]
+async fn neither_a_clock_that_jumped_nor_a_torn_checkpoint_is_tampering() {
+    let temp = tempfile::tempdir().expect("a folder");
+    let folder = temp.path().join("audit");
+    log(&folder, 10).await;
+    let history = folder.join("checkpoints");
+    let today = fs::read_dir(&history).expect("read").next().expect("a file").expect("an entry").path();
+    fs::rename(&today, history.join("2999-01-01")).expect("renamed");
+    let verifier = log(&folder, 600).await;
+    let check = |records: u64| {
+        let verdict = verify::folder(&folder, &verifier, &[]).expect("read");
+        assert_eq!((verdict.records, verdict.faults), (records, Vec::new()));
+    };
+    check(612);
+    let whole = fs::read(&today).expect("read");
+    for torn in [1, 20, 60, whole.len() / 2] {
+        let note = fs::read(folder.join("checkpoint")).expect("read");
+        let torn = &note[..torn.min(note.len())];
+        fs::write(&today, [&whole, torn].concat()).expect("written");
+        let records = verify::folder(&folder, &verifier, &[]).expect("read").records;
+        log(&folder, 5).await;
+        check(records + 6);
+        fs::write(&today, &whole).expect("written");
+    }
 }
 
 #[tokio::test]
