@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::Admin;
 use crate::admission::{Rate, Slots};
-use crate::audit::{Audit, Event};
+use crate::audit::{Audit, Auditors, Event};
 use crate::catalog::rest::RestCatalog;
 use crate::config::{Config, Links};
 use crate::identity::{self, Identity, Method, Principal};
@@ -31,7 +31,7 @@ use crate::server::{self, Certificates, Server};
 use crate::state::Store;
 use crate::telemetry::{self, Metrics};
 use crate::upstream::{Fleet, Sender};
-use crate::web::{Auditors, Web};
+use crate::web::Web;
 use crate::wire::Sealer;
 
 /// The stack of a worker thread, in bytes: room for a statement nested to the limit, in a debug build too.
@@ -252,6 +252,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     let identity = Arc::new(identity.map_err(because("[identity]"))?);
     let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
     let fleet = Arc::new(fleet(&config)?);
+    let auditors = Arc::new(Auditors::new(&config.audit));
     let request = config.server.limits();
     let gateway = Arc::new(Gateway::new(Components {
         config: config.query,
@@ -260,6 +261,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         slots: Slots::new(&config.admission).map_err(because("[admission]"))?,
         policies: Arc::clone(&policies),
         audit: Arc::clone(&audit),
+        auditors: Arc::clone(&auditors),
         fleet: Arc::clone(&fleet),
         sealer,
         metrics: Arc::clone(&metrics),
@@ -275,7 +277,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         folder: config.policies.folder,
         config_file: file,
         surroundings,
-        web: Web::new(Arc::clone(&identity), Arc::clone(&audit), Auditors::new(&config.audit)),
+        web: Web::new(Arc::clone(&identity), Arc::clone(&audit), auditors),
         identity,
         audit: Arc::clone(&audit),
         fleet: Arc::clone(&fleet),

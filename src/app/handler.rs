@@ -21,6 +21,13 @@ fn asking(parts: &Parts, peer: &Peer) -> Asking {
     Asking::new(header("x-trino-user"), peer.address.ip().to_string(), header("user-agent"))
 }
 
+/// A body whose errors are the server's.
+fn sent<E: std::fmt::Display>(
+    body: impl http_body::Body<Data = Bytes, Error = E> + Send + 'static,
+) -> server::Body {
+    body.map_err(|error| BodyError::Source(error.to_string())).boxed_unsync()
+}
+
 fn refusal(error: &QueryError) -> Response<crate::server::Body> {
     match error {
         QueryError::Refused(refused) => respond::refused(refused),
@@ -59,17 +66,15 @@ impl App {
 impl Handler for App {
     async fn handle(&self, parts: Parts, body: Bytes, peer: Peer) -> Response<crate::server::Body> {
         if Web::serves(parts.uri.path()) && self.identity.login().is_some() {
-            let response = self.web.handle(&parts, &body, &peer).await.map(server::whole);
+            let response = self.web.handle(&parts, &body, &peer).await.map(sent);
             self.metrics.request(RequestRoute::Web, response.status().as_u16());
             return response;
         }
         let asking = self.identity.login().map(|_| asking(&parts, &peer));
         let (route, result) = self.gateway.handle(parts, body, peer).await;
         let response = match result {
-            Ok(Answer::Page { headers, body }) => respond::page(
-                headers,
-                body.map_err(|error| BodyError::Source(error.to_string())).boxed_unsync(),
-            ),
+            Ok(Answer::Page { headers, body }) => respond::page(headers, sent(body)),
+            Ok(Answer::Lines(body)) => respond::lines(sent(body)),
             Ok(Answer::Empty(status)) => respond::empty(status),
             Err(error) => {
                 let mut response = refusal(&error);
@@ -83,7 +88,7 @@ impl Handler for App {
 
     async fn screen(&self, parts: &Parts, peer: &Peer) -> Option<Response<crate::server::Body>> {
         if Web::serves(parts.uri.path()) && self.identity.login().is_some() {
-            let response = self.web.screen(parts)?.map(server::whole);
+            let response = self.web.screen(parts)?.map(sent);
             self.metrics.request(RequestRoute::Web, response.status().as_u16());
             return Some(response);
         }

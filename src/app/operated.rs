@@ -12,6 +12,7 @@ impl Operated for App {
         let audit = self.audit.status();
         self.metrics.audit_state(audit.healthy, audit.held, audit.lost);
         self.metrics.audit_copy(audit.copying, audit.behind);
+        self.metrics.audit_log(audit.sealed, audit.witnessed);
         for report in self.fleet.reports() {
             self.metrics.cluster(&report.name, report.usable, report.queries, report.ejections);
         }

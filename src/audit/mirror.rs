@@ -15,12 +15,15 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Runtime;
 
 use super::entry::{Peek, large_path};
+use super::index;
 use super::note::{NoteError, Verifier};
+use super::partition::{self, Partition, Partitions};
 use super::s3::{Bucket, Config, S3Error};
 use super::sealer::Stop;
 use super::shared::Shared;
 use super::shelf::{CHECKPOINT, HISTORY, Shelf, Source, VERIFIER};
 use super::tree::{Edge, WIDTH, bundle_path, entries, tile_path};
+use super::witness::COSIGNED;
 
 /// How many objects are put at a time.
 const AT_ONCE: usize = 32;
@@ -75,6 +78,11 @@ pub(super) struct Mirror {
     signed: Option<u64>,
     /// Bytes of whole bundles that are not copied, and the bundle up to which they are counted.
     behind: (u64, u64),
+    parquet_every: Duration,
+    /// None before the copy was looked at, or where none are written.
+    partitions: Option<Partitions>,
+    /// Where this log is listed, and what is written there.
+    index: Option<(Bucket, Bytes)>,
 }
 
 impl Mirror {
@@ -82,8 +90,14 @@ impl Mirror {
         config: &Config,
         shelf: Shelf,
         verifier: &str,
+        entry: &[u8],
         shared: Arc<Shared>,
     ) -> Result<Self, String> {
+        let index = config.index.clone().map(|prefix| {
+            let config = Config { prefix, ..config.clone() };
+            let bucket = Bucket::new(&config).map_err(|error| error.to_string())?;
+            Ok::<_, String>((bucket, Bytes::copy_from_slice(entry)))
+        });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         let copied = shelf.read(COPIED).ok().flatten();
@@ -100,6 +114,9 @@ impl Mirror {
             copied,
             signed: None,
             behind: (0, copied / WIDTH),
+            parquet_every: config.parquet_every.0,
+            partitions: None,
+            index: index.transpose()?,
         })
     }
 
@@ -113,7 +130,7 @@ impl Mirror {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => Some(None),
             };
-            let done = self.turn();
+            let done = self.turn().and_then(|()| self.partition(stop.is_some()));
             self.measure();
             match &done {
                 Ok(()) => {
@@ -181,12 +198,36 @@ impl Mirror {
             bucket.put_over(CHECKPOINT, &note).await
         })?;
         self.signed = Some(here);
+        self.cosigned()
+    }
+
+    /// Copies the newest checkpoint that witnesses signed.
+    fn cosigned(&self) -> Result<(), MirrorError> {
+        let Some(note) = self.shelf.read(COSIGNED)? else { return Ok(()) };
+        let note = Bytes::from(note);
+        Ok(self.runtime.block_on(self.bucket.put_over(COSIGNED, &note))?)
+    }
+
+    /// Writes what is copied as Parquet, too, if that is due.
+    fn partition(&mut self, last: bool) -> Result<(), MirrorError> {
+        let Some(partitions) = &mut self.partitions else { return Ok(()) };
+        while let Some(Partition { name, bytes, end }) = partitions.next(&self.shelf, self.copied, last)? {
+            self.runtime.block_on(self.bucket.put_once(&name, &Bytes::from(bytes)))?;
+            partitions.put(end, self.copied);
+        }
         Ok(())
     }
 
     /// Holds the copy's last checkpoint against the log. Gives its size.
-    fn look(&self, here: u64) -> Result<u64, MirrorError> {
+    fn look(&mut self, here: u64) -> Result<u64, MirrorError> {
         let verifier = Bytes::from(format!("{}\n", self.verifier.text()));
+        if let Some((index, entry)) = &self.index {
+            self.runtime.block_on(index.put_once(&index::name(entry), entry))?;
+        }
+        if self.parquet_every > Duration::ZERO && self.partitions.is_none() {
+            let names = self.runtime.block_on(self.bucket.list(&format!("{}/", partition::FOLDER)))?;
+            self.partitions = Some(Partitions::behind(&names, self.parquet_every));
+        }
         let last = self.runtime.block_on(async {
             self.bucket.put_once(VERIFIER, &verifier).await?;
             let names = self.bucket.list(&format!("{HISTORY}/")).await?;

@@ -10,24 +10,32 @@
 //! signs a checkpoint every few seconds (`sealer`). What it has covered leaves the journal. Whoever has the verifier key
 //! can verify a copy of the folder ([`verify`]).
 //!
-//! A third one copies what is sealed to a bucket with Object Lock (`mirror`), if there is one.
+//! A third one shows the checkpoints to witnesses, who sign them too (`witness`), if there are some.
+//!
+//! A fourth one copies what is sealed to a bucket with Object Lock (`mirror`), if there is one.
 //!
 //! Where it is asked for, texts of queries are encrypted under keys that can be destroyed (`shred`).
 //!
 //! What auditors take out of it, with proofs, is made by [`take`].
 
+mod auditors;
 mod clock;
+mod config;
 mod entry;
+mod error;
 mod folder;
 mod guard;
 pub mod inbox;
+pub mod index;
 mod mirror;
 mod note;
+mod partition;
 mod progress;
 mod proof;
 mod reader;
 mod record;
 pub mod s3;
+pub mod schema;
 mod sealer;
 mod shared;
 mod shelf;
@@ -37,20 +45,24 @@ pub mod take;
 mod tests;
 mod tree;
 pub mod verify;
+pub mod witness;
 mod writer;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use crate::error::{ErrorCode, Failure};
-use crate::units::{ByteSize, Span};
+use crate::error::Failure as _;
+use crate::units::ByteSize;
+#[cfg(test)]
+use crate::units::Span;
 
+pub use auditors::Auditors;
+pub use config::Config;
+pub use error::AuditError;
 pub use guard::Guard;
 pub use note::{Head, NoteError, Verifier};
 pub use record::{Asked, Asker, Basis, Event, Intent, Outcome, Read, Reason, SCHEMA_VERSION, State};
@@ -66,62 +78,11 @@ use sealer::{Parts, Sealer, Stop};
 use shared::{Line, PIECE, Shared};
 use shelf::Shelf;
 use shred::{TextKey, TextKeys};
+use witness::Witnesses;
 use writer::{Item, Message, Waiter, Writer};
 
-/// The `[audit]` section.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// The folder of the journal. It is made if there is none; one process at a time uses it.
-    pub folder: PathBuf,
-    /// A new file is begun when this size is reached, on a new day (UTC), and at each start.
-    pub file_size: ByteSize,
-    /// How long a query waits for its record to be durable before it is refused.
-    pub timeout: Span,
-    /// The memory for records that are waiting to be written; who finds it full waits.
-    pub in_flight: ByteSize,
-    /// The memory for outcomes that are owed (1 KiB each) and for records that could not be written. It bounds
-    /// the number of queries under way.
-    pub kept: ByteSize,
-    /// The largest record. A query that needs a larger one is refused.
-    pub record_size: ByteSize,
-    /// The name of this log, in its checkpoints. Each replica has its own.
-    pub origin: String,
-    /// The file with the key that signs checkpoints. It is made if neither it nor a checkpoint is there. Beside the folder
-    /// if it is not said where: `audit.key`.
-    pub key_file: Option<PathBuf>,
-    /// How often a checkpoint is signed, where there are new records.
-    pub checkpoint_every: Span,
-    /// The most that the folder may hold; queries are refused when it does. 0 is no limit.
-    pub folder_size: ByteSize,
-    /// The folder of the keys that texts of queries are encrypted with, one for each user and month, so that they can be
-    /// erased (`northgate audit erase`). Without it they are in the records as they were written.
-    pub text_keys: Option<PathBuf>,
-    /// The groups whose members read the audit in a browser; without any, nobody does.
-    pub auditors: BTreeSet<String>,
-    /// The bucket that the log is copied to; none: it is not.
-    pub s3: Option<s3::Config>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            folder: PathBuf::from("audit"),
-            file_size: ByteSize(256_000_000),
-            timeout: Span(Duration::from_secs(10)),
-            in_flight: ByteSize(64_000_000),
-            kept: ByteSize(64_000_000),
-            record_size: ByteSize(16_000_000),
-            origin: "northgate".to_owned(),
-            key_file: None,
-            checkpoint_every: Span(Duration::from_secs(5)),
-            folder_size: ByteSize(0),
-            text_keys: None,
-            auditors: BTreeSet::new(),
-            s3: None,
-        }
-    }
-}
+/// Witnesses are asked this often at most.
+const WITNESSED: Duration = Duration::from_secs(1);
 
 /// What the checkpoints of this configuration's log are verified with.
 ///
@@ -129,120 +90,6 @@ impl Default for Config {
 /// There is no key file yet, or it can't be read.
 pub fn verifier(config: &Config) -> Result<String, NoteError> {
     Ok(Key::open(&config.key_path(), &config.origin, false)?.verifier().to_owned())
-}
-
-impl Config {
-    /// Where the key is.
-    fn key_path(&self) -> PathBuf {
-        self.key_file.clone().unwrap_or_else(|| self.folder.with_extension("key"))
-    }
-}
-
-/// Why something was not recorded.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// The folder can't be used.
-    #[error("the audit folder {path} can't be used: {source}")]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The key of a user's texts can't be made.
-    #[error("the key that texts are encrypted with can't be made: {0}")]
-    TextKey(io::Error),
-    /// Another process writes to the folder.
-    #[error("another process uses the audit folder {path}")]
-    InUse {
-        /// Which.
-        path: PathBuf,
-    },
-    /// The log in the folder is not the one that its checkpoint is of.
-    #[error("the audit log in {path} was changed or put back: {what}")]
-    Altered {
-        /// Where.
-        path: PathBuf,
-        /// How that is known.
-        what: String,
-    },
-    /// The key or the checkpoint.
-    #[error(transparent)]
-    Checkpoint(NoteError),
-    /// The writer could not be started.
-    #[error("the audit could not be started: {0}")]
-    Start(io::Error),
-    /// The bucket that it is to be copied to.
-    #[error("the audit cannot be copied: {0}")]
-    Copy(String),
-    /// A limit that can't work.
-    #[error("[audit] {0}")]
-    Config(&'static str),
-    /// The journal can't be written: the disk is full, read-only or broken.
-    #[error("the audit journal can't be written")]
-    Unavailable,
-    /// The disk did not answer in time.
-    #[error("the audit journal was not written within {0:?}")]
-    Slow(Duration),
-    /// More queries are under way, or more records are kept, than there is memory for.
-    #[error("there is no memory left for audit records")]
-    Full,
-    /// The record is larger than allowed.
-    #[error("the audit record has {bytes} bytes, and {most} are allowed")]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-        /// The limit.
-        most: u64,
-    },
-    /// The record can't be made into JSON.
-    #[error("an audit record can't be written as JSON: {0}")]
-    Unwritable(serde_json::Error),
-    /// Records were left when the gateway ended.
-    #[error("{0} audit records could not be written before the end")]
-    Left(usize),
-}
-
-impl Failure for AuditError {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Folder { .. } => "audit_folder",
-            Self::InUse { .. } => "audit_in_use",
-            Self::TextKey(_) => "audit_text_key",
-            Self::Altered { .. } => "audit_altered",
-            Self::Checkpoint(_) => "audit_checkpoint",
-            Self::Start(_) | Self::Config(_) | Self::Copy(_) => "audit_start",
-            Self::Unavailable => "audit_unavailable",
-            Self::Slow(_) => "audit_slow",
-            Self::Full => "audit_full",
-            Self::TooLarge { .. } => "audit_too_large",
-            Self::Unwritable(_) => "audit_unwritable",
-            Self::Left(_) => "audit_left",
-        }
-    }
-
-    fn code(&self) -> ErrorCode {
-        match self {
-            Self::TooLarge { .. } => ErrorCode::GENERIC_USER_ERROR,
-            _ => ErrorCode::GENERIC_INTERNAL_ERROR,
-        }
-    }
-
-    fn client_message(&self) -> String {
-        match self {
-            Self::TooLarge { .. } => {
-                "The query was not run: its text, with its session and parameters, is too \
-                                      large to be recorded."
-                    .to_owned()
-            }
-            Self::Full => {
-                "The query was not run: too many queries are under way. Try again later.".to_owned()
-            }
-            _ => "The query was not run because it could not be recorded in the audit. Try again later, and \
-                  tell the operators of the gateway if it stays so."
-                .to_owned(),
-        }
-    }
 }
 
 /// What Trino knows of a query whose outcome is missing.
@@ -262,6 +109,7 @@ pub struct Audit {
     record_bytes: u64,
     sealer: Option<std::sync::mpsc::Sender<Stop>>,
     mirror: Option<std::sync::mpsc::Sender<Stop>>,
+    witnesses: Option<std::sync::mpsc::Sender<Stop>>,
     unfinished: Vec<Unfinished>,
     folder: PathBuf,
     text_keys: Option<Arc<TextKeys>>,
@@ -279,6 +127,8 @@ impl Audit {
             .is_some();
         let key = Key::open(&config.key_path(), &config.origin, !begun).map_err(AuditError::Checkpoint)?;
         let verifier = key.verifier().to_owned();
+        let entry = config.s3.as_ref().map(|s3| index::entry(&key, &s3.prefix)).transpose();
+        let entry = entry.map_err(AuditError::Checkpoint)?;
         let progress = Arc::new(Progress::new(stretches));
         let shared = Self::shared(config)?;
         let sealer = Sealer::resume(Parts {
@@ -292,25 +142,26 @@ impl Audit {
         })?;
         let copied = config.s3.as_ref().map(|s3| {
             let shelf = Shelf::new(&config.folder);
-            Mirror::new(s3, shelf, &verifier, Arc::clone(&shared)).map_err(AuditError::Copy)
+            let entry = entry.as_deref().unwrap_or_default();
+            Mirror::new(s3, shelf, &verifier, entry, Arc::clone(&shared)).map_err(AuditError::Copy)
         });
         let copied = copied.transpose()?;
+        let witnesses = (!config.witness.is_empty()).then(|| {
+            let (shelf, shared) = (Shelf::new(&config.folder), Arc::clone(&shared));
+            let (needed, every) = (config.witnesses_needed, config.checkpoint_every.0.max(WITNESSED));
+            Witnesses::new(&config.witness, needed, every, shelf, &verifier, shared)
+                .map_err(AuditError::Witness)
+        });
+        let witnesses = witnesses.transpose()?;
         let mut audit = Self::with(Box::new(folder), config, shared, progress)?;
         audit.unfinished = sealer.unfinished();
         audit.verifier = verifier;
-        let (stop, inbox) = std::sync::mpsc::channel();
-        std::thread::Builder::new()
-            .name("audit-seal".to_owned())
-            .spawn(move || sealer.run(&inbox))
-            .map_err(AuditError::Start)?;
-        audit.sealer = Some(stop);
+        audit.sealer = Some(thread("audit-seal", move |inbox| sealer.run(inbox))?);
+        if let Some(witnesses) = witnesses {
+            audit.witnesses = Some(thread("audit-witness", move |inbox| witnesses.run(inbox))?);
+        }
         if let Some(mirror) = copied {
-            let (stop, inbox) = std::sync::mpsc::channel();
-            std::thread::Builder::new()
-                .name("audit-copy".to_owned())
-                .spawn(move || mirror.run(&inbox))
-                .map_err(AuditError::Start)?;
-            audit.mirror = Some(stop);
+            audit.mirror = Some(thread("audit-copy", move |inbox| mirror.run(inbox))?);
         }
         Ok(audit)
     }
@@ -351,6 +202,7 @@ impl Audit {
             record_bytes: config.record_size.0,
             sealer: None,
             mirror: None,
+            witnesses: None,
             unfinished: Vec::new(),
             folder: config.folder.clone(),
             text_keys: config
@@ -565,6 +417,11 @@ impl Audit {
     async fn seal(&self, patience: Duration) -> Result<(), AuditError> {
         let Some(sealer) = &self.sealer else { return Ok(()) };
         ended(sealer, patience).await?;
+        if let Some(witnesses) = &self.witnesses
+            && let Err(error) = ended(witnesses, patience).await
+        {
+            tracing::warn!(%error, "the last checkpoint of the audit is not cosigned yet");
+        }
         let Some(mirror) = &self.mirror else { return Ok(()) };
         if let Err(error) = ended(mirror, patience).await {
             // It is on this disk, and is copied after the next start.
@@ -579,6 +436,17 @@ fn sealed(key: Option<&TextKey>, event: &Event) -> Event {
     let mut event = event.clone();
     shred::event(key, &mut event);
     event
+}
+
+/// Begins a thread that runs until it is told to stop.
+fn thread(
+    name: &str,
+    run: impl FnOnce(&std::sync::mpsc::Receiver<Stop>) + Send + 'static,
+) -> Result<std::sync::mpsc::Sender<Stop>, AuditError> {
+    let (stop, inbox) = std::sync::mpsc::channel();
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(move || run(&inbox)).map_err(AuditError::Start)?;
+    Ok(stop)
 }
 
 /// Ends a thread, which says whether it did what it had to.

@@ -99,6 +99,11 @@ impl Key {
         Ok(Self { signer, origin: origin.to_owned(), verifier })
     }
 
+    /// The name of the log.
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// What others verify with.
     pub(super) fn verifier(&self) -> &str {
         &self.verifier

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::AuditError;
@@ -18,36 +19,51 @@ use crate::identity::Token;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// Who asks, and from where.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Asker {
     /// The principal that the query runs as.
+    #[schemars(extend("x-ocsf" = "actor.user.name"))]
     pub principal: String,
     /// What the identity provider calls the one who signed in, if a rule has made another name of that.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "actor.user.uid_alt"))]
     pub identity: Option<String>,
     /// Who signed in, if they run it as somebody else.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "actor.session.issuer_user"))]
     pub impersonator: Option<String>,
     /// How they signed in: `password`, `jwt`, `token`, `certificate`, `alb`.
+    #[schemars(extend("x-ocsf" = "auth_protocol"))]
     pub auth_method: String,
     /// The id of the personal access token, if that is how.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "actor.user.credential_uid"))]
     pub token: Option<String>,
-    /// The identity provider that vouched for them, if one did.
+    /// What its owner calls that token.
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_name: Option<String>,
+    /// The identity provider that vouched for them, if one did: the `iss` of a token, or the name of a provider in the
+    /// configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "actor.session.issuer"))]
     pub issuer: Option<String>,
     /// The principal's groups at this moment.
+    #[schemars(extend("x-ocsf" = "actor.user.groups[].name"))]
     pub groups: Vec<String>,
     /// The address of the client, and its port if that is known: the connection's, or what a trusted proxy says.
+    #[schemars(extend("x-ocsf" = "src_endpoint"))]
     pub peer: String,
     /// The address and port of the trusted proxy that the connection is from, if it is from one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "proxy_endpoint"))]
     pub proxy: Option<String>,
     /// The TLS version, if the connection had one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "tls.version"))]
     pub tls: Option<String>,
     /// `X-Trino-Source`, as the client claims it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "actor.app_name"))]
     pub source: Option<String>,
     /// `X-Trino-Client-Tags`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -57,6 +73,7 @@ pub struct Asker {
     pub client_info: Option<String>,
     /// `X-Trino-Trace-Token`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "metadata.correlation_uid"))]
     pub trace_token: Option<String>,
 }
 
@@ -68,21 +85,24 @@ impl Asker {
 }
 
 /// What is asked, in the client's words.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Asked {
     /// When the request was here: microseconds since the run began, by the clock of `tick_us`.
     pub received_us: u64,
     /// The statement as the client sent it. What is not UTF-8 has replacement characters in it, and `?` is in the place of
     /// parameters that are sensitive.
+    #[schemars(extend("x-ocsf" = "query_info.query_string", "x-openlineage" = "job.facets.sql.query"))]
     pub text: String,
     /// The text that was prepared, of an EXECUTE, as the client holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prepared: Option<String>,
     /// The kind of statement, where it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "activity_name", "x-openlineage" = "job.facets.jobType.jobType"))]
     pub kind: Option<String>,
     /// The session's catalog.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "database.name"))]
     pub catalog: Option<String>,
     /// The session's schema.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,6 +116,7 @@ pub struct Asked {
     pub parameters: Vec<String>,
     /// The tables and views it reads, as `catalog.schema.table`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-ocsf" = "resources[].name", "x-openlineage" = "inputs[].name"))]
     pub relations: Vec<String>,
     /// What of them it can read. Not there where it was denied before that was known.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -103,19 +124,22 @@ pub struct Asked {
 }
 
 /// What a query can read of one table or view.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Read {
     /// `catalog.schema.table`
+    #[schemars(extend("x-ocsf" = "resources[].name", "x-openlineage" = "inputs[].name"))]
     pub name: String,
     /// The columns that the statement names, or the views that it reads through; all that the principal may see where it
     /// has a star.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-openlineage" = "inputs[].facets.schema.fields[].name"))]
     pub columns: Vec<String>,
     /// Those of the columns that are masked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub masked: Vec<String>,
     /// The tags of the columns.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("x-ocsf" = "resources[].labels", "x-openlineage" = "inputs[].facets.tags.tags[].key"))]
     pub tags: BTreeMap<String, Vec<String>>,
     /// The number of row filters; their text is in `rewritten`.
     #[serde(skip_serializing_if = "is_zero")]
@@ -131,11 +155,13 @@ fn is_zero(number: &usize) -> bool {
 }
 
 /// Which policies decided.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Basis {
     /// The revision of the policy set.
+    #[schemars(extend("x-ocsf" = "policy.version"))]
     pub policy_revision: String,
     /// The documents that took part, in order, and the catalogs.
+    #[schemars(extend("x-ocsf" = "policy.name"))]
     pub documents: Vec<String>,
     /// Whether a policy says that what is read is sensitive.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -143,9 +169,10 @@ pub struct Basis {
 }
 
 /// A query that is allowed, written before Trino sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Intent {
     /// The gateway's id of the query, which links the intent to its outcome.
+    #[schemars(extend("x-ocsf" = "query_info.uid", "x-openlineage" = "run.runId"))]
     pub query: String,
     /// Who asks.
     #[serde(flatten)]
@@ -159,11 +186,12 @@ pub struct Intent {
     #[serde(flatten)]
     pub basis: Basis,
     /// The decision: `allowed`, or `restricted` where a filter or a mask applies.
+    #[schemars(extend("x-ocsf" = "action"))]
     pub decision: String,
 }
 
 /// How a query ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// The client has all its rows.
@@ -210,16 +238,18 @@ impl Outcome {
 }
 
 /// Why a request got nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Reason {
     /// The failure's short word, such as `policy_denied`.
+    #[schemars(extend("x-ocsf" = "status_code"))]
     pub reason: String,
     /// What the log knows of it, which may be more than the client was told.
+    #[schemars(extend("x-ocsf" = "status_detail"))]
     pub detail: String,
 }
 
 /// Anything but the life of an allowed query.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// Policy says no.
@@ -257,6 +287,7 @@ pub enum Event {
     LoginFailed {
         /// The name that was claimed, at most 256 characters of it; never a password or a token.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "short")]
+        #[schemars(with = "Option<String>")]
         claimed: Option<String>,
         /// How they tried.
         auth_method: String,
@@ -275,6 +306,7 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         by: Option<String>,
         /// The token; its secret is not known here.
+        #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
         token: Token,
     },
     /// A personal access token was revoked.
@@ -283,6 +315,7 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         by: Option<String>,
         /// The token.
+        #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
         token: Token,
     },
     /// Somebody signed in, or out, by a way that makes a session: a browser, an identity provider. Passwords and tokens
@@ -295,6 +328,7 @@ pub enum Event {
         outcome: String,
         /// Who, where that is known.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "short")]
+        #[schemars(with = "Option<String>")]
         principal: Option<String>,
         /// From where; empty, if it is the gateway's own finding.
         peer: String,
@@ -359,7 +393,7 @@ pub enum Event {
 }
 
 /// What is written when the journal could not be, or records were left out: all others on either side are complete.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub(super) struct Gap {
     /// How long nothing could be written, in milliseconds.
     pub(super) blind_ms: u64,
@@ -372,36 +406,57 @@ pub(super) struct Gap {
 }
 
 /// An outcome as it is written.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(super) struct Ended<'a> {
+    /// The gateway's id of the query.
+    #[schemars(extend("x-ocsf" = "query_info.uid", "x-openlineage" = "run.runId"))]
     pub(super) query: &'a str,
+    /// How it ended.
+    #[schemars(extend("x-ocsf" = "status", "x-openlineage" = "eventType"))]
     pub(super) state: State,
+    /// Trino's id of it, where Trino has seen it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "query_info.external_uid", "x-openlineage" = "run.facets.externalQuery.externalQueryId"))]
     pub(super) trino_query: Option<&'a str>,
+    /// The cluster that ran it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cluster: Option<&'a str>,
+    /// Rows that went to the client.
+    #[schemars(extend("x-ocsf" = "query_result.count", "x-openlineage" = "outputs[].outputFacets.outputStatistics.rowCount"))]
     pub(super) rows: u64,
+    /// Bytes of row data that went to the client.
+    #[schemars(extend("x-ocsf" = "query_info.bytes", "x-openlineage" = "outputs[].outputFacets.outputStatistics.size"))]
     pub(super) bytes: u64,
+    /// Milliseconds from the intent to the end.
+    #[schemars(extend("x-ocsf" = "duration"))]
     pub(super) elapsed_ms: u64,
-    /// When it got its slot, when it was sent to Trino, and when the first row went to the client, as far as it came to
-    /// that: microseconds since the run began, by the clock of `tick_us`, which is its end.
+    /// When it got its slot, if it came to that: microseconds since the run began, by the clock of `tick_us`, which is its
+    /// end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) admitted_us: Option<u64>,
+    /// When it was sent to Trino, by the same clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) submitted_us: Option<u64>,
+    /// When the first row went to the client, by the same clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) first_row_us: Option<u64>,
+    /// The name of the error (`errorName`).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "status_code", "x-openlineage" = "run.facets.errorMessage.message"))]
     pub(super) error: Option<&'a str>,
+    /// SHA-256 of the error's message, which may hold values of rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message_sha256: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Line<'a> {
+pub(super) enum Line<'a> {
+    /// A query that is allowed, written before Trino sees it.
     Intent(&'a Intent),
+    /// How a query ended.
     Outcome(Ended<'a>),
+    /// The journal could not be written, or records were left out.
     Gap(Gap),
 }
 

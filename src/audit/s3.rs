@@ -67,6 +67,13 @@ pub struct Config {
     /// How often what is new is copied.
     #[serde(default = "Config::every")]
     pub every: Span,
+    /// How often what is new is also written as Parquet, for queries; `0s` if it is not to be.
+    #[serde(default = "Config::parquet_every")]
+    pub parquet_every: Span,
+    /// What is in front of the names by which all logs of a bank are listed (`northgate audit logs`); all replicas have the
+    /// same. Without it this log is not listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
     /// How much may wait on the local disk to be copied; queries are refused when it is more.
     #[serde(default = "Config::spool")]
     pub spool: ByteSize,
@@ -85,6 +92,8 @@ impl Config {
             secret_access_key_file: None,
             retention: Self::retention(),
             every: Self::every(),
+            parquet_every: Self::parquet_every(),
+            index: None,
             spool: Self::spool(),
         }
     }
@@ -101,6 +110,10 @@ impl Config {
         Span(Duration::from_mins(1))
     }
 
+    fn parquet_every() -> Span {
+        Span(Duration::from_hours(1))
+    }
+
     fn spool() -> ByteSize {
         ByteSize(10_000_000_000)
     }
@@ -110,11 +123,14 @@ impl Config {
         let plain = |text: &str| {
             text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/'))
         };
-        let bad_prefix = !plain(&self.prefix) || self.prefix.starts_with('/') || self.prefix.ends_with('/');
+        let bad = |prefix: &str| !plain(prefix) || prefix.starts_with('/') || prefix.ends_with('/');
+        let bad_prefix = bad(&self.prefix);
         if self.bucket.is_empty() || !plain(&self.bucket) || self.bucket.contains('/') {
             Some("bucket: not the name of a bucket".to_owned())
         } else if bad_prefix {
             Some("prefix: letters, digits, `-`, `_`, `.`, and `/` between them".to_owned())
+        } else if self.index.as_deref().is_some_and(|index| index.is_empty() || bad(index)) {
+            Some("index: as `prefix`, and not empty".to_owned())
         } else if self.access_key_id.is_some() != self.secret_access_key_file.is_some() {
             Some("access_key_id: it goes with secret_access_key_file".to_owned())
         } else if self.retention.0 < Duration::from_secs(1) {
@@ -271,7 +287,8 @@ impl Bucket {
     }
 
     fn url(&self, key: &str) -> String {
-        format!("{}{}{key}", self.base, self.prefix)
+        // What is signed has it so.
+        format!("{}{}{}", self.base, self.prefix, key.replace('=', "%3D"))
     }
 
     /// Signs and sends, again where that may help. Statuses of failures are errors, those that are `expected` apart.

@@ -25,6 +25,8 @@ pub struct Status {
     pub lost: u64,
     /// Records under the last checkpoint that this process signed.
     pub sealed: u64,
+    /// Records under the last checkpoint that enough witnesses signed.
+    pub witnessed: u64,
     /// Whether the last attempt to copy the log to its bucket was a success; true where there is none.
     pub copying: bool,
     /// Bytes of whole bundles that wait to be copied.
@@ -55,6 +57,8 @@ pub(super) struct Shared {
     over: AtomicBool,
     /// Records under the last checkpoint.
     sealed: AtomicU64,
+    /// Records under the last one that witnesses signed.
+    witnessed: AtomicU64,
     /// The last attempt to copy the log elsewhere was a success.
     copying: AtomicBool,
     /// The copy is of another log, or there is too much to be copied.
@@ -97,6 +101,7 @@ impl Shared {
             sealing: AtomicBool::new(true),
             over: AtomicBool::new(false),
             sealed: AtomicU64::new(0),
+            witnessed: AtomicU64::new(0),
             copying: AtomicBool::new(true),
             conflict: AtomicBool::new(false),
             spool_full: AtomicBool::new(false),
@@ -143,6 +148,10 @@ impl Shared {
 
     pub(super) fn sealed(&self) -> u64 {
         self.sealed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_witnessed(&self, size: u64) {
+        self.witnessed.store(size, Ordering::Release);
     }
 
     /// How copying went, and whether somebody must see to it.
@@ -206,6 +215,7 @@ impl Shared {
             refused: self.refused.load(Ordering::Relaxed),
             lost: self.lost.load(Ordering::Acquire),
             sealed: self.sealed(),
+            witnessed: self.witnessed.load(Ordering::Acquire),
             copying: self.copying.load(Ordering::Acquire),
             behind: self.behind.load(Ordering::Acquire),
         }

@@ -18,6 +18,7 @@ use super::proof::Prover;
 use super::reader::checkpoints;
 use super::shelf::{CHECKPOINT, Shelf, Source};
 use super::tree::{Edge, Filled, WIDTH, bundle_path, entries, hashes, tile_path};
+use super::witness::{self, COSIGNED};
 use crate::units::hex;
 
 /// The most faults that are told.
@@ -63,6 +64,8 @@ pub struct Verdict {
     pub pending: u64,
     /// Checkpoints that agree with the records.
     pub checkpoints: u64,
+    /// Whose word there is that the log only grew: the witness, the records then, and the time in seconds since 1970.
+    pub witnessed: Vec<(String, u64, u64)>,
     /// What is wrong; at most a thousand.
     pub faults: Vec<Fault>,
 }
@@ -80,8 +83,13 @@ pub struct Kept {
 ///
 /// # Errors
 /// It can't be read. That something is wrong with it is in the verdict.
-pub fn folder(path: &Path, verifier: &Verifier, kept: &[Kept]) -> io::Result<Verdict> {
-    let mut verdict = verify(&Shelf::new(path), verifier, kept)?;
+pub fn folder(
+    path: &Path,
+    verifier: &Verifier,
+    kept: &[Kept],
+    witnesses: &[witness::Key],
+) -> io::Result<Verdict> {
+    let mut verdict = verify(&Shelf::new(path), verifier, kept, witnesses)?;
     let end = read_stretches(path)?.last().map_or(0, super::progress::Stretch::end);
     verdict.pending = end.saturating_sub(verdict.records);
     Ok(verdict)
@@ -91,13 +99,31 @@ pub fn folder(path: &Path, verifier: &Verifier, kept: &[Kept]) -> io::Result<Ver
 ///
 /// # Errors
 /// It can't be read.
-pub fn bucket(config: &super::s3::Config, verifier: &Verifier, kept: &[Kept]) -> io::Result<Verdict> {
-    verify(&super::mirror::Remote::open(config)?, verifier, kept)
+pub fn bucket(
+    config: &super::s3::Config,
+    verifier: &Verifier,
+    kept: &[Kept],
+    witnesses: &[witness::Key],
+) -> io::Result<Verdict> {
+    verify(&super::mirror::Remote::open(config)?, verifier, kept, witnesses)
 }
 
-pub(super) fn verify(source: &impl Source, verifier: &Verifier, kept: &[Kept]) -> io::Result<Verdict> {
+fn verify(
+    source: &impl Source,
+    verifier: &Verifier,
+    kept: &[Kept],
+    witnesses: &[witness::Key],
+) -> io::Result<Verdict> {
     let mut run = Run { source, verdict: Verdict::default(), agreed: 0, told: false };
     let Some(head) = run.head(verifier)? else { return Ok(run.verdict) };
+    let mut kept = kept.to_vec();
+    if let Some(note) = source.read(COSIGNED)? {
+        run.witnessed(&note, verifier, witnesses);
+        kept.push(Kept { name: COSIGNED.to_owned(), note });
+    } else if !witnesses.is_empty() {
+        run.file(COSIGNED.to_owned(), "is missing: no witness vouches for the log");
+    }
+    let kept = kept.as_slice();
     run.verdict.records = head.size;
     let mut heads = run.heads(verifier, kept, &head)?;
     let mut edge = Edge::default();
@@ -153,6 +179,17 @@ impl<S: Source> Run<'_, S> {
 
     fn checkpoint(&mut self, checkpoint: &str, what: String) {
         self.fault(Fault::Checkpoint { checkpoint: checkpoint.to_owned(), what });
+    }
+
+    /// Which of the witnesses have signed.
+    fn witnessed(&mut self, note: &[u8], verifier: &Verifier, witnesses: &[witness::Key]) {
+        let size = verifier.open(note).map_or(0, |head| head.size);
+        for witness in witnesses {
+            match witness.signed(note) {
+                Some(at) => self.verdict.witnessed.push((witness.name().to_owned(), size, at)),
+                None => self.checkpoint(COSIGNED, format!("is not signed by the witness {}", witness.name())),
+            }
+        }
     }
 
     fn head(&mut self, verifier: &Verifier) -> io::Result<Option<Head>> {

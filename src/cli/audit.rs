@@ -4,14 +4,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, civil};
 
 use super::Said;
 use crate::audit::take::report::{self, Hours, report};
 use crate::audit::take::{self, Format, Place, Selection};
 use crate::audit::verify::{self, Kept, Verdict};
-use crate::audit::{self, Verifier};
+use crate::audit::{self, Verifier, witness};
 use crate::config::Config;
 
 /// The largest file that holds a key or a checkpoint, in bytes.
@@ -42,6 +40,21 @@ pub enum Audit {
         /// A checkpoint that you kept, of an earlier or a later time; may be given several times.
         #[arg(long = "checkpoint")]
         checkpoints: Vec<PathBuf>,
+        /// The verifier key of a witness that must have signed; may be given several times.
+        #[arg(long = "witness")]
+        witnesses: Vec<String>,
+    },
+    /// Lists the logs of all gateways that are copied to a bucket and listed there. With the keys that are known elsewhere it
+    /// also verifies each, and exits with 1 where something is wrong, one is missing, or one is there that nobody knows.
+    Logs {
+        /// Where they are listed: `s3://BUCKET/INDEX`, with the `audit.s3.index` of the configuration.
+        index: PathBuf,
+        /// The server of the bucket.
+        #[command(flatten)]
+        server: Server,
+        /// A file with the verifier keys, one to a line.
+        #[arg(long)]
+        keys: Option<PathBuf>,
     },
     /// Writes records into a new folder, with a signed manifest and the proofs that each is the one that was written.
     Export {
@@ -86,6 +99,8 @@ pub enum Audit {
         #[arg(long)]
         reason: String,
     },
+    /// Prints the JSON Schema of a record.
+    Schema,
     /// Prints a report.
     Report {
         /// What is reported.
@@ -197,8 +212,8 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
             let key = audit::verifier(&config.audit).map_err(|error| error.to_string())?;
             Ok(Said { out: format!("{key}\n"), ..Said::default() })
         }
-        Audit::Verify { log, server, key, checkpoints } => {
-            verified(&place(log, server)?, key.as_deref(), checkpoints)
+        Audit::Verify { log, server, key, checkpoints, witnesses } => {
+            verified(&place(log, server)?, key.as_deref(), checkpoints, witnesses)
         }
         Audit::Export { place: log, asked, format, output } => {
             let config = Config::load(&log.config).map_err(|error| error.to_string())?;
@@ -214,7 +229,7 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
                 &log.selection(asked)?,
                 format,
                 output,
-                &|_, _| {},
+                &|_, _| Ok(()),
             )
             .map_err(|error| error.to_string())?;
             let out = format!(
@@ -225,6 +240,12 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
                 made.size
             );
             Ok(Said { out, ..Said::default() })
+        }
+        Audit::Logs { index, server, keys } => logs(index, server, keys.as_deref()),
+        Audit::Schema => {
+            let schema =
+                serde_json::to_string_pretty(&audit::schema::schema()).map_err(|error| error.to_string())?;
+            Ok(Said { out: schema + "\n", ..Said::default() })
         }
         Audit::Erase { config, user, month, reason } => erase(config, user, month.as_deref(), reason),
         Audit::Search { place: log, asked, limit } => {
@@ -250,7 +271,9 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
             let kind = match kind {
                 Kind::Access => report::Kind::Access,
                 Kind::Denials => report::Kind::Denials,
-                Kind::Pii => report::Kind::Tagged(asked.tag.clone().unwrap_or_else(|| "pii".to_owned())),
+                Kind::Pii => {
+                    report::Kind::Tagged(asked.tag.clone().unwrap_or_else(|| report::PII.to_owned()))
+                }
                 Kind::Hours => report::Kind::Hours(Hours::read(hours, zone)?),
                 Kind::Privileged => report::Kind::Privileged,
                 Kind::Inactive => report::Kind::Inactive(*days),
@@ -260,6 +283,56 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
             Ok(Said { out: if *csv { report.csv() } else { report.text() }, ..Said::default() })
         }
     }
+}
+
+/// The logs of an index, and whether they are those whose keys are known.
+fn logs(index: &Path, server: &Server, keys: Option<&Path>) -> Result<Said, String> {
+    let Place::Bucket(config) = place(index, server)? else {
+        return Err(format!("{}: an index is in a bucket: s3://BUCKET/INDEX", index.display()));
+    };
+    let listed = audit::index::listed(&config).map_err(|error| error.to_string())?;
+    let mut said = Said::default();
+    let Some(keys) = keys else {
+        for log in &listed {
+            let _ = writeln!(said.out, "s3://{}/{} {}", config.bucket, log.prefix, harmless(&log.verifier));
+        }
+        return Ok(said);
+    };
+    let keys = super::read(keys, MAX_NOTE)?;
+    let known: std::collections::BTreeSet<&str> =
+        keys.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    for log in &listed {
+        if !known.contains(log.verifier.as_str()) {
+            let _ = writeln!(
+                said.out,
+                "s3://{}/{}: nobody knows its key {}",
+                config.bucket,
+                log.prefix,
+                harmless(&log.verifier)
+            );
+            said.failed = true;
+            continue;
+        }
+        seen.insert(log.verifier.as_str());
+        let place =
+            Place::Bucket(Box::new(audit::s3::Config { prefix: log.prefix.clone(), ..(*config).clone() }));
+        match verified(&place, Some(&log.verifier), &[], &[]) {
+            Ok(one) => {
+                said.out.push_str(&one.out);
+                said.failed |= one.failed;
+            }
+            Err(error) => {
+                let _ = writeln!(said.out, "s3://{}/{}: {}", config.bucket, log.prefix, harmless(&error));
+                said.failed = true;
+            }
+        }
+    }
+    for missing in known.difference(&seen) {
+        let _ = writeln!(said.out, "{}: no log is listed that this is the key of", harmless(missing));
+        said.failed = true;
+    }
+    Ok(said)
 }
 
 /// Destroys keys, when it is on record that they are.
@@ -332,7 +405,7 @@ impl Log {
 
 impl Asked {
     fn selection(&self) -> Result<Selection, String> {
-        let moment = |text: &Option<String>| text.as_deref().map(moment).transpose();
+        let moment = |text: &Option<String>| text.as_deref().map(take::moment).transpose();
         Ok(Selection {
             from: moment(&self.from)?,
             to: moment(&self.to)?,
@@ -343,17 +416,6 @@ impl Asked {
             ..Selection::default()
         })
     }
-}
-
-/// A moment, or the beginning of a day in UTC.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(at);
-    }
-    let day = text.parse::<civil::Date>().ok().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
-    day.map(|at| at.timestamp()).ok_or_else(|| {
-        format!("{text:?} is neither a day, such as 2026-11-01, nor a moment, such as 2026-11-01T08:00:00Z")
-    })
 }
 
 fn place(log: &Path, server: &Server) -> Result<Place, String> {
@@ -368,7 +430,12 @@ fn place(log: &Path, server: &Server) -> Result<Place, String> {
     }
 }
 
-fn verified(place: &Place, key: Option<&str>, checkpoints: &[PathBuf]) -> Result<Said, String> {
+fn verified(
+    place: &Place,
+    key: Option<&str>,
+    checkpoints: &[PathBuf],
+    witnesses: &[String],
+) -> Result<Said, String> {
     let mut said = Said::default();
     let verifier = match key {
         Some(text) if text.contains('+') => text.to_owned(),
@@ -387,15 +454,23 @@ fn verified(place: &Place, key: Option<&str>, checkpoints: &[PathBuf]) -> Result
         Ok(Kept { name: path.display().to_string(), note })
     };
     let kept = checkpoints.iter().map(keep).collect::<Result<Vec<_>, String>>()?;
+    let witnesses = witnesses.iter().map(|text| witness::Key::new(text)).collect::<Result<Vec<_>, _>>();
+    let witnesses = witnesses.map_err(|error| error.to_string())?;
     let verdict = match place {
         Place::Folder(folder) if take::is_export(folder) => take::verify_export(folder, &verifier, &kept),
-        Place::Folder(folder) => verify::folder(folder, &verifier, &kept),
-        Place::Bucket(config) => verify::bucket(config, &verifier, &kept),
+        Place::Folder(folder) => verify::folder(folder, &verifier, &kept, &witnesses),
+        Place::Bucket(config) => verify::bucket(config, &verifier, &kept, &witnesses),
     };
-    let Verdict { records, pending, checkpoints, faults } = verdict.map_err(|error| error.to_string())?;
+    let Verdict { records, pending, checkpoints, faults, witnessed } =
+        verdict.map_err(|error| error.to_string())?;
     for fault in &faults {
         // Names of files in it are those that somebody gave them.
         let _ = writeln!(said.out, "{}", harmless(&fault.to_string()));
+    }
+    for (name, size, at) in witnessed {
+        let at =
+            i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok()).unwrap_or_default();
+        let _ = writeln!(said.out, "{name} signed the first {size} records at {at}");
     }
     let _ = writeln!(
         said.out,

@@ -73,7 +73,8 @@ impl Section for audit::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         let s3 = self.s3.iter_mut().flat_map(|s3| [&mut s3.ca_file, &mut s3.secret_access_key_file]);
         let keys = self.key_file.as_mut().into_iter().chain(self.text_keys.as_mut());
-        [&mut self.folder].into_iter().chain(keys).chain(s3.flatten()).collect()
+        let witnesses = self.witness.iter_mut().filter_map(|witness| witness.ca_file.as_mut());
+        [&mut self.folder].into_iter().chain(keys).chain(s3.flatten()).chain(witnesses).collect()
     }
 
     fn check(&self) -> Result<(), String> {
@@ -83,7 +84,14 @@ impl Section for audit::Config {
             );
         }
         let problem = self.s3.as_ref().and_then(audit::s3::Config::problem);
-        problem.map_or(Ok(()), |problem| Err(format!("audit.s3.{problem}")))
+        if let Some(problem) = problem {
+            return Err(format!("audit.s3.{problem}"));
+        }
+        if self.witnesses_needed.is_some_and(|needed| needed == 0 || needed > self.witness.len()) {
+            return Err("audit.witnesses_needed: from 1 to the number of witnesses".to_owned());
+        }
+        let problem = self.witness.iter().find_map(audit::witness::Config::problem);
+        problem.map_or(Ok(()), |problem| Err(format!("audit.witness.{problem}")))
     }
 }
 
@@ -188,7 +196,7 @@ macro_rules! shown {
 }
 
 shown!(
-    audit::Config: folder, file_size, timeout, in_flight, kept, record_size, origin, key_file, checkpoint_every, folder_size, text_keys, auditors, s3
+    audit::Config: folder, file_size, timeout, in_flight, kept, record_size, origin, key_file, checkpoint_every, folder_size, text_keys, auditors, s3, witness, witnesses_needed
 );
 shown!(telemetry::Config: format, filter);
 

@@ -18,6 +18,8 @@ pub enum Method {
     Token {
         /// Its id.
         id: String,
+        /// What its owner calls it.
+        name: String,
     },
     /// A client certificate.
     Certificate,

@@ -20,6 +20,8 @@ pub enum Answer {
         /// The page.
         body: Body,
     },
+    /// Lines of JSON, with status 200.
+    Lines(Body),
     /// A status without a body.
     Empty(StatusCode),
 }

@@ -193,6 +193,21 @@ pub enum QueryError {
     /// The link is not one of ours, or not the caller's.
     #[error("no such query")]
     NoSuchQuery,
+    /// The audit is for auditors.
+    #[error("not an auditor")]
+    NotAuditor,
+    /// What is asked of the audit makes no sense.
+    #[error("{0}")]
+    Asked(String),
+    /// Too much of the audit is read at this moment.
+    #[error("too many searches of the audit")]
+    Busy,
+    /// The audit cannot be read; the log says why.
+    #[error("the audit cannot be read")]
+    Unreadable,
+    /// What cannot be recorded is not done.
+    #[error(transparent)]
+    Audit(AuditError),
     /// Northgate is stopping and takes no new queries.
     #[error("shutting down")]
     ShuttingDown,
@@ -206,6 +221,10 @@ impl QueryError {
             Self::Malformed(error) => error.http_status(),
             Self::Refused(error) => error.http_status(),
             Self::NoSuchQuery => StatusCode::NOT_FOUND,
+            Self::NotAuditor => StatusCode::FORBIDDEN,
+            Self::Asked(_) => StatusCode::BAD_REQUEST,
+            Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Busy | Self::Audit(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -217,6 +236,11 @@ impl Failure for QueryError {
             Self::Malformed(error) => error.kind(),
             Self::Refused(error) => error.kind(),
             Self::NoSuchQuery => "no_such_query",
+            Self::NotAuditor => "not_auditor",
+            Self::Asked(_) => "audit_asked",
+            Self::Busy => "audit_busy",
+            Self::Unreadable => "audit_unreadable",
+            Self::Audit(error) => error.kind(),
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -226,6 +250,10 @@ impl Failure for QueryError {
             Self::Malformed(error) => error.code(),
             Self::Refused(error) => error.code(),
             Self::NoSuchQuery => ErrorCode::NOT_FOUND,
+            Self::NotAuditor => ErrorCode::PERMISSION_DENIED,
+            Self::Asked(_) => ErrorCode::GENERIC_USER_ERROR,
+            Self::Busy | Self::Unreadable => ErrorCode::GENERIC_INTERNAL_ERROR,
+            Self::Audit(error) => error.code(),
             Self::ShuttingDown => ErrorCode::SERVER_SHUTTING_DOWN,
         }
     }
@@ -235,6 +263,13 @@ impl Failure for QueryError {
             Self::Malformed(error) => error.client_message(),
             Self::Refused(error) => error.client_message(),
             Self::NoSuchQuery => "Not found".to_owned(),
+            Self::NotAuditor => {
+                "The audit is for auditors. Ask Northgate's operators to let you read it.".to_owned()
+            }
+            Self::Asked(why) => why.clone(),
+            Self::Busy => "Too many searches of the audit at this moment. Try again shortly.".to_owned(),
+            Self::Unreadable => "The audit cannot be read. Tell Northgate's operators.".to_owned(),
+            Self::Audit(_) => "This could not be recorded, and was not done. Try again later.".to_owned(),
             Self::ShuttingDown => "The gateway is stopping. Send the query again.".to_owned(),
         }
     }

@@ -4,6 +4,7 @@
 //! its sealed link and does the last stage alone.
 
 mod answer;
+mod auditor;
 mod config;
 mod error;
 mod explain;
@@ -34,7 +35,7 @@ pub use explain::{Explanation, Question};
 pub use relay::RelayError;
 
 use crate::admission::{Rate, Slots};
-use crate::audit::Audit;
+use crate::audit::{Audit, Auditors};
 use crate::identity::{Authenticated, Identity, Refused};
 use crate::telemetry::{Metrics, RequestRoute, Stage};
 use crate::upstream::Fleet;
@@ -64,6 +65,8 @@ pub struct Components {
     pub policies: Arc<ArcSwap<policy::Set>>,
     /// Where queries are recorded.
     pub audit: Arc<Audit>,
+    /// Who may read what is recorded.
+    pub auditors: Arc<Auditors>,
     /// Where they run, and what relations are there.
     pub fleet: Arc<Fleet>,
     /// What seals their links.
@@ -127,6 +130,7 @@ impl Gateway {
         };
         let route = call.route().clone();
         match route {
+            Route::Audit { path, query } => (RequestRoute::Audit, self.read_audit(call, &path, &query).await),
             Route::Info => (RequestRoute::Info, Ok(self.info())),
             Route::Submit => (RequestRoute::Submit, self.statement(call).await),
             Route::Probe => (RequestRoute::Probe, self.probe(call).await),

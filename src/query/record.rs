@@ -32,11 +32,16 @@ pub(super) fn asker(caller: &Authenticated) -> Asker {
         impersonator: caller.impersonator().map(str::to_owned),
         auth_method: method(principal.method()),
         token: match principal.method() {
-            Method::Token { id } => Some(id.clone()),
+            Method::Token { id, .. } => Some(id.clone()),
+            _ => None,
+        },
+        token_name: match principal.method() {
+            Method::Token { name, .. } => Some(name.clone()),
             _ => None,
         },
         issuer: match principal.method() {
             Method::Jwt { issuer } => Some(issuer.clone()),
+            Method::Oidc { provider } | Method::Saml { provider } => Some(provider.clone()),
             _ => None,
         },
         groups: principal.groups().iter().cloned().collect(),

@@ -22,6 +22,9 @@ pub enum RelayError {
     /// What Trino sent is not a page.
     #[error("the cluster sent something that is not a page: {0}")]
     Garbage(#[from] PageError),
+    /// The audit could not be read to its end.
+    #[error("the audit cannot be read to its end")]
+    Audit,
 }
 
 /// A page that its client did not get to its end.

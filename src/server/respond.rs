@@ -46,6 +46,11 @@ pub fn page(headers: HeaderMap, body: Body) -> Response<Body> {
     answer(StatusCode::OK, Some(JSON), headers, body)
 }
 
+/// JSON Lines.
+pub fn lines(body: Body) -> Response<Body> {
+    answer(StatusCode::OK, Some(HeaderValue::from_static("application/x-ndjson")), HeaderMap::new(), body)
+}
+
 /// JSON that is all there.
 pub fn json(body: impl Into<Bytes>) -> Response<Body> {
     page(HeaderMap::new(), whole(body))

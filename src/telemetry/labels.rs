@@ -48,6 +48,8 @@ values! {
         Cancel = "cancel",
         /// Credentials were tried.
         Probe = "probe",
+        /// The audit was read by an auditor's program.
+        Audit = "audit",
         /// The version was asked for.
         Info = "info",
         /// A page for a browser, or a driver's sign-in with one.

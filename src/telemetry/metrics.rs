@@ -83,6 +83,10 @@ metrics! {
     audit_held: Gauge = "audit_records_held", Gauge::default();
     /// Records of refusals and failed logins that there was no memory for; the journal has their number.
     audit_lost: Gauge = "audit_records_lost", Gauge::default();
+    /// Records of the audit under the last checkpoint.
+    audit_sealed: Gauge = "audit_records_sealed", Gauge::default();
+    /// Records of the audit under the last checkpoint that enough witnesses signed, since the start.
+    audit_witnessed: Gauge = "audit_records_witnessed", Gauge::default();
     /// Whether the audit is copied to its bucket: 1, or 0 since the last attempt that failed.
     audit_copying: Gauge = "audit_copying", Gauge::default();
     /// Bytes of the audit that wait on the local disk to be copied.
@@ -159,6 +163,12 @@ impl Metrics {
         self.audit_writable.set(i64::from(writable));
         self.audit_held.set(i64::try_from(held).unwrap_or(i64::MAX));
         self.audit_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
+    }
+
+    /// Says how much of the audit is under a checkpoint, and under one that witnesses signed.
+    pub fn audit_log(&self, sealed: u64, witnessed: u64) {
+        self.audit_sealed.set(i64::try_from(sealed).unwrap_or(i64::MAX));
+        self.audit_witnessed.set(i64::try_from(witnessed).unwrap_or(i64::MAX));
     }
 
     /// Says how copying the audit is.

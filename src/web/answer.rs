@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use maud::Markup;
+use tokio_util::io::ReaderStream;
 
 use super::request::{SESSION, SIGN_IN};
 use crate::identity::Carried;
@@ -23,12 +28,16 @@ const ALWAYS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+/// What is sent: a page, or a file while it is read.
+pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
 /// An answer.
-pub(super) struct Reply(Response<Bytes>);
+pub(super) struct Reply(Response<Body>);
 
 impl Reply {
     fn new(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Self {
-        let mut response = Response::new(body.into());
+        let body = Full::new(body.into()).map_err(|never| match never {}).boxed_unsync();
+        let mut response = Response::new(body);
         *response.status_mut() = status;
         for (name, value) in ALWAYS {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -58,6 +67,14 @@ impl Reply {
         if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
             reply.0.headers_mut().insert(header::CONTENT_DISPOSITION, value);
         }
+        reply
+    }
+
+    /// A file to keep, that is sent while it is read.
+    pub(super) fn file(kind: &'static str, name: &str, file: tokio::fs::File) -> Self {
+        let mut reply = Self::download(kind, name, Vec::new());
+        let pieces = ReaderStream::with_capacity(file, 64 << 10).map_ok(Frame::data);
+        *reply.0.body_mut() = StreamBody::new(pieces).boxed_unsync();
         reply
     }
 
@@ -142,7 +159,7 @@ impl Reply {
         self
     }
 
-    pub(super) fn into_response(self) -> Response<Bytes> {
+    pub(super) fn into_response(self) -> Response<Body> {
         self.0
     }
 }

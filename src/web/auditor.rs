@@ -1,20 +1,16 @@
 //! The audit, for those whom the configuration names: what was recorded, found by day, user, table and tag.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use http::StatusCode;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use super::answer::Reply;
 use super::pages::Place;
 use super::{Failed, Page, Result, records, to};
+use crate::audit::Event;
 use crate::audit::take::{self, Selection};
-use crate::audit::{Config, Event};
 use crate::identity::{Refused, Session};
 
 /// Records on a page.
@@ -24,34 +20,6 @@ const FARTHEST: usize = 100_000;
 /// Most records, and bytes, of a download. More is for `northgate audit export`, which adds the proofs.
 const MOST_RECORDS: usize = 100_000;
 const MOST_BYTES: usize = 64 << 20;
-/// Searches at once: each reads many files.
-const SEARCHES: usize = 2;
-
-/// Who may read the audit in a browser, and where it is.
-#[derive(Debug)]
-pub struct Auditors {
-    groups: std::collections::BTreeSet<String>,
-    folder: PathBuf,
-    text_keys: Option<PathBuf>,
-    turns: Arc<Semaphore>,
-}
-
-impl Auditors {
-    /// Members of the groups of the configuration; without any, nobody.
-    pub fn new(config: &Config) -> Self {
-        Self {
-            groups: config.auditors.clone(),
-            folder: config.folder.clone(),
-            text_keys: config.text_keys.clone(),
-            turns: Arc::new(Semaphore::new(SEARCHES)),
-        }
-    }
-
-    pub(super) fn admits(&self, session: &Session) -> bool {
-        !self.groups.is_disjoint(session.principal().groups())
-    }
-}
-
 /// What is looked for, as it was typed.
 #[derive(Default)]
 pub(super) struct Wanted {
@@ -65,7 +33,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn selection(&self) -> std::result::Result<Selection, String> {
+    pub(super) fn selection(&self) -> std::result::Result<Selection, String> {
         let given = |text: &String| (!text.is_empty()).then(|| text.clone());
         Ok(Selection {
             from: Some(day(&self.from)?),
@@ -78,7 +46,7 @@ impl Wanted {
         })
     }
 
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         let Self { from, to, user, table, tag, denied, skip } = self;
         let words = [("from", from), ("to", to), ("user", user), ("table", table), ("tag", tag)];
         let given = words.iter().filter(|(_, value)| !value.is_empty());
@@ -108,7 +76,7 @@ impl Wanted {
 }
 
 /// The beginning of a day (UTC).
-fn day(text: &str) -> std::result::Result<Timestamp, String> {
+pub(super) fn day(text: &str) -> std::result::Result<Timestamp, String> {
     let day = text.parse::<Date>().ok().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
     day.map(|day| day.timestamp()).ok_or_else(|| format!("'{text}' is not a day, such as 2026-11-01."))
 }
@@ -121,7 +89,7 @@ struct Found {
 }
 
 fn look(
-    folder: PathBuf,
+    place: &take::Place,
     selection: &Selection,
     skip: usize,
     most: usize,
@@ -147,22 +115,22 @@ fn look(
         found.lines.push(line.to_vec());
         true
     };
-    take::search(&take::Place::Folder(folder), selection, line).map_err(|error| error.to_string())?;
+    take::search(place, selection, line).map_err(|error| error.to_string())?;
     Ok(found)
 }
 
 impl Page<'_> {
     /// The session of somebody who may read the audit; a sign-in for who has none.
-    async fn auditor(&self) -> Result<std::result::Result<Session, Reply>> {
+    pub(super) async fn auditor(&self) -> Result<std::result::Result<Session, Reply>> {
         let Some(session) = self.session().await? else { return Ok(Err(to("/login")?)) };
-        if self.auditors.admits(&session) {
+        if self.auditors.admits(session.principal().groups()) {
             return Ok(Ok(session));
         }
         let message = "The audit is for auditors. Ask Northgate's operators to let you read it.".to_owned();
         Err(Failed::Because(StatusCode::FORBIDDEN, message))
     }
 
-    fn wanted(&self) -> Wanted {
+    pub(super) fn wanted(&self) -> Wanted {
         let text = |name: &str| self.asked.parameter(name).unwrap_or_default().trim().to_owned();
         let today = Timestamp::now().strftime("%Y-%m-%d").to_string();
         let or_today = |text: String| if text.is_empty() { today.clone() } else { text };
@@ -186,23 +154,42 @@ impl Page<'_> {
         most: usize,
         query: Option<String>,
     ) -> Result<Found> {
-        let mut selection =
-            wanted.selection().map_err(|message| Failed::Because(StatusCode::BAD_REQUEST, message))?;
-        selection.text_keys.clone_from(&self.auditors.text_keys);
         let of_query = query.as_ref().map_or_else(String::new, |query| format!(", query {query}"));
+        let selection = self.noted(session, action, wanted, &of_query).await?;
+        let (place, skip) = (self.auditors.place().clone(), wanted.skip);
+        self.looked(move || look(&place, &selection, skip, most, query.as_deref())).await
+    }
+
+    /// What is asked for, when it is on record that it is.
+    pub(super) async fn noted(
+        &self,
+        session: &Session,
+        action: &str,
+        wanted: &Wanted,
+        more: &str,
+    ) -> Result<Selection> {
+        let selection =
+            wanted.selection().map_err(|message| Failed::Because(StatusCode::BAD_REQUEST, message))?;
         let event = Event::Administration {
             action: action.to_owned(),
             by: session.principal().name().to_owned(),
             peer: Some(self.asked.peer.origin()),
-            detail: wanted.words() + &of_query,
+            detail: wanted.words() + more,
         };
         self.recorded(&event).await?;
-        let busy = |_| Failed::Refused(Refused::Unavailable("too many searches of the audit".to_owned()));
-        let turn = Arc::clone(&self.auditors.turns).try_acquire_owned().map_err(busy)?;
-        let (folder, skip) = (self.auditors.folder.clone(), wanted.skip);
+        Ok(self.auditors.opening(selection))
+    }
+
+    /// Does what reads many files, if not too many do.
+    pub(super) async fn looked<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> std::result::Result<T, String> + Send + 'static,
+    ) -> Result<T> {
+        let busy = || Failed::Refused(Refused::Unavailable("too many searches of the audit".to_owned()));
+        let turn = self.auditors.turn().ok_or_else(busy)?;
         let looked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            look(folder, &selection, skip, most, query.as_deref())
+            work()
         });
         let unreadable = |why: String| {
             tracing::error!(why, "the audit cannot be read");

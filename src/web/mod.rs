@@ -12,15 +12,21 @@
 //! | `/oauth2/token/initiate/TICKET` | what a driver shows its user |
 //! | `/oauth2/token/TICKET` | what a driver asks for its token |
 //! | `/oauth2/device`, `/oauth2/device/token` | sign-in at a terminal |
+//! | `/history` | one's own queries |
 //! | `/audit`, `/audit/query/ID`, `/audit/records.jsonl` | the audit, for auditors |
+//! | `/audit/reports`, `/audit/report.csv` | reports of it |
+//! | `/audit/exports`, `/audit/exports/ID.tar` | exports of it with their proofs |
 //! | `/tokens`, `/tokens/ID/revoke` | personal access tokens |
 
 mod answer;
 mod auditor;
 mod device;
 mod driver;
+mod exports;
+mod history;
 mod pages;
 mod records;
+mod reports;
 mod request;
 mod sign_in;
 #[cfg(test)]
@@ -34,12 +40,12 @@ use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 
-pub use self::auditor::Auditors;
+pub use self::answer::Body;
 
 use self::answer::Reply;
 use self::pages::{Frame, Place};
 use self::request::{Asked, SESSION};
-use crate::audit::{Audit, Event};
+use crate::audit::{Audit, Auditors, Event};
 use crate::error::Failure;
 use crate::identity::{Identity, Login, Refused, Session};
 use crate::wire::Peer;
@@ -51,7 +57,7 @@ const LONGEST: u64 = 256 << 10;
 pub struct Web {
     identity: Arc<Identity>,
     audit: Arc<Audit>,
-    auditors: Auditors,
+    auditors: Arc<Auditors>,
 }
 
 /// Why there is no page.
@@ -94,7 +100,7 @@ struct Page<'p> {
 
 impl Web {
     /// Pages of these.
-    pub fn new(identity: Arc<Identity>, audit: Arc<Audit>, auditors: Auditors) -> Self {
+    pub fn new(identity: Arc<Identity>, audit: Arc<Audit>, auditors: Arc<Auditors>) -> Self {
         Self { identity, audit, auditors }
     }
 
@@ -104,7 +110,7 @@ impl Web {
     }
 
     /// Whether a request with a large body is not to be read: what it is answered. Only identity providers send such.
-    pub fn screen(&self, parts: &Parts) -> Option<Response<Bytes>> {
+    pub fn screen(&self, parts: &Parts) -> Option<Response<Body>> {
         let segments: Vec<&str> = parts.uri.path().split('/').skip(1).collect();
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
         let is_short = length.is_none_or(|length| length.parse().is_ok_and(|length: u64| length <= LONGEST));
@@ -128,7 +134,7 @@ impl Web {
     }
 
     /// Answers a request.
-    pub async fn handle(&self, parts: &Parts, body: &Bytes, peer: &Peer) -> Response<Bytes> {
+    pub async fn handle(&self, parts: &Parts, body: &Bytes, peer: &Peer) -> Response<Body> {
         let asked = Asked::new(parts, body, peer);
         let Some(login) = self.identity.login() else {
             let frame = Frame::new(pages::heading(StatusCode::NOT_FOUND), None);
@@ -184,12 +190,19 @@ impl Page<'_> {
             ["audit"] if get => self.audit_records().await,
             ["audit", "records.jsonl"] if get => self.audit_download().await,
             ["audit", "query", id] if get => self.audit_query(id).await,
+            ["audit", "reports"] if get => self.reports().await,
+            ["audit", "report.csv"] if get => self.report_csv().await,
+            ["audit", "exports"] if get => self.exports().await,
+            ["audit", "exports"] if post => self.begin_export().await,
+            ["audit", "exports", name] if get => self.fetch_export(name).await,
+            ["history"] if get => self.history().await,
             ["tokens"] if get => self.tokens().await,
             ["tokens"] if post => self.make_token().await,
             ["tokens", id, "revoke"] if post => self.revoke_token(id).await,
-            ["style.css" | "" | "login"] | ["login", "finish" | "saml" | "oidc", ..] | ["audit", ..] => {
-                Err(Failed::Method("GET"))
-            }
+            ["audit", "exports"] => Err(Failed::Method("GET, POST")),
+            ["style.css" | "" | "login" | "history"]
+            | ["login", "finish" | "saml" | "oidc", ..]
+            | ["audit", ..] => Err(Failed::Method("GET")),
             ["login", "password"] | ["logout" | "tokens"] | ["oauth2", "token", "initiate", _] => {
                 Err(Failed::Method("GET, POST"))
             }
@@ -214,7 +227,7 @@ impl Page<'_> {
     }
 
     fn frame<'f>(&self, title: &'f str, session: Option<&'f Session>) -> Frame<'f> {
-        let audit = session.is_some_and(|session| self.auditors.admits(session));
+        let audit = session.is_some_and(|session| self.auditors.admits(session.principal().groups()));
         Frame { tokens: self.identity.access_tokens().is_some(), audit, ..Frame::new(title, session) }
     }
 

@@ -12,6 +12,7 @@ pub(super) enum Place {
     Home,
     Tokens,
     Audit,
+    History,
     Elsewhere,
 }
 
@@ -48,7 +49,8 @@ impl<'f> Frame<'f> {
                     title { (self.title) " · Northgate" }
                     link rel="stylesheet" href="/style.css";
                 }
-                body {
+                // Tables of records need the room.
+                body class=[matches!(self.place, Place::Audit | Place::History).then_some("broad")] {
                     a.skip href="#main" { "Skip to the content" }
                     header {
                         div {
@@ -56,6 +58,7 @@ impl<'f> Frame<'f> {
                             @if let Some(session) = self.session {
                                 nav aria-label="Pages" {
                                     a href="/" aria-current=[current(Place::Home)] { "Overview" }
+                                    a href="/history" aria-current=[current(Place::History)] { "History" }
                                     @if self.tokens {
                                         a href="/tokens" aria-current=[current(Place::Tokens)] { "Access tokens" }
                                     }
@@ -80,7 +83,7 @@ impl<'f> Frame<'f> {
     }
 }
 
-fn key(session: &Session) -> Markup {
+pub(super) fn key(session: &Session) -> Markup {
     html! { input type="hidden" name="key" value=(session.form_key()); }
 }
 

@@ -40,6 +40,16 @@ fn what(record: &Value) -> String {
     shown
 }
 
+/// What there is of the audit.
+pub(super) fn tabs(here: &str) -> Markup {
+    let all = [("/audit", "Records"), ("/audit/reports", "Reports"), ("/audit/exports", "Exports")];
+    html! {
+        nav.tabs aria-label="Parts of the audit" {
+            @for (path, title) in all { a href=(path) aria-current=[(path == here).then_some("page")] { (title) } }
+        }
+    }
+}
+
 pub(super) fn list(
     frame: &Frame<'_>,
     wanted: &Wanted,
@@ -50,6 +60,7 @@ pub(super) fn list(
     let before = wanted.skip.checked_sub(each);
     frame.around(false, &html! {
         h1 { "Audit" }
+        (tabs("/audit"))
         form.card.filters method="get" action="/audit" {
             div.field { label for="from" { "From (UTC)" } input #from type="date" name="from" value=(wanted.from) required; }
             div.field { label for="to" { "To, this day included" } input #to type="date" name="to" value=(wanted.to) required; }
@@ -60,6 +71,7 @@ pub(super) fn list(
             div.actions {
                 button type="submit" { "Search" }
                 a.button.plain href={ "/audit/records.jsonl?" (wanted.query(0)) } { "Download these" }
+                a.button.plain href={ "/audit/exports?" (wanted.query(0)) } { "Export with proofs" }
             }
         }
         p.quiet role="status" {
@@ -75,7 +87,7 @@ pub(super) fn list(
                         th scope="col" { "What" } th scope="col" { "Query" }
                     } }
                     tbody { @for record in rows { tr {
-                        td { (text(record, "time").get(..19).unwrap_or_default().replace('T', " ")) }
+                        td.time { (text(record, "time").get(..19).unwrap_or_default().replace('T', " ")) }
                         td { (who(record)) }
                         td { (text(record, "type").replace('_', " ")) br; span.quiet { (outcome(record)) } }
                         td.wide { (what(record)) }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{Request, Response};
+use http_body_util::BodyExt as _;
 
 use super::*;
 use crate::identity::Config;
@@ -24,7 +25,7 @@ fn web(folder: &tempfile::TempDir) -> Web {
     let mut audit: crate::audit::Config =
         toml::from_str(&format!("folder = '{}'", folder.path().join("audit").display())).expect("a section");
     audit.auditors = ["auditors".to_owned()].into();
-    let auditors = Auditors::new(&audit);
+    let auditors = Arc::new(crate::audit::Auditors::new(&audit));
     Web::new(Arc::new(identity), Arc::new(Audit::open(&audit).expect("opened")), auditors)
 }
 
@@ -41,7 +42,9 @@ async fn ask(
     }
     let (parts, ()) = request.body(()).expect("a request").into_parts();
     let peer = Peer::new("192.0.2.1:1".parse().expect("an address"), None);
-    web.handle(&parts, &Bytes::from_static(body.as_bytes()), &peer).await
+    let response = web.handle(&parts, &Bytes::from_static(body.as_bytes()), &peer).await;
+    let (parts, body) = response.into_parts();
+    Response::from_parts(parts, body.collect().await.expect("whole").to_bytes())
 }
 
 #[tokio::test]
@@ -73,6 +76,13 @@ async fn what_there_is() {
     check("POST", "/logout", 200).await;
     check("GET", "/audit", 303).await;
     check("GET", "/audit/query/20260101_000000_00000_abcde", 303).await;
+    check("GET", "/audit/reports", 303).await;
+    check("GET", "/audit/report.csv?kind=denials", 303).await;
+    check("GET", "/audit/exports", 303).await;
+    check("POST", "/audit/exports", 303).await;
+    check("GET", "/audit/exports/0123456789abcdef.tar", 303).await;
+    check("GET", "/history", 303).await;
+    check("POST", "/history", 405).await;
     check("POST", "/audit", 405).await;
     for path in
         ["/tokens", "/login/oidc/x", "/login/saml/x", "/login/saml/x/metadata", "/nothing", "//", "/login/"]

@@ -19,6 +19,7 @@ use crate::secret::Secret;
 /// The longest sealed link in a path, in bytes. Ours are some 200 to 400.
 const LONGEST_LINK: usize = 4096;
 const EXECUTING: &str = "/v1/statement/executing/";
+const AUDIT: &str = "/v1/audit/";
 
 /// How much of everything a request may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +113,13 @@ pub enum Route {
         method: LinkMethod,
         /// The sealed text, of base64url characters only.
         sealed: String,
+    },
+    /// `GET /v1/audit/{path}`: the audit, for auditors' programs.
+    Audit {
+        /// What of it, of letters, digits, `.`, `-` and `/`.
+        path: String,
+        /// The parameters, as they came.
+        query: String,
     },
     /// `GET` or `HEAD /v1/info`: the version, for everybody.
     Info,
@@ -218,6 +226,17 @@ fn route(method: &Method, uri: &Uri) -> Result<Route, Malformed> {
             _ => return Err(Malformed::Method { allowed: "GET, HEAD, DELETE" }),
         };
         return Ok(Route::Link { method, sealed: sealed.to_owned() });
+    }
+    if let Some(path) = path.strip_prefix(AUDIT) {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'/');
+        let query = query.unwrap_or_default();
+        if path.len() > 64 || !path.bytes().all(known) || query.len() > LONGEST_LINK {
+            return Err(Malformed::NotFound);
+        }
+        if *method != Method::GET {
+            return Err(Malformed::Method { allowed: "GET" });
+        }
+        return Ok(Route::Audit { path: path.to_owned(), query: query.to_owned() });
     }
     if query.is_some() {
         return Err(Malformed::NotFound);

@@ -282,7 +282,7 @@ fn record(rate: Option<u64>) -> Result<(f64, Duration)> {
     waits.sort_unstable();
     let verifier = fs::read_to_string(folder.join("verifier"))?;
     let verifier = Verifier::new(&verifier).map_err(|error| unusable(error.to_string()))?;
-    let verdict = verify::folder(&folder, &verifier, &[])?;
+    let verdict = verify::folder(&folder, &verifier, &[], &[])?;
     let records = 2 * waits.len() as u64 + 1;
     if !verdict.faults.is_empty() || verdict.records != records {
         return Err(unusable(format!("{records} records were written, and verified: {verdict:?}")));
@@ -309,7 +309,7 @@ pub(crate) fn verified() -> Result<Figure> {
     let log = log()?;
     forget_peak();
     let began = Instant::now();
-    let verdict = verify::folder(&log.config.folder, &log.verifier, &[])?;
+    let verdict = verify::folder(&log.config.folder, &log.verifier, &[], &[])?;
     let seconds = began.elapsed().as_secs_f64();
     if !verdict.faults.is_empty() || verdict.records != log.records {
         return Err(unusable(format!("the log does not verify: {verdict:?}")));
@@ -329,7 +329,7 @@ pub(crate) fn exported() -> Result<Figure> {
     let place = Place::Folder(log.config.folder.clone());
     forget_peak();
     let began = Instant::now();
-    let made = take::export(&place, &log.config, &selection, Format::Parquet, &to, &|_, _| {});
+    let made = take::export(&place, &log.config, &selection, Format::Parquet, &to, &|_, _| Ok(()));
     let made = made.map_err(|error| unusable(error.to_string()))?;
     let seconds = began.elapsed().as_secs_f64();
     let memory = peak();

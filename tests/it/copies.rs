@@ -181,3 +181,96 @@ fn a_folder_that_was_put_back_is_found_out() {
     assert!(within(Duration::from_secs(20), refused).is_some(), "{}", gateway.log());
     assert!(gateway.log().contains("put back"), "{}", gateway.log());
 }
+
+/// Parquet beside the tiles, and the list of all logs.
+#[test]
+fn copies_are_queried_as_parquet_and_listed() {
+    let bucket = Bucket::start();
+    let temp = tempfile::tempdir().expect("a folder");
+    let lines = "index = \"all/logs\"\nparquet_every = \"1h\"";
+    let run = |name: &str, origin: &str, count: usize| {
+        let folder = temp.path().join(name);
+        fs::create_dir_all(&folder).expect("made");
+        let mut settings = Settings::new();
+        settings.audit = Some(folder.join("audit"));
+        let section = bucket.section_of(&folder, &format!("logs/{name}"), lines);
+        settings.more = format!("[admission]\nsubmits_per_second = 10000\n{section}");
+        settings.environment.push(("NORTHGATE__AUDIT__CHECKPOINT_EVERY", "100ms".to_owned()));
+        settings.environment.push(("NORTHGATE__AUDIT__ORIGIN", origin.to_owned()));
+        let gateway = Gateway::start(settings);
+        (0..count).for_each(|_| drop(gateway.signed_in("eva").query("PREPARE p FROM SELECT 1")));
+        end(&gateway);
+        fs::read_to_string(folder.join("audit/verifier")).expect("a key").trim().to_owned()
+    };
+    let one = run("one", "bank/1", 150);
+    // It goes on behind what is there, after a restart, too.
+    assert_eq!(run("one", "bank/1", 150), one);
+    let two = run("two", "bank/2", 1);
+    let days = bucket.stored("logs/one/parquet");
+    let mut files: Vec<_> = fs::read_dir(&days)
+        .expect("days")
+        .flat_map(|day| fs::read_dir(day.expect("a day").path()).expect("files"))
+        .map(|file| file.expect("a file").path())
+        .collect();
+    files.sort_by_key(|path| path.file_name().map(std::ffi::OsStr::to_owned));
+    assert!(files.len() >= 2, "{files:?}");
+    let mut rows = 0;
+    for file in &files {
+        let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
+        let (first, end) = name.split_once('-').expect("two numbers");
+        let (first, end): (u64, u64) = (first.parse().expect("a number"), end.parse().expect("a number"));
+        assert_eq!(first, rows, "{files:?}");
+        let text = crate::harness::process::run_stack(&["parquet", file.to_str().expect("UTF-8")]);
+        let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((&read["rows"], &read["same"]), (&(end - first).into(), &true.into()), "{read}");
+        rows = end;
+    }
+    assert!(rows >= 512 && rows.is_multiple_of(256), "{rows}");
+    assert!(!bucket.stored("logs/two/parquet").exists(), "its bundle is not full");
+
+    let logs = |keys: Option<&str>| {
+        let mut command = binary();
+        command
+            .args(["audit", "logs", "s3://audit/all/logs"])
+            .args(bucket.endpoint())
+            .envs(Bucket::environment());
+        if let Some(keys) = keys {
+            let file = temp.path().join("keys");
+            fs::write(&file, keys).expect("written");
+            command.arg("--keys").arg(file);
+        }
+        let output = command.output().expect("the binary runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let listed = format!("s3://audit/logs/one {one}\ns3://audit/logs/two {two}\n");
+    assert_eq!(logs(None), (true, listed));
+    let (good, said) = logs(Some(&format!("# ours\n{one}\n{two}\n")));
+    assert!(good && said.matches(" 0 faults").count() == 2, "{said}");
+    let (good, said) = logs(Some(&one));
+    assert!(!good && said.contains("nobody knows its key"), "{said}");
+    let third = one.replace("bank/1", "bank/3");
+    let (good, said) = logs(Some(&format!("{one}\n{two}\n{third}\n")));
+    assert!(!good && said.contains("no log is listed that this is the key of"), "{said}");
+}
+
+/// A folder that was made anew with the log's key and has more records than the copy.
+#[test]
+fn a_log_that_was_forked_is_found_out() {
+    let bucket = Bucket::start();
+    let temp = tempfile::tempdir().expect("a folder");
+    let gateway = before(&bucket, temp.path(), "");
+    gateway.signed_in("admin").query("PREPARE p FROM SELECT 1");
+    end(&gateway);
+    // Without the bucket, so that the fork grows.
+    fs::rename(temp.path().join("audit"), temp.path().join("first")).expect("moved");
+    let mut settings = Settings::new();
+    settings.audit = Some(temp.path().join("audit"));
+    let gateway = Gateway::start(settings);
+    (0..20).for_each(|_| drop(gateway.signed_in("admin").query("PREPARE p FROM SELECT 1")));
+    end(&gateway);
+    let gateway = before(&bucket, temp.path(), "");
+    let refused = || gateway.signed_in("admin").query("PREPARE p FROM SELECT 1").error.map(|_| ());
+    assert!(within(Duration::from_secs(20), refused).is_some(), "{}", gateway.log());
+    assert!(gateway.log().contains("the log was forked"), "{}", gateway.log());
+    assert!(verified(&bucket, temp.path()).contains(" 0 faults"), "the copy is as it was");
+}

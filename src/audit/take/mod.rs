@@ -5,6 +5,7 @@
 //! whoever has the verifier key can tell offline that each record is the one that was written, and that the gateway vouches
 //! for none having been left out.
 
+mod jobs;
 pub mod report;
 mod row;
 mod scan;
@@ -18,7 +19,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
-use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, civil};
 use serde::{Deserialize, Serialize};
 use tlog_tiles::record_hash;
 
@@ -30,12 +32,15 @@ use super::shelf::{CHECKPOINT, Shelf, Source, VERIFIER};
 use super::tree::bundle_path;
 use crate::units::hex;
 
+pub use jobs::{Job, Jobs, Progress};
 pub use scan::Selection;
 pub use sheet::Format;
 pub use verify::{export as verify_export, is_export};
 
 use super::proof::Prover;
+pub(super) use row::Row;
 use scan::{Filter, Found, scan};
+pub(super) use sheet::Columns;
 use sheet::Sheet;
 
 /// What an export is, and what was asked for.
@@ -136,7 +141,7 @@ pub struct Summary {
 }
 
 /// Writes an export into a new folder. `config` has the log's key. `progress` is told how many records are looked at, and of
-/// how many.
+/// how many; an error of its own ends the export.
 ///
 /// # Errors
 /// Something could not be read or written, or a record is not the one that was written.
@@ -146,7 +151,7 @@ pub fn export(
     selection: &Selection,
     format: Format,
     to: &Path,
-    progress: &dyn Fn(u64, u64),
+    progress: &dyn Fn(u64, u64) -> io::Result<()>,
 ) -> Result<Summary, TakeError> {
     let key = Key::open(&config.key_path(), &config.origin, false)?;
     let verifier = Verifier::new(key.verifier())?;
@@ -203,7 +208,7 @@ fn write(
     selection: &Selection,
     sheet: &mut Sheet,
     to: &Path,
-    progress: &dyn Fn(u64, u64),
+    progress: &dyn Fn(u64, u64) -> io::Result<()>,
 ) -> Result<Span, TakeError> {
     let prover = Prover::new(source, head.size, head.root, Some(Shelf::new(to)))?;
     let pending = std::cell::RefCell::new(Vec::new());
@@ -217,7 +222,7 @@ fn write(
         Ok::<_, TakeError>(true)
     };
     let bundle = |n: u64, any: bool| {
-        progress(((n + 1) * super::tree::WIDTH).min(head.size), head.size);
+        progress(((n + 1) * super::tree::WIDTH).min(head.size), head.size)?;
         if !any {
             return Ok(());
         }
@@ -253,6 +258,29 @@ fn sum(path: &Path) -> io::Result<(u64, String)> {
     Ok((bytes, hex(context.finish().as_ref())))
 }
 
+/// The newest checkpoint of a log, as it is.
+///
+/// # Errors
+/// It cannot be read, or there is none yet.
+pub fn checkpoint(place: &Place) -> Result<Vec<u8>, TakeError> {
+    let note = place.open()?.read(CHECKPOINT)?;
+    note.ok_or_else(|| TakeError::Asked("there is no checkpoint: nothing is recorded yet".to_owned()))
+}
+
+/// A moment, or the beginning of a day in UTC.
+///
+/// # Errors
+/// It is neither.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    let day = text.parse::<civil::Date>().ok().and_then(|day| day.to_zoned(TimeZone::UTC).ok());
+    day.map(|at| at.timestamp()).ok_or_else(|| {
+        format!("{text:?} is neither a day, such as 2026-11-01, nor a moment, such as 2026-11-01T08:00:00Z")
+    })
+}
+
 /// Gives what is found to `line`, with its number and its texts opened; it says whether to go on. Of a folder also what no
 /// checkpoint covers yet.
 ///
@@ -263,23 +291,42 @@ pub fn search(
     selection: &Selection,
     mut line: impl FnMut(u64, &[u8]) -> bool,
 ) -> Result<(), TakeError> {
+    let each = |n: u64, shown: &[u8], _: &Row<'_>| Ok(line(n, shown));
+    walk(place, &mut Filter::new(selection), each)
+}
+
+/// Goes through the records that are meant, also those of a folder that no checkpoint covers yet. `each` has the number, the
+/// line and what it says, with the texts opened, and says whether to go on.
+fn walk(
+    place: &Place,
+    filter: &mut Filter<'_>,
+    mut each: impl FnMut(u64, &[u8], &Row<'_>) -> Result<bool, TakeError>,
+) -> Result<(), TakeError> {
     let (source, size) = match place.begin() {
         Err(TakeError::Asked(_)) if matches!(place, Place::Folder(_)) => (place.open()?, 0),
         begun => begun?,
     };
     let mut more = true;
-    let mut filter = Filter::new(selection);
-    let each = |found: Found<'_>| {
-        more = line(found.n, found.shown);
+    let found = |found: Found<'_>| {
+        more = each(found.n, found.shown, found.row)?;
         Ok::<_, TakeError>(more)
     };
-    scan(&*source, size, &mut filter, each, |_, _| Ok(()))?;
+    scan(&*source, size, filter, found, |_, _| Ok(()))?;
     let Place::Folder(folder) = place else { return Ok(()) };
-    if more {
-        super::reader::records(folder, size, |n, text| {
-            let taken = row::Row::of(text).is_ok_and(|row| filter.takes(&row)) && filter.is_after(n);
-            Ok(!taken || line(n, &filter.shown(text)))
-        })?;
+    if !more {
+        return Ok(());
     }
-    Ok(())
+    let mut failed = None;
+    super::reader::records(folder, size, |n, text| {
+        if !Row::of(text).is_ok_and(|row| filter.takes(&row)) || !filter.is_after(n) {
+            return Ok(true);
+        }
+        let shown = filter.shown(text);
+        let row = Row::of(&shown).map_err(io::Error::from)?;
+        Ok(each(n, &shown, &row).unwrap_or_else(|error| {
+            failed = Some(error);
+            false
+        }))
+    })?;
+    failed.map_or(Ok(()), Err)
 }

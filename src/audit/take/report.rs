@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
 use super::row::Row;
-use super::scan::{Filter, Found, Selection, scan};
+use super::scan::{Filter, Selection};
 use super::{Place, TakeError};
 
 /// The most lines of a report, and the most queries whose outcome is awaited.
@@ -30,6 +30,36 @@ pub enum Kind {
     Privileged,
     /// Who has not been seen for this number of days at the end.
     Inactive(u32),
+}
+
+/// The tag of personal data, where no other is named.
+pub const PII: &str = "pii";
+
+impl Kind {
+    /// The kind of a name, such as `denials`; `more` gives what it has parameters for: `tag`, `hours`, `zone`, `days`.
+    ///
+    /// # Errors
+    /// There is no such kind, or a parameter is not one.
+    pub fn read(name: &str, more: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let or = |name: &str, default: &str| more(name).unwrap_or_else(|| default.to_owned());
+        Ok(match name {
+            "access" => Self::Access,
+            "denials" => Self::Denials,
+            "pii" => Self::Tagged(or("tag", PII)),
+            "hours" => Self::Hours(Hours::read(&or("hours", "8-18"), &or("zone", "UTC"))?),
+            "privileged" => Self::Privileged,
+            "inactive" => {
+                let days = or("days", "90");
+                let days = days.parse().ok().filter(|days| (1..=10_000).contains(days));
+                Self::Inactive(days.ok_or("days: a number from 1 to 10000")?)
+            }
+            _ => {
+                return Err(format!(
+                    "there is no report {name:?}; there are access, denials, pii, hours, privileged, inactive"
+                ));
+            }
+        })
+    }
 }
 
 /// Business hours.
@@ -149,7 +179,6 @@ pub fn report(place: &Place, kind: &Kind, selection: &Selection) -> Result<Repor
         }
         _ => {}
     }
-    let (source, size) = place.begin()?;
     let mut making = Making {
         kind,
         selection: &selection,
@@ -157,19 +186,13 @@ pub fn report(place: &Place, kind: &Kind, selection: &Selection) -> Result<Repor
         open: HashMap::new(),
         lines: Vec::new(),
     };
-    scan(
-        &*source,
-        size,
-        &mut Filter::new(&selection),
-        |Found { row, .. }| {
-            making.add(row);
-            if making.lines.len() + making.counts.len() > MOST {
-                return Err(TakeError::Asked("more than a million lines: ask for a shorter time".to_owned()));
-            }
-            Ok(true)
-        },
-        |_, _| Ok::<_, TakeError>(()),
-    )?;
+    super::walk(place, &mut Filter::new(&selection), |_, _, row| {
+        making.add(row);
+        if making.lines.len() + making.counts.len() > MOST {
+            return Err(TakeError::Asked("more than a million lines: ask for a shorter time".to_owned()));
+        }
+        Ok(true)
+    })?;
     making.finish().map_err(TakeError::from)
 }
 

@@ -141,7 +141,7 @@ fn values<'a>(row: &'a Row<'_>) -> [Value<'a>; COLUMNS.len()] {
 pub(crate) enum Sheet {
     Jsonl(BufWriter<File>),
     Csv(BufWriter<File>),
-    Parquet(Box<Columns>),
+    Parquet(Box<Columns<File>>),
 }
 
 impl Sheet {
@@ -157,7 +157,7 @@ impl Sheet {
                 write!(out, ",record\r\n")?;
                 Self::Csv(out)
             }
-            Format::Parquet => Self::Parquet(Box::new(Columns::create(file)?)),
+            Format::Parquet => Self::Parquet(Box::new(Columns::to(file)?)),
         })
     }
 
@@ -194,7 +194,7 @@ impl Sheet {
             Self::Jsonl(out) | Self::Csv(out) => {
                 out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
             }
-            Self::Parquet(columns) => columns.finish(),
+            Self::Parquet(columns) => columns.into_inner()?.sync_all(),
         }
     }
 }
@@ -233,9 +233,9 @@ enum Column {
 }
 
 /// A Parquet file that is being written.
-pub(crate) struct Columns {
+pub(crate) struct Columns<W: Write + Send> {
     schema: Arc<Schema>,
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<W>,
     n: Int64Builder,
     values: Vec<Column>,
     record: StringBuilder,
@@ -243,8 +243,8 @@ pub(crate) struct Columns {
     bytes: usize,
 }
 
-impl Columns {
-    fn create(file: File) -> io::Result<Self> {
+impl<W: Write + Send> Columns<W> {
+    pub(crate) fn to(file: W) -> io::Result<Self> {
         let field = |(name, kind): &(&str, Kind)| match kind {
             Kind::Text => Field::new(*name, DataType::Utf8, true),
             Kind::Number => Field::new(*name, DataType::Int64, true),
@@ -284,7 +284,7 @@ impl Columns {
         })
     }
 
-    fn add(&mut self, n: u64, line: &str, row: &Row<'_>) -> io::Result<()> {
+    pub(crate) fn add(&mut self, n: u64, line: &str, row: &Row<'_>) -> io::Result<()> {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.n.append_value(signed(n));
         for (column, value) in self.values.iter_mut().zip(values(row)) {
@@ -324,11 +324,12 @@ impl Columns {
         Ok(())
     }
 
-    fn finish(mut self) -> io::Result<()> {
+    /// Ends the file, and gives what it was written to.
+    pub(crate) fn into_inner(mut self) -> io::Result<W> {
         if self.rows > 0 {
             self.flush()?;
         }
-        self.writer.into_inner().map_err(io::Error::other)?.sync_all()
+        self.writer.into_inner().map_err(io::Error::other)
     }
 }
 

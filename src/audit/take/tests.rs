@@ -74,7 +74,7 @@ async fn exports_verify_and_say_what_was_changed() {
     let mut texts = Vec::new();
     for format in [Format::Jsonl, Format::Csv, Format::Parquet] {
         let to = temp.path().join(format.file());
-        let made = export(&place, &config, &all, format, &to, &|_, _| {}).expect("made");
+        let made = export(&place, &config, &all, format, &to, &|_, _| Ok(())).expect("made");
         assert_eq!(made.records, made.size);
         let kept =
             Kept { name: "kept".into(), note: fs::read(config.folder.join(CHECKPOINT)).expect("read") };
@@ -90,7 +90,7 @@ async fn exports_verify_and_say_what_was_changed() {
         read.expect("read");
         texts.push(lines);
         assert!(
-            matches!(export(&place, &config, &all, format, &to, &|_, _| {}), Err(TakeError::Asked(_))),
+            matches!(export(&place, &config, &all, format, &to, &|_, _| Ok(())), Err(TakeError::Asked(_))),
             "over another"
         );
     }
@@ -187,7 +187,7 @@ async fn what_is_asked_for_is_found_with_its_outcome() {
 
     // A part of the log verifies, too.
     let to = temp.path().join("part");
-    let made = export(&place, &config, &otto, Format::Parquet, &to, &|_, _| {}).expect("made");
+    let made = export(&place, &config, &otto, Format::Parquet, &to, &|_, _| Ok(())).expect("made");
     assert_eq!(made.records, (tagged.len() * 2 + denied.len()) as u64);
     assert_eq!(faults(&to, &verifier), [""; 0]);
 

@@ -45,14 +45,17 @@ fn login_failed() -> Event {
     }
 }
 
-/// `type query` of each line, with the sequence numbers checked to have no gaps from `first`.
+/// `type query` of each line, with the sequence numbers checked to have no gaps from `first`, and each to be as the schema
+/// has it.
 fn told(text: &str, first: u64) -> Vec<String> {
     assert!(text.is_empty() || text.ends_with('\n'), "a torn line: {text:?}");
+    let schema = schema::schema();
     let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("a JSON line"));
     lines
         .zip(first..)
         .map(|(line, seq)| {
             assert_eq!(line["seq"], seq, "{text}");
+            schema::tests::holds(&schema, &line).expect("as the schema has it");
             let end = line["state"].as_str().or(line["reason"].as_str()).unwrap_or_default();
             format!(
                 "{} {} {end}",

@@ -136,6 +136,6 @@ async fn a_disk_that_is_read_only() {
     assert!(remounted.is_ok_and(|status| status.success()), "it can be made read-only");
     let error = Audit::open(&config).err().expect("it does not start").to_string();
     assert!(error.contains("Read-only") && error.contains(folder.to_str().expect("UTF-8")), "{error}");
-    let verdict = crate::audit::verify::folder(&folder, &verifier, &[]).expect("read");
+    let verdict = crate::audit::verify::folder(&folder, &verifier, &[], &[]).expect("read");
     assert_eq!((verdict.records, verdict.faults), (3, Vec::new()));
 }

@@ -104,8 +104,10 @@ async fn what_is_erased_is_read_by_nobody_and_the_log_still_verifies() {
 
     let exported = temp.path().join("before");
     let all = Selection::default();
-    take::export(&Place::Folder(config.folder.clone()), &config, &all, Format::Jsonl, &exported, &|_, _| {})
-        .expect("made");
+    take::export(&Place::Folder(config.folder.clone()), &config, &all, Format::Jsonl, &exported, &|_, _| {
+        Ok(())
+    })
+    .expect("made");
     assert_eq!(shred::destroy(&keys, "carl", None).expect("nothing"), [""; 0]);
     assert_eq!(shred::destroy(&keys, "ann", Some("2020-01")).expect("nothing"), [""; 0]);
     assert_eq!(shred::destroy(&keys, "ann", None).expect("destroyed").len(), 1);
@@ -116,14 +118,14 @@ async fn what_is_erased_is_read_by_nobody_and_the_log_still_verifies() {
         assert!(!record.to_string().contains(" by "), "{record}");
     }
     assert_eq!(intent_of(&after, "q2"), intent_of(&before, "q2"));
-    let verdict = verify::folder(&config.folder, &verifier, &[]).expect("read");
+    let verdict = verify::folder(&config.folder, &verifier, &[], &[]).expect("read");
     assert_eq!(verdict.faults, []);
     assert_eq!(take::verify_export(&exported, &verifier, &[]).expect("read").faults, []);
     assert!(!fs::read_to_string(exported.join("records.jsonl")).expect("read").contains("written by"));
     let opened = Selection { text_keys: Some(keys), ..Selection::default() };
     for format in [Format::Jsonl, Format::Csv, Format::Parquet] {
         let to = temp.path().join(format!("{format:?}"));
-        take::export(&Place::Folder(config.folder.clone()), &config, &opened, format, &to, &|_, _| {})
+        take::export(&Place::Folder(config.folder.clone()), &config, &opened, format, &to, &|_, _| Ok(()))
             .expect("made");
         assert_eq!(take::verify_export(&to, &verifier, &[]).expect("read").faults, [], "{format:?}");
         if format != Format::Parquet {

@@ -53,7 +53,7 @@ async fn a_file_that_another_took_the_place_of_goes_before_that_one() {
         let left = journal(&folder);
         assert!(!left.iter().any(|name| name.contains("02-")), "{name}: {left:?}");
         let verifier = run(&folder, 1).await;
-        let verdict = verify::folder(&folder, &verifier, &[]).expect("read");
+        let verdict = verify::folder(&folder, &verifier, &[], &[]).expect("read");
         assert_eq!((verdict.records, verdict.faults), (3 + 4 + 2, Vec::new()), "{name}");
     };
     check("empty", "").await;

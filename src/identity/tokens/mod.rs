@@ -256,10 +256,13 @@ impl Tokens {
         }
         let principal = if found.entry.by_users_file {
             let user = users.find(&token.owner).ok_or(Refused::BadCredentials(Cause::UnknownUser))?;
-            let owner = Principal::new(token.owner.as_str(), Method::Token { id: token.id.clone() })
-                .with_groups(user.principal.groups().iter().cloned())
-                .with_attributes(user.principal.attributes().clone())
-                .within(found.scope.catalogs.clone());
+            let owner = Principal::new(
+                token.owner.as_str(),
+                Method::Token { id: token.id.clone(), name: token.name.clone() },
+            )
+            .with_groups(user.principal.groups().iter().cloned())
+            .with_attributes(user.principal.attributes().clone())
+            .within(found.scope.catalogs.clone());
             Arc::new(owner)
         } else {
             let life = self.0.config.groups_life.0;
@@ -295,7 +298,7 @@ impl Inner {
             let known = self.shelf.person(&entry.token.owner).await.map_err(unavailable)?;
             person = known.and_then(|person| {
                 let seen = person.seen;
-                let principal = person.principal(&entry.token.id, &self.mapper)?;
+                let principal = person.principal(&entry.token, &self.mapper)?;
                 Some((Arc::new(principal.within(entry.token.scope.catalogs.clone())), seen))
             });
         }

@@ -126,7 +126,7 @@ async fn a_token_is_a_password_and_a_bearer_token() {
         assert_eq!(principal.name(), "ann");
         assert_eq!(principal.groups().iter().collect::<Vec<_>>(), ["eu"]);
         assert_eq!(principal.attributes().get("region").map(String::as_str), Some("EU"));
-        assert_eq!(*principal.method(), Method::Token { id: token.id.clone() });
+        assert_eq!(*principal.method(), Method::Token { id: token.id.clone(), name: token.name.clone() });
     }
     let stored = std::fs::read_to_string(fixture.file()).expect("a file");
     assert!(stored.contains(&token.id) && !stored.contains(&secret[4..20]), "{stored}");
@@ -209,7 +209,8 @@ async fn groups_are_those_of_the_last_sign_in_or_of_the_users_file() {
     tokens(&identity).seen(&ida().with_groups(["de", "fr"])).await.expect("kept");
     assert_eq!(groups(&identity).await, "de,fr");
     // A sign-in with a token is none that tells of groups.
-    let by_token = Principal::new("ida", Method::Token { id: String::new() }).with_groups(["admins"]);
+    let by_token = Principal::new("ida", Method::Token { id: String::new(), name: String::new() })
+        .with_groups(["admins"]);
     tokens(&identity).seen(&by_token).await.expect("left out");
     assert_eq!(groups(&identity).await, "de,fr");
     // A user of the file is in the groups of the file, whatever a provider says of that name.
@@ -288,7 +289,7 @@ async fn what_cannot_be_made() {
     check(&"x".repeat(101), in_days(1), "token_name").await;
     check("past", in_days(-1), "token_life").await;
     check("long", in_days(91), "token_life").await;
-    let by_token = Principal::new("ann", Method::Token { id: String::new() });
+    let by_token = Principal::new("ann", Method::Token { id: String::new(), name: String::new() });
     let made = tokens(&identity).create(&by_token, "x", in_days(1), Scope::default()).await;
     assert_eq!(made.map(drop), Err(TokenError::ByToken));
     let none = Scope { catalogs: Some(Arc::default()), ..Scope::default() };

@@ -101,10 +101,10 @@ impl Person {
     }
 
     /// Who they are when they come with a token of this id: none if the rules of now have them for somebody else, or for nobody.
-    pub(super) fn principal(self, id: &str, mapper: &Mapper) -> Option<Principal> {
-        let signed_in = Principal::new(self.identity, Method::Token { id: id.to_owned() })
-            .with_groups(self.groups)
-            .with_attributes(self.attributes);
+    pub(super) fn principal(self, token: &Token, mapper: &Mapper) -> Option<Principal> {
+        let method = Method::Token { id: token.id.clone(), name: token.name.clone() };
+        let signed_in =
+            Principal::new(self.identity, method).with_groups(self.groups).with_attributes(self.attributes);
         let principal = mapper.apply_again(&self.from, signed_in).ok()?;
         (principal.name() == self.name).then_some(principal)
     }

@@ -63,16 +63,31 @@ impl Bucket {
         *self.way.lock().expect("no panic in a lock") = way;
     }
 
-    /// The `[audit.s3]` section of a gateway. `lines` are more of it.
+    /// Where the server keeps an object.
+    pub(crate) fn stored(&self, key: &str) -> std::path::PathBuf {
+        self.folder.path().join("root").join(BUCKET).join(key)
+    }
+
+    /// See [`Bucket::section_of`], with a prefix of the tests.
     pub(crate) fn section(&self, folder: &Path, lines: &str) -> String {
+        self.section_of(folder, "logs/one", lines)
+    }
+
+    /// The `[audit.s3]` section of a gateway. `lines` are more of it.
+    pub(crate) fn section_of(&self, folder: &Path, prefix: &str, lines: &str) -> String {
         let secret = folder.join("s3.secret");
         std::fs::write(&secret, SECRET).expect("written");
         format!(
-            "[audit.s3]\nbucket = \"{BUCKET}\"\nprefix = \"logs/one\"\nendpoint = \"http://127.0.0.1:{}\"\n\
+            "[audit.s3]\nbucket = \"{BUCKET}\"\nprefix = \"{prefix}\"\nendpoint = \"http://127.0.0.1:{}\"\n\
              access_key_id = \"{KEY}\"\nsecret_access_key_file = \"{}\"\nevery = \"200ms\"\nretention = \"1h\"\n{lines}\n",
             self.proxy,
             secret.display()
         )
+    }
+
+    /// The server as arguments.
+    pub(crate) fn endpoint(&self) -> [String; 2] {
+        ["--endpoint".to_owned(), format!("http://127.0.0.1:{}", self.port)]
     }
 
     /// The arguments by which `northgate audit verify` reads the copy.

@@ -174,6 +174,14 @@ impl Chromium {
         self.ask("POST", &self.path("/cookie"), &json!({ "cookie": cookie }));
     }
 
+    /// An attribute of an element.
+    pub(crate) fn attribute(&self, css: &str, name: &str) -> String {
+        let element = self.element(css);
+        let value =
+            self.ask("GET", &self.path(&format!("/element/{element}/attribute/{name}")), &Value::Null);
+        value.as_str().expect("a value").to_owned()
+    }
+
     /// The text of the page, as it is seen.
     pub(crate) fn text(&self) -> String {
         let text = self.try_run("return document.body ? document.body.innerText : ''");
