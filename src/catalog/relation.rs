@@ -33,11 +33,22 @@ impl TableName {
         text
     }
 
-    /// Whether any part has a `$`: a metadata table, a storage table, or something of the kind.
+    /// Whether any part has a `$`: a metadata table, a storage table, or something of the kind. Or whether it is called as
+    /// Trino calls the storage of a materialized view where that is not hidden: it was read with the owner's rights.
     pub fn is_metadata(&self) -> bool {
-        [&self.catalog, &self.schema, &self.table].iter().any(|part| part.contains('$'))
+        let storage = |name: &str| {
+            name.strip_prefix(STORAGE).is_some_and(|id| {
+                id.len() == 32 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            })
+        };
+        let odd = [&self.catalog, &self.schema, &self.table].iter().any(|part| part.contains('$'));
+        odd || storage(&self.table)
     }
 }
+
+/// What the names of the tables begin with in which materialized views are stored, where Trino's setting
+/// `iceberg.materialized-views.hide-storage-table` is false or was. An identifier in 32 hexadecimal digits follows.
+const STORAGE: &str = "st_";
 
 impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,6 +153,19 @@ mod tests {
         assert_eq!(name.to_string(), "lake.\"my.schema\".\"a\"\"b\"");
         assert_eq!(name.quoted(), "\"lake\".\"my.schema\".\"a\"\"b\"");
         assert!(!name.is_metadata());
-        assert!(TableName::new("lake", "gold", "T$files").expect("foldable").is_metadata());
+        for (table, metadata) in [
+            ("T$files", true),
+            ("ST_0123456789abcdef0123456789abcdef", true),
+            ("st_0123456789abcdef0123456789abcde", false),
+            ("st_0123456789abcdef0123456789abcdefg", false),
+            ("st_0123456789abcdef0123456789abcdeg", false),
+            ("xst_0123456789abcdef0123456789abcdef", false),
+        ] {
+            assert_eq!(
+                TableName::new("lake", "gold", table).expect("foldable").is_metadata(),
+                metadata,
+                "{table}"
+            );
+        }
     }
 }

@@ -176,3 +176,34 @@ async fn errors_are_not_remembered_and_queries_are_few() {
     assert!(catalog.describe(&names).await.is_ok());
     assert!(engine.most.load(Ordering::SeqCst) <= 2);
 }
+
+/// Whatever a REST catalog answers, the user is told what they can do, and nothing of what it said.
+#[test]
+fn a_catalogs_failures_have_a_message_without_its_words() {
+    use rest::RestError;
+
+    let check = |error: RestError, code: &str, expect: &str| {
+        let error = CatalogError::Rest { catalog: "lake".to_owned(), error };
+        let message = error.client_message();
+        assert!(message.contains(expect) && message.contains("lake"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+        assert_eq!(error.code().name, code, "{message}");
+    };
+    let said = || "principal hunter2 has the roles hunter2".to_owned();
+    check(RestError::Unavailable(said()), "REMOTE_HOST_GONE", "Try again later");
+    check(RestError::Resting, "REMOTE_HOST_GONE", "Try again later");
+    check(RestError::Unauthorized(said()), "PERMISSION_DENIED", "Sign in again");
+    check(RestError::NoUserToken(said()), "PERMISSION_DENIED", "with a token of yours");
+    for error in [
+        RestError::Forbidden(said()),
+        RestError::NotFound(said()),
+        RestError::Conflict(said()),
+        RestError::Garbage(said()),
+        RestError::NoToken(said()),
+    ] {
+        check(error, "REMOTE_HOST_GONE", "Tell the operators");
+    }
+    let name = TableName::new("lake", "crm", "t").expect("a name");
+    let differs = CatalogError::Differs { name, why: said() };
+    assert!(differs.client_message().contains("do not agree on what columns lake.crm.t has"));
+}

@@ -12,6 +12,8 @@ use crate::sql::quote_string;
 
 /// The schema of every catalog that lists the others.
 pub(super) const INFORMATION_SCHEMA: &str = "information_schema";
+/// The names of tables in which materialized views are stored: see [`crate::catalog::TableName::is_metadata`].
+const STORAGE: &str = "^st_[0-9a-f]{32}$";
 /// What of it is not hidden; the rest is refused.
 const INFORMATION_TABLES: &str = "('columns', 'schemata', 'tables', 'views')";
 
@@ -155,9 +157,11 @@ impl Visibility {
         let all = |pattern: &TablePattern| table_predicate(pattern, catalog, schema, table);
         let open = |name: &str| open_schema(name, catalog, schema);
         let listed = self.build(catalog, open, all, |pattern| Some(all(pattern)));
+        // Trino must not look for the names of the first part in other schemas: for each that is not there it may list the
+        // tables of the second part once more.
         format!(
-            "(({schema} = '{INFORMATION_SCHEMA}' AND {table} IN {INFORMATION_TABLES} AND {}) OR ({schema} <> \
-             '{INFORMATION_SCHEMA}' AND {listed}))",
+            "(({schema} = '{INFORMATION_SCHEMA}' AND system.builtin.concat({table}, '') IN {INFORMATION_TABLES} AND {}) OR \
+             ({schema} <> '{INFORMATION_SCHEMA}' AND NOT system.builtin.regexp_like({table}, '{STORAGE}') AND {listed}))",
             self.catalogs_predicate(catalog)
         )
     }

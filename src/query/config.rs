@@ -13,7 +13,7 @@ pub struct Config {
     /// A query whose client has not asked for it for that long is cancelled.
     pub client_timeout: Span,
     /// The session properties that clients may set, in lower case. None of them may turn off what keeps a
-    /// user's predicates away from rows that a filter hides.
+    /// user's predicates away from rows that a filter hides, or set a limit by which it shows how much of a table was read.
     pub session_properties: Vec<String>,
     /// How deep a statement may be nested.
     pub max_depth: u32,
@@ -21,6 +21,18 @@ pub struct Config {
     /// finds it full is refused.
     pub text_memory: ByteSize,
 }
+
+/// Session properties that nobody may set: a query that reads more than they say fails, and how much it reads of a table
+/// depends on the rows that a filter hides. With a condition that is copied to the table that tells of each value whether
+/// one of these rows has it.
+const TELLTALE: [&str; 6] = [
+    "query_max_memory",
+    "query_max_memory_per_node",
+    "query_max_scan_physical_bytes",
+    "query_max_total_memory",
+    "query_max_total_memory_per_node",
+    "query_max_write_physical_size",
+];
 
 impl Default for Config {
     fn default() -> Self {
@@ -32,7 +44,6 @@ impl Default for Config {
             "query_max_execution_time",
             "query_max_planning_time",
             "query_max_run_time",
-            "query_max_scan_physical_bytes",
             "spill_enabled",
             "task_concurrency",
         ];
@@ -60,6 +71,11 @@ impl Config {
         }
         if let Some(name) = self.session_properties.iter().find(|name| **name != name.to_lowercase()) {
             return Err(format!("query.session_properties: '{name}' is not in lower case"));
+        }
+        if let Some(name) = self.session_properties.iter().find(|name| TELLTALE.contains(&name.as_str())) {
+            return Err(format!(
+                "query.session_properties: '{name}' would tell of rows that filters hide, by what is read of them"
+            ));
         }
         Ok(())
     }

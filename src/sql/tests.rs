@@ -96,6 +96,20 @@ fn what_is_not_trinos_is_refused() {
     check("SELECT \u{A0}1", "line 1:8: unexpected character U+00A0");
     check("SELECT \u{FEFF}1", "line 1:8: unexpected character U+FEFF");
     check("SELECT n\u{430}me", "line 1:9: unexpected character U+0430");
+    // Without a width, and a letter that is another one in upper case.
+    check("SELECT na\u{200B}me FROM t", "line 1:10: unexpected character U+200B");
+    check("SELECT a\u{2060}\nFROM t", "line 1:9: unexpected character U+2060");
+    check("SELECT \u{17F}sn FROM t", "line 1:8: unexpected character U+017F");
+    check("SELECT 1 FROM t\u{2028}", "line 1:16: unexpected character U+2028");
+    // Several statements, also where the second one is nothing or hidden.
+    check("SELECT 1; SELECT 2", "line 1:9: mismatched input ';', expected the end of the statement");
+    check("SELECT 1\n/* x */ ;-- y", "line 2:9: mismatched input ';', expected the end of the statement");
+    check("SELECT 1 SELECT 2", "line 1:10: mismatched input 'SELECT', expected the end of the statement");
+    // Names and strings that do not end, also where a comment seems to end them.
+    check("SELECT \"x FROM t", "line 1:8: a quoted identifier without an end");
+    check("SELECT 1 FROM \"t/*\" */ x\"", "line 1:25: a quoted identifier without an end");
+    check("SELECT '/*' FROM t */", "line 1:20: mismatched input '*', expected the end of the statement");
+    check("SELECT 1 /* /* */ */ FROM t", "line 1:20: mismatched input '/', expected an expression");
     check(
         "SELECT 1a",
         "line 1:8: identifiers must not start with a digit; surround the identifier with double quotes",
@@ -113,6 +127,17 @@ fn what_is_not_trinos_is_refused() {
         "PREPARE a FROM PREPARE b FROM SELECT 1",
         "line 1:16: statements within a statement of this kind are not supported",
     );
+}
+
+/// What cannot be read is told with its place, whatever it is.
+#[test]
+fn escapes_that_are_none_have_a_place() {
+    for (text, place) in
+        [("SELECT U&\"\\0061\" FROM t", "line 1:9: "), ("SELECT 1 FROM U&\"t\"", "line 1:16: ")]
+    {
+        let error = parse(text).expect_err(text).to_string();
+        assert!(error.starts_with(place), "{text}: {error}");
+    }
 }
 
 #[test]
@@ -191,4 +216,22 @@ fn expressions_name_their_columns() {
     let kinds: Vec<SpecialKind> = expression.specials().iter().map(|special| special.kind).collect();
     assert_eq!(kinds, [SpecialKind::TimeType, SpecialKind::CurrentDate]);
     assert!(Expression::parse("a) OR (b", &Limits::default()).is_err());
+}
+
+/// A list of values has no bound of its own: the text and its tokens have.
+#[test]
+fn long_lists_are_read_or_refused_as_too_long() {
+    let list = |count: usize| format!("SELECT a FROM t WHERE a IN (0{})", ", 1".repeat(count));
+    let statement = parse(&list(100_000)).expect("a statement");
+    assert_eq!(statement.relations().len(), 1);
+    let limits = Limits { bytes: 100_000, ..Limits::default() };
+    assert!(matches!(
+        Statement::parse(&list(100_000), &limits),
+        Err(SqlError::TooLong { unit: "bytes", .. })
+    ));
+    let limits = Limits { tokens: 1_000, ..Limits::default() };
+    assert!(matches!(
+        Statement::parse(&list(100_000), &limits),
+        Err(SqlError::TooLong { unit: "words", .. })
+    ));
 }

@@ -4,13 +4,13 @@ use std::process::Command;
 
 use crate::harness::gateway::{certificates, password_of};
 use crate::harness::process::{run, run_stack};
-use crate::harness::{gateway, stack, trino};
+use crate::harness::{Gateway, gateway, stack, trino};
 
 fn url() -> String {
     format!("https://localhost:{}", gateway().port)
 }
 
-fn ca() -> String {
+pub(crate) fn ca() -> String {
     certificates().join("ca.pem").display().to_string()
 }
 
@@ -50,7 +50,12 @@ fn command_line_errors_are_readable() {
 }
 
 fn jdbc(user: &str, cases: &[&str]) -> String {
-    let url = format!("jdbc:trino://localhost:{}", gateway().port);
+    jdbc_at(gateway(), user, cases)
+}
+
+/// Runs cases of the JDBC test program at a gateway.
+pub(crate) fn jdbc_at(gateway: &Gateway, user: &str, cases: &[&str]) -> String {
+    let url = format!("jdbc:trino://localhost:{}", gateway.port);
     let mut arguments = vec!["jdbc", &url, user];
     let (password, ca) = (password_of(user), ca());
     arguments.extend([password.as_str(), ca.as_str()]);
@@ -98,13 +103,18 @@ fn python_clients() {
     let mut command = Command::new(stack());
     command.args(["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--color=no"]);
     command.arg(crate::harness::repository().join("tests/stack/python/test_clients.py"));
-    command
-        .env("GATEWAY_URL", url())
-        .env("GATEWAY_USER", "admin")
-        .env("GATEWAY_PASSWORD", password_of("admin"));
-    command.env("GATEWAY_CA", ca()).env("PYTHONDONTWRITEBYTECODE", "1");
-    // These would be trusted in place of our authority: requests prefers them to what its caller names.
-    command.env_remove("REQUESTS_CA_BUNDLE").env_remove("CURL_CA_BUNDLE");
-    let output = run(&mut command);
+    let output = run(with_gateway(&mut command, gateway(), "admin"));
     assert!(output.contains(" passed") && !output.contains("failed"), "{output}");
+}
+
+/// Tells a program of the Python clients where the gateway is, and who signs in.
+pub(crate) fn with_gateway<'a>(command: &'a mut Command, gateway: &Gateway, user: &str) -> &'a mut Command {
+    command
+        .env("GATEWAY_URL", format!("https://localhost:{}", gateway.port))
+        .env("GATEWAY_USER", user)
+        .env("GATEWAY_PASSWORD", password_of(user))
+        .env("GATEWAY_CA", ca())
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    // These would be trusted in place of our authority: requests prefers them to what its caller names.
+    command.env_remove("REQUESTS_CA_BUNDLE").env_remove("CURL_CA_BUNDLE")
 }

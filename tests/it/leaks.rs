@@ -1,6 +1,6 @@
 //! Nothing of what a user may not see comes out: not in rows, errors, plans, statistics or lists.
 
-use crate::harness::{Answer, gateway, trino};
+use crate::harness::{Answer, Gateway, Settings, gateway, trino};
 
 fn eva(sql: &str) -> Answer {
     gateway().signed_in("eva").with("X-Trino-Catalog", "lake").with("X-Trino-Schema", "silver").query(sql)
@@ -315,6 +315,42 @@ fn views_are_read_through() {
     ] {
         trino().query(sql);
     }
+}
+
+/// A materialized view may be stored in a table that anybody can name; what it holds was read with its owner's rights.
+#[test]
+fn the_storage_of_a_materialized_view_does_not_exist() {
+    let storage = "lake.regional.st_0123456789abcdef0123456789abcdef";
+    let made = trino()
+        .query(&format!("CREATE TABLE {storage} AS SELECT id, ssn, region FROM lake.bronze.customers"));
+    assert!(made.error.is_none(), "{:?}", made.error);
+    // All tables of the schema are this reader's, but for this one.
+    let mut settings = Settings::new();
+    let document = "version: 1\npolicies: [{name: all, who: {users: [eva]}, tables: [lake.regional.*], allow: true, write: true}]";
+    settings.policies = vec![("all.yaml", document.to_owned())];
+    let gateway = Gateway::start(settings);
+    let ask = |sql: &str| gateway.signed_in("eva").query(sql);
+    assert!(ask("SELECT * FROM lake.regional.notes").error.is_none());
+    for sql in [
+        format!("SELECT * FROM {storage}"),
+        format!("SELECT * FROM {}", storage.to_uppercase()),
+        format!("DELETE FROM {storage}"),
+        format!("DROP TABLE {storage}"),
+        format!("SHOW COLUMNS FROM {storage}"),
+    ] {
+        let failure = ask(&sql).failure();
+        assert!(failure.starts_with("TABLE_NOT_FOUND"), "{sql}: {failure}");
+    }
+    for list in [
+        "SHOW TABLES FROM lake.regional",
+        "SELECT table_name FROM lake.information_schema.tables",
+        "SELECT table_name FROM lake.information_schema.columns",
+        "SELECT table_name FROM system.jdbc.tables",
+    ] {
+        let lines = ask(list).lines();
+        assert!(lines.len() > 2 && !lines.iter().any(|line| line.contains("st_0")), "{list}: {lines:?}");
+    }
+    assert!(trino().query(&format!("DROP TABLE {storage}")).error.is_none());
 }
 
 /// Views and materialized views whose parts are moved about by somebody who may write them.

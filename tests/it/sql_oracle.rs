@@ -5,7 +5,7 @@
 //! relations in the same places; what is printed must be the same tree to Trino's parser; and so for
 //! some thousand mutations. What one of the two alone takes is counted and listed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -81,6 +81,26 @@ fn trinos_parser_agrees() {
     assert!(report.disagreements.is_empty(), "{}", report.disagreements.join("\n\n"));
     // What we refuse and Trino takes: of these statements hardly any, and of those on purpose.
     assert!(report.refused.len() <= corpus.len() / 1000, "{}", report.refused.join("\n\n"));
+}
+
+/// Statements that others send: all of those that Trino's parser takes are read by ours, and to the same tables; how many
+/// they are.
+pub(crate) fn read_alike(texts: &BTreeSet<String>) -> usize {
+    let questions: Vec<Question<'_>> = texts.iter().map(|text| (text.as_str(), None)).collect();
+    let (mut report, mut printed) = (Report::default(), Vec::new());
+    for (text, verdict) in texts.iter().zip(judge(&questions)).filter(|(_, verdict)| verdict.ok) {
+        match Statement::parse(text, &Limits::default()) {
+            Err(error) => report.refused.push(format!("{error}: {text}")),
+            Ok(statement) => {
+                report.compare(text, &statement, &verdict);
+                printed.push(Expected::of(&statement, text));
+            }
+        }
+    }
+    report.check_printed(&printed);
+    assert!(report.disagreements.is_empty(), "{}", report.disagreements.join("\n\n"));
+    assert!(report.refused.is_empty(), "{}", report.refused.join("\n\n"));
+    printed.len()
 }
 
 /// The relations of a printed statement, and where they come from.

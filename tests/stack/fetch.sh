@@ -139,6 +139,15 @@ python_env() {
     printf '%s\n' "$dir/bin/python"
 }
 
+# dbt_env: the Python with dbt.
+dbt_env() {
+    local requirements=$stack_dir/python/requirements-dbt.txt key dir
+    key=$(sha256sum <"$requirements" | cut -c 1-12)
+    dir=$cache_dir/dbt-$key
+    [ -e "$dir" ] || with_lock dbt make_python_env "$dir" "$requirements"
+    printf '%s\n' "$dir/bin/python"
+}
+
 # parquet_env: the Python that reads Parquet.
 parquet_env() {
     local requirements=$stack_dir/python/requirements-parquet.txt key dir

@@ -60,7 +60,11 @@ EOF
 EOF
     printf '%s\n' password-authenticator.name=file "file.password-file=$dir/etc/password.db" >"$dir/etc/password-authenticator.properties"
     hash_for_trino "$gateway_user" "$gateway_password" >"$dir/etc/password.db"
-    printf '%s\n' access-control.name=file "security.config-file=$dir/etc/rules.json" >"$dir/etc/access-control.properties"
+    printf '%s\n' access-control.name=file "security.config-file=$dir/etc/rules.json" security.refresh-period=1s \
+        >"$dir/etc/access-control.properties"
+    # The groups that the users of the tests have at the gateway.
+    printf '%s\n' group-provider.name=file "file.group-file=$dir/etc/groups.txt" >"$dir/etc/group-provider.properties"
+    printf '%s\n' eu-analysts:eva compliance:otto admins:admin,test >"$dir/etc/groups.txt"
     # The user 'native' gets from Trino itself what the policies of the tests give an EU analyst.
     cat >"$dir/etc/rules.json" <<EOF
 {

@@ -22,7 +22,7 @@ pub(crate) struct Trino {
     /// The private key of the tokens that it takes over HTTPS.
     pub(crate) key: PathBuf,
     _process: Mutex<Guarded>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// The Trino of this process. It is started, and the bank loaded, by the first caller; the others wait.
@@ -32,7 +32,7 @@ pub(crate) fn trino() -> &'static Trino {
 }
 
 impl Trino {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("northgate-trino-").tempdir().expect("a folder");
         let [http, https] = free_ports();
         let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
@@ -49,7 +49,15 @@ impl Trino {
         assert!(wait.is_ok_and(|status| status.success()), "Trino does not start:\n{}", log());
         run_stack(&["bank", &http.to_string()]);
         let ca = folder.path().join("certs/ca.pem");
-        Self { http, https, ca, key, _process: Mutex::new(process), _folder: folder }
+        Self { http, https, ca, key, _process: Mutex::new(process), folder }
+    }
+
+    /// Gives it other access rules, in the form of its `rules.json`. It takes a second or two to read them.
+    pub(crate) fn rule(&self, rules: &serde_json::Value) {
+        let etc = self.folder.path().join("etc");
+        // Never half a file.
+        std::fs::write(etc.join("rules.new"), rules.to_string()).expect("the folder is ours");
+        std::fs::rename(etc.join("rules.new"), etc.join("rules.json")).expect("the folder is ours");
     }
 
     /// Its address for a gateway that signs in with nothing.

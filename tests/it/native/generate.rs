@@ -62,7 +62,7 @@ const TABLES: [(&str, &[(&str, Type)]); 3] = [
 /// How deep queries are within queries.
 const DEPTH: u32 = 2;
 
-pub(super) struct Generator {
+pub(crate) struct Generator {
     state: u64,
     aliases: u32,
     /// Whether there are no queries within the query. In which order several conditions are evaluated is not
@@ -73,7 +73,7 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut new = Self { state: mixed, aliases: 0, shallow: false, common: Vec::new() };
         for _ in 0..8 {
@@ -118,7 +118,7 @@ impl Generator {
     }
 
     /// A whole statement. Its rows are the same whenever it runs.
-    pub(super) fn statement(&mut self) -> String {
+    pub(crate) fn statement(&mut self) -> String {
         // Most are shallow: they run fast, and have all that can stand in one query.
         let depth = [0, 0, 1, 1, DEPTH][self.below(5)];
         self.shallow = depth == 0;

@@ -5,7 +5,7 @@
 //! as both, on the same tables: the rows must be the same, or both must fail in the same way. One difference is
 //! wanted: Trino evaluates a user's predicates on rows that the filter hides, and can fail there; the gateway does not.
 
-mod generate;
+pub(crate) mod generate;
 mod tpc;
 
 use std::sync::OnceLock;

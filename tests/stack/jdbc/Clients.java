@@ -69,6 +69,17 @@ public final class Clients {
         cases.put("session", Clients::session);
         cases.put("validate", connection -> validate());
         cases.put("heartbeat", connection -> heartbeat());
+        cases.put("everything", connection -> {
+            Everything.session(connection);
+            Everything.metadata(connection);
+            Everything.values(connection);
+            for (String explicit : List.of("true", "false")) {
+                try (Connection other = open(Map.of("explicitPrepare", explicit, "assumeLiteralNamesInMetadataCallsForNonConformingClients", explicit))) {
+                    Everything.metadata(other);
+                    Everything.values(other);
+                }
+            }
+        });
 
         boolean failed = false;
         for (int i = 4; i < arguments.length; i++) {

@@ -1,0 +1,2 @@
+{{ config(materialized='materialized_view') }}
+select region, max(balance) as most from {{ ref('people') }} group by region
