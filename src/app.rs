@@ -25,6 +25,7 @@ use crate::config::{Config, Links};
 use crate::identity::{self, Identity, Method, Principal};
 use crate::policy::{self, Surroundings};
 use crate::query::{Components, Explanation, Gateway, Question};
+use crate::replica::Replicas;
 use crate::rewrite::Names;
 use crate::secret::Secret;
 use crate::server::{self, Certificates, Server};
@@ -229,6 +230,9 @@ struct App {
     web: Web,
     audit: Arc<Audit>,
     fleet: Arc<Fleet>,
+    store: Arc<Store>,
+    /// How long, before it stops, the gateway goes on to take queries while it says that it is not ready.
+    drain_delay: Duration,
     metrics: Arc<Metrics>,
     certificates: Option<Arc<Certificates>>,
 }
@@ -253,6 +257,11 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
     let fleet = Arc::new(fleet(&config)?);
     let auditors = Arc::new(Auditors::new(&config.audit));
+    let replicas = Arc::new(Replicas::new(store.shared().cloned()).map_err(because("replicas"))?);
+    if replicas.are_several() && config.links.key_file.is_none() && config.links.key.is_none() {
+        tracing::warn!("without links.key_file other gateways cannot serve the queries of this one");
+    }
+    let drain_delay = config.server.drain_delay.0;
     let request = config.server.limits();
     let gateway = Arc::new(Gateway::new(Components {
         config: config.query,
@@ -263,6 +272,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         audit: Arc::clone(&audit),
         auditors: Arc::clone(&auditors),
         fleet: Arc::clone(&fleet),
+        replicas: Arc::clone(&replicas),
         sealer,
         metrics: Arc::clone(&metrics),
         request,
@@ -281,6 +291,8 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         identity,
         audit: Arc::clone(&audit),
         fleet: Arc::clone(&fleet),
+        store,
+        drain_delay,
         metrics: Arc::clone(&metrics),
         certificates: server.certificates(),
         policies,
@@ -297,6 +309,11 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     let noted = Arc::clone(&audit);
     tasks.spawn(async move { noted.watch_inbox().await });
     tasks.spawn(async move { fleet.watch(CHECK).await });
+    let (sending, living) = (Arc::clone(&replicas), replicas);
+    tasks.spawn(async move { sending.send().await });
+    tasks.spawn(async move { living.live().await });
+    tasks.spawn(Arc::clone(&gateway).hear());
+    tasks.spawn(Arc::clone(&app).hear_of_clusters());
     let swept = Arc::clone(&gateway);
     tasks.spawn(async move { swept.sweep().await });
     tasks.spawn(Arc::clone(&app).reload_when_told());

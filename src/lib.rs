@@ -41,7 +41,7 @@
 //! | 3 | catalog |
 //! | 4 | policy |
 //! | 5 | rewrite |
-//! | 6 | admission, upstream, audit |
+//! | 6 | admission, upstream, audit, replica |
 //! | 7 | query |
 //! | 8 | server, admin, web |
 //! | 9 | config |
@@ -82,6 +82,13 @@
 //! (`identity::oidc`, `identity::saml`, which store nothing). A cookie never signs a query in: drivers get tokens that lead
 //! to a session. Everything that is not below `/v1/` is a page.
 //!
+//! # Several gateways
+//!
+//! Gateways that share their state (`state`) stand behind one balancer without sticky sessions. A query belongs to the one
+//! that took it, which owes the audit its outcome and holds its slot; its links name that one. Any gateway serves any poll
+//! by the link alone, also while the state is lost, and reports to the query's own (`replica`, `query::elsewhere`). What
+//! gets lost on the way is asked of Trino, before anything is given up.
+//!
 //! # Absent on purpose
 //!
 //! - No store of what catalogs say: grants, tags and restrictions are asked for when they are needed, for whom they are
@@ -112,6 +119,7 @@ pub mod https;
 pub mod identity;
 pub mod policy;
 pub mod query;
+pub mod replica;
 pub mod rewrite;
 pub mod secret;
 pub mod server;

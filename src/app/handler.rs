@@ -1,7 +1,5 @@
 //! Requests in, responses out: pages for browsers, the protocol for drivers.
 
-use std::future::Future;
-
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
@@ -102,7 +100,9 @@ impl Handler for App {
         Web::serves(parts.uri.path()) && self.identity.login().is_some()
     }
 
-    fn drain(&self) -> impl Future<Output = ()> + Send {
-        self.gateway.drain()
+    async fn drain(&self) {
+        self.gateway.leave();
+        tokio::time::sleep(self.drain_delay).await;
+        self.gateway.drain().await;
     }
 }

@@ -21,12 +21,12 @@ impl Operated for App {
 
     async fn ready(&self) -> Vec<Check> {
         let problem = |holds: bool, text: &str| (!holds).then(|| text.to_owned());
-        let draining = self.gateway.is_draining();
+        let leaving = self.gateway.is_leaving();
         vec![
             Check { name: "policies", problem: problem(!self.policies.load().is_empty(), "there are none") },
             Check { name: "audit", problem: problem(self.audit.healthy(), "records cannot be written") },
             Check { name: "trino", problem: problem(self.fleet.is_ready(), "no active cluster is well") },
-            Check { name: "serving", problem: problem(!draining, "stopping") },
+            Check { name: "serving", problem: problem(!leaving, "stopping") },
         ]
     }
 
@@ -45,7 +45,7 @@ impl Operated for App {
     }
 
     async fn clusters(&self, asked: ClusterRequest) -> Result<String, (StatusCode, String)> {
-        clusters::answer(&self.fleet, &self.audit, asked).await
+        clusters::answer(&self.fleet, &self.store, &self.audit, asked).await
     }
 
     fn keys(&self) -> String {

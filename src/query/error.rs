@@ -62,6 +62,12 @@ pub enum StatementError {
     /// Nobody has asked for the query for too long, or it was cancelled while it waited.
     #[error("the query was canceled while it waited")]
     Canceled,
+    /// The gateway where the query waited is gone.
+    #[error("the gateway where the query waited is gone; sent to Trino: {sent}")]
+    Orphaned {
+        /// Whether it was sent to Trino, or may have been.
+        sent: bool,
+    },
     /// A fault of the gateway's own.
     #[error("a fault of the gateway: see its log for the panic")]
     Fault,
@@ -90,6 +96,7 @@ impl StatementError {
             | Self::Malformed(_)
             | Self::Admission(_)
             | Self::Canceled
+            | Self::Orphaned { .. }
             | Self::Fault
             | Self::Relay(_) => false,
         }
@@ -125,6 +132,7 @@ impl StatementError {
             | Self::NotPrepared(_)
             | Self::ReadOnly(_)
             | Self::Canceled
+            | Self::Orphaned { .. }
             | Self::Fault
             | Self::Relay(_) => return None,
         })
@@ -140,6 +148,7 @@ impl Failure for StatementError {
             Self::ReadOnly(_) => "read_only",
             Self::Canceled => "canceled",
             Self::Relay(_) => "relay",
+            Self::Orphaned { .. } => "orphaned",
             Self::Fault => "fault",
             _ => self.inner().map_or("statement", Failure::kind),
         }
@@ -151,6 +160,7 @@ impl Failure for StatementError {
             Self::NotPrepared(_) => ErrorCode::NOT_FOUND,
             Self::ReadOnly(_) => ErrorCode::PERMISSION_DENIED,
             Self::Canceled => ErrorCode::USER_CANCELED,
+            Self::Orphaned { .. } => ErrorCode::SERVER_SHUTTING_DOWN,
             Self::Disagree(_) | Self::Relay(_) => ErrorCode::REMOTE_HOST_GONE,
             _ => self.inner().map_or(ErrorCode::GENERIC_INTERNAL_ERROR, Failure::code),
         }
@@ -168,6 +178,12 @@ impl Failure for StatementError {
                  another, or yourself."
             ),
             Self::Canceled => "The query was canceled.".to_owned(),
+            Self::Orphaned { sent: false } => {
+                "The gateway where the query waited has stopped. It was not run: run it again.".to_owned()
+            }
+            Self::Orphaned { sent: true } => "The gateway that had the query has stopped. It is not known whether it ran: if \
+                                              it changes data, look before you run it again."
+                .to_owned(),
             Self::Relay(_) => {
                 "The cluster's answer could not be read. The query may have run; look before you run it again."
                     .to_owned()

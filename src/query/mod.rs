@@ -6,6 +6,7 @@
 mod answer;
 mod auditor;
 mod config;
+mod elsewhere;
 mod error;
 mod explain;
 mod placed;
@@ -37,6 +38,7 @@ pub use relay::RelayError;
 use crate::admission::{Rate, Slots};
 use crate::audit::{Audit, Auditors};
 use crate::identity::{Authenticated, Identity, Refused};
+use crate::replica::Replicas;
 use crate::telemetry::{Metrics, RequestRoute, Stage};
 use crate::upstream::Fleet;
 use crate::wire::{self, Call, LinkMethod, Peer, Route, Sealer};
@@ -47,6 +49,11 @@ const SWEEP: Duration = Duration::from_secs(5);
 
 /// How long the cluster has to take the cancels of queries that are abandoned at the end.
 const CANCELS: Duration = Duration::from_secs(5);
+
+/// The memory for positions in other gateways' queries, what one takes besides its text (about), and how long it is kept.
+const FOREIGN: u64 = 32 << 20;
+const FOREIGN_OVERHEAD: usize = 128;
+const FOREIGN_FOR: Duration = Duration::from_mins(5);
 
 /// The unit in which the memory of queries' texts is counted, in bytes.
 const TEXT_BLOCK: usize = 4096;
@@ -69,6 +76,8 @@ pub struct Components {
     pub auditors: Arc<Auditors>,
     /// Where they run, and what relations are there.
     pub fleet: Arc<Fleet>,
+    /// The other gateways.
+    pub replicas: Arc<Replicas>,
     /// What seals their links.
     pub sealer: Arc<Sealer>,
     /// What is counted.
@@ -90,6 +99,10 @@ pub struct Gateway {
     taken: TaskTracker,
     /// What the texts of queries that wait or run may take, in blocks.
     texts: Arc<Semaphore>,
+    /// No more queries are to be sent here, though they are still taken.
+    leaving: AtomicBool,
+    /// What was looked up of positions in other gateways' queries.
+    foreign: moka::sync::Cache<String, Option<Arc<sql::SourceMap>>>,
 }
 
 impl std::ops::Deref for Gateway {
@@ -109,6 +122,15 @@ impl Gateway {
             draining: AtomicBool::new(false),
             taken: TaskTracker::new(),
             texts: Arc::new(Semaphore::new(blocks.min(Semaphore::MAX_PERMITS))),
+            leaving: AtomicBool::new(false),
+            foreign: moka::sync::Cache::builder()
+                .weigher(|query: &String, map: &Option<Arc<sql::SourceMap>>| {
+                    let size = query.len() + map.as_ref().map_or(0, |map| map.size()) + FOREIGN_OVERHEAD;
+                    u32::try_from(size).unwrap_or(u32::MAX)
+                })
+                .max_capacity(FOREIGN)
+                .time_to_idle(FOREIGN_FOR)
+                .build(),
         }
     }
 
@@ -223,6 +245,16 @@ impl Gateway {
         Answer::page(body.to_string())
     }
 
+    /// Says that the gateway is about to stop: it is not to be sent queries any more, and takes those that come.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// Whether the gateway is about to stop.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire) || self.is_draining()
+    }
+
     /// Whether no new queries are taken.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
@@ -234,6 +266,12 @@ impl Gateway {
         self.taken.close();
         self.taken.wait().await;
         self.registry.until_empty().await;
+        self.tell_the_last().await;
+    }
+
+    /// Tells other gateways what they have yet to hear of their queries.
+    async fn tell_the_last(&self) {
+        _ = tokio::time::timeout(CANCELS, self.replicas.sent()).await;
     }
 
     /// Cancels what still runs, for an end that cannot wait. Each gets its outcome: `abandoned`.
@@ -243,6 +281,7 @@ impl Gateway {
             running.abandon();
             // The outcomes first: the process may be ended before a cluster that does not answer is given up.
             self.end(&running, &crate::audit::Outcome::of(crate::audit::State::Abandoned));
+            self.registry.settle(&running, true);
             if let Some((cluster, path)) = running.upstream()
                 && let Some(cluster) = self.fleet.cluster(&cluster)
             {
@@ -259,6 +298,7 @@ impl Gateway {
         {
             tracing::warn!("the cluster did not take all cancels in time");
         }
+        self.tell_the_last().await;
     }
 
     /// Ends a query. What it changed, or may have changed, is asked for anew.
@@ -275,7 +315,12 @@ impl Gateway {
     pub async fn sweep(&self) {
         loop {
             tokio::time::sleep(SWEEP).await;
+            self.registry.all().iter().for_each(|running| self.registry.settle(running, false));
+            self.look_elsewhere().await;
             for running in self.registry.idle(self.config.client_timeout.0) {
+                if !self.gives_up(&running) {
+                    continue;
+                }
                 tracing::info!(query = %running.id, "nobody asks for this query any more");
                 running.abandon();
                 self.cancel_upstream(&running);

@@ -7,12 +7,13 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 
 use super::record::outcome;
-use super::registry::{FirstPage, Running, Served};
+use super::registry::{EXECUTING, FirstPage, Running, Served};
 use super::relay::{Cut, Relayed, relay};
 use super::{Answer, Gateway, QueryError, StatementError, answer};
 use crate::audit::{Outcome, State};
 use crate::error::Failure;
 use crate::identity::Authenticated;
+use crate::replica::Report;
 use crate::telemetry::{UpstreamOperation, UpstreamOutcome};
 use crate::upstream::{UpstreamError, Verb};
 use crate::wire::{
@@ -44,8 +45,12 @@ impl Gateway {
             (LinkMethod::Get, Target::Upstream { path }) => {
                 Ok(self.poll(caller, &link, path, running.as_ref(), served).await)
             }
-            (LinkMethod::Head, Target::Local { .. }) => Ok(Answer::empty(StatusCode::OK)),
+            (LinkMethod::Head, Target::Local { .. }) => {
+                self.seen_elsewhere(&link, running.as_ref());
+                Ok(Answer::empty(StatusCode::OK))
+            }
             (LinkMethod::Head, Target::Upstream { path }) => {
+                self.seen_elsewhere(&link, running.as_ref());
                 // A heartbeat: Trino counts it, and what it says of it does not matter to the driver.
                 if let Err(error) = self.follow(caller, &link.cluster, path, Verb::Head).await {
                     tracing::debug!(kind = error.kind(), "a heartbeat did not reach the cluster");
@@ -56,6 +61,13 @@ impl Gateway {
                 self.cancel(caller, &link, running.as_ref()).await;
                 Ok(Answer::empty(StatusCode::NO_CONTENT))
             }
+        }
+    }
+
+    /// Tells another gateway that the client of a query of its was here.
+    fn seen_elsewhere(&self, link: &Link, running: Option<&Arc<Running>>) {
+        if running.is_none() {
+            self.replicas.report(link.origin, Report::of(&link.query));
         }
     }
 
@@ -82,14 +94,17 @@ impl Gateway {
 
     /// The first page, as soon as there is one.
     async fn waiting(
-        &self,
+        self: &Arc<Self>,
         caller: &Authenticated,
         link: &Link,
         running: Option<&Arc<Running>>,
     ) -> Result<Answer, QueryError> {
         let page = match running {
             Some(running) => running.answered(LONG_POLL).await,
-            None => Some(self.registry.ended(&link.query).ok_or(QueryError::NoSuchQuery)?),
+            None => match self.registry.ended(&link.query) {
+                Some(page) => Some(page),
+                None => return self.waiting_elsewhere(caller, link).await,
+            },
         };
         Ok(match (page, running) {
             (Some(page), _) => first(page),
@@ -99,14 +114,19 @@ impl Gateway {
     }
 
     /// A page of our own for a query that waits here.
-    pub(super) fn still_waiting(&self, caller: &Authenticated, running: &Running) -> Answer {
+    pub(super) fn still_waiting(self: &Arc<Self>, caller: &Authenticated, running: &Arc<Running>) -> Answer {
+        let before = running.is_linked();
         if let Some(page) = running.link() {
             return first(page);
+        }
+        if !before {
+            self.publish(running);
         }
         let target = Target::Local { token: 0 };
         // Where it will run is not settled yet.
         let cluster = String::new();
-        let link = Link { query: running.id.clone(), cluster, target, restricted: false };
+        let (query, origin) = (running.id.clone(), self.replicas.id());
+        let link = Link { query, origin, cluster, target, restricted: false };
         let elapsed_ms = u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let origin = Origin { id: &running.id, base: caller.call().base(), elapsed_ms };
         match self.sealer.seal_link(&link, login(caller)) {
@@ -131,17 +151,22 @@ impl Gateway {
             Ok(headers) => headers,
             Err(error) => return self.lost(caller, link, running, &error),
         };
-        let positions = running.and_then(|running| positions(running.positions.as_ref()));
+        let map = match running {
+            Some(running) => running.positions.clone(),
+            None => self.positions_elsewhere(link).await,
+        };
+        let positions = positions(map.as_ref());
         let rebuilder = PageRebuilder::new(self.page_context(caller, link, positions));
         let told = {
             let gateway = Arc::clone(self);
             let running = running.cloned();
-            let (page, cluster) = (page_number(path), link.cluster.clone());
+            let (page, link) = (page_number(path), link.clone());
             Box::new(move |result: Result<PageSummary, Cut>| {
                 // The mark lives as long as the page is on its way.
                 let _served = served;
-                if let Some(running) = running {
-                    gateway.told(&running, &cluster, page, result);
+                match running {
+                    Some(running) => gateway.told(&running, &link.cluster, page, result),
+                    None => gateway.told_elsewhere(&link, page, result),
                 }
             })
         };
@@ -163,6 +188,7 @@ impl Gateway {
             sealer: Arc::clone(&self.sealer),
             principal: login(caller).to_owned(),
             query: link.query.clone(),
+            origin: link.origin,
             cluster: link.cluster.clone(),
             restricted: link.restricted,
             positions,
@@ -198,6 +224,11 @@ impl Gateway {
         if let Some(running) = running {
             self.cancel_upstream(running);
             self.end(running, &Outcome::failed(error.code().name, error.to_string()));
+        } else {
+            if let Target::Upstream { path } = &link.target {
+                self.cancel_at(&link.cluster, path.clone());
+            }
+            self.ended_elsewhere(link, Outcome::failed(error.code().name, error.to_string()));
         }
         let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms: 0 };
         Answer::page(wire::failure_page(&origin, error))
@@ -218,13 +249,8 @@ impl Gateway {
                 if let Some(next) = &summary.next {
                     running.follow(cluster, next.clone());
                 }
-                if let Some(error) = &summary.error
-                    && matches!(
-                        error.name.as_str(),
-                        "COLUMN_NOT_FOUND" | "TABLE_NOT_FOUND" | "SCHEMA_NOT_FOUND" | "TYPE_MISMATCH"
-                    )
-                {
-                    self.fleet.forget(&running.relations);
+                if let Some(error) = &summary.error {
+                    self.forget_after(running, &error.name);
                 }
                 if summary.done() {
                     self.end(running, &outcome(&summary));
@@ -238,14 +264,20 @@ impl Gateway {
         }
     }
 
-    async fn cancel(&self, caller: &Authenticated, link: &Link, running: Option<&Arc<Running>>) {
+    /// Forgets descriptions that an error of Trino's shows to be old.
+    pub(super) fn forget_after(&self, running: &Running, error: &str) {
+        let stale = ["COLUMN_NOT_FOUND", "TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "TYPE_MISMATCH"];
+        if stale.contains(&error) {
+            self.fleet.forget(&running.relations);
+        }
+    }
+
+    async fn cancel(self: &Arc<Self>, caller: &Authenticated, link: &Link, running: Option<&Arc<Running>>) {
         let partial = matches!(&link.target, Target::Upstream { path } if path.contains(PARTIAL));
         if let Some(running) = running
             && !partial
         {
-            let origin = Origin { id: &running.id, base: caller.call().base(), elapsed_ms: 0 };
-            let body = wire::failure_page(&origin, &StatementError::Canceled).into();
-            running.cancel(FirstPage { headers: HeaderMap::new(), body });
+            self.canceled(running);
         }
         let place = match &link.target {
             Target::Upstream { path } => Some((link.cluster.clone(), path.clone())),
@@ -256,17 +288,22 @@ impl Gateway {
         {
             tracing::warn!(kind = error.kind(), "a cancel did not reach the cluster");
         }
-        if let Some(running) = running
-            && !partial
-        {
-            self.end(running, &Outcome::of(State::Canceled));
+        match running {
+            _ if partial => {}
+            Some(running) => self.end(running, &Outcome::of(State::Canceled)),
+            None => self.ended_elsewhere(link, Outcome::of(State::Canceled)),
         }
     }
 
     /// Cancels a query at Trino, if that has it, without waiting for the answer.
     pub(super) fn cancel_upstream(&self, running: &Running) {
-        let Some((cluster, path)) = running.upstream() else { return };
-        let Some(cluster) = self.fleet.cluster(&cluster) else { return };
+        if let Some((cluster, path)) = running.upstream() {
+            self.cancel_at(&cluster, path);
+        }
+    }
+
+    fn cancel_at(&self, cluster: &str, path: String) {
+        let Some(cluster) = self.fleet.cluster(cluster) else { return };
         self.work.spawn(async move {
             if let Err(error) = cluster.cancel(&path).await {
                 tracing::warn!(kind = error.kind(), "a cancel did not reach the cluster");
@@ -308,7 +345,7 @@ pub(super) fn upstream_outcome(error: &UpstreamError) -> UpstreamOutcome {
 fn page_number(path: &str) -> Option<u64> {
     let number: u64 = path.split('?').next()?.rsplit('/').next()?.parse().ok()?;
     let executing = path.starts_with("/v1/statement/executing/");
-    Some(number.saturating_add(if executing { 1 << 32 } else { 0 }))
+    Some(number.saturating_add(if executing { EXECUTING } else { 0 }))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! A poll does not need an entry: its sealed link says all. The entry is what must end: the outcome is
 //! written and the slot freed when the last page passes, the query is cancelled, or nobody asks any more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +26,8 @@ use crate::upstream::Place;
 pub(super) enum Start {
     /// No page yet: the query waits for a slot, or for Trino to take it.
     Waiting,
+    /// It has its slot, and is being sent to Trino.
+    Sending,
     /// Trino took it, or it failed before: the first page, ready to be sent any number of times.
     Answered(FirstPage),
 }
@@ -44,6 +46,8 @@ pub(super) struct Running {
     pub(super) relations: Vec<TableName>,
     /// From places in the text that Trino has to places in the text that the user wrote.
     pub(super) positions: Option<Arc<SourceMap>>,
+    /// What its links are built on.
+    pub(super) base: String,
     /// When it came.
     pub(super) began: Instant,
     start: watch::Sender<Start>,
@@ -51,6 +55,8 @@ pub(super) struct Running {
     pub(super) writes: bool,
     /// Whether a client was given a link to the first page.
     linked: AtomicBool,
+    /// One at a time publishes how far it is.
+    publishing: tokio::sync::Mutex<()>,
     /// The memory that its texts take.
     _texts: OwnedSemaphorePermit,
     canceled: AtomicBool,
@@ -67,9 +73,17 @@ struct State {
     upstream: Option<(String, String)>,
     /// Its place at its cluster.
     place: Option<Place>,
-    /// The last page whose rows were counted, and these and their bytes: a page that is fetched twice, or broke off
-    /// and is fetched again, counts once.
-    counted: Option<(u64, u64, u64)>,
+    tally: Tally,
+    /// How it ended, while pages that were fetched elsewhere are still to be counted, and when.
+    ended: Option<(Outcome, Instant)>,
+    /// It is followed at other gateways, too.
+    abroad: bool,
+    /// When its client was at Trino last, as that writes it, and when that was asked.
+    heartbeat: Option<String>,
+    asked: Option<Instant>,
+    /// Trino could not be asked.
+    doubt: bool,
+    published: Option<Instant>,
     seen: Instant,
     busy: u32,
 }
@@ -81,6 +95,8 @@ pub(super) struct Beginning {
     /// Whether it changes a table.
     pub(super) writes: bool,
     pub(super) positions: Option<Arc<SourceMap>>,
+    /// What its links are built on.
+    pub(super) base: String,
     pub(super) guard: Guard,
     pub(super) texts: OwnedSemaphorePermit,
 }
@@ -97,7 +113,7 @@ impl Running {
         match tokio::time::timeout(patience, page).await {
             Ok(Ok(start)) => match &*start {
                 Start::Answered(page) => Some(page.clone()),
-                Start::Waiting => None,
+                Start::Waiting | Start::Sending => None,
             },
             Ok(Err(_)) | Err(_) => None,
         }
@@ -108,10 +124,83 @@ impl Running {
         self.start.send_replace(Start::Answered(page));
     }
 
+    /// Notes that it is about to be sent.
+    pub(super) fn sending(&self) {
+        self.start.send_if_modified(|start| {
+            let waiting = matches!(start, Start::Waiting);
+            if waiting {
+                *start = Start::Sending;
+            }
+            waiting
+        });
+    }
+
+    /// How far it is.
+    pub(super) fn start(&self) -> Start {
+        self.start.borrow().clone()
+    }
+
+    /// Whether a client was given a link to the first page.
+    pub(super) fn is_linked(&self) -> bool {
+        self.linked.load(Ordering::Acquire)
+    }
+
+    /// The turn to publish how far it is.
+    pub(super) async fn publishing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        let turn = self.publishing.lock().await;
+        self.state().published = Some(Instant::now());
+        turn
+    }
+
+    /// Whether it waits, and was not published for a while: the store may have lost it.
+    pub(super) fn is_to_be_published_again(&self) -> bool {
+        self.is_linked()
+            && !matches!(*self.start.borrow(), Start::Answered(_))
+            && self.state().published.is_none_or(|published| published.elapsed() >= AGAIN)
+    }
+
+    /// Notes that it is followed at other gateways.
+    pub(super) fn goes_abroad(&self) {
+        self.state().abroad = true;
+    }
+
+    /// Whether it is time to ask its cluster whether it is followed.
+    pub(super) fn is_to_be_asked_about(&self) -> bool {
+        let mut state = self.state();
+        let due = state.asked.is_none_or(|asked| asked.elapsed() >= super::elsewhere::QUIET);
+        if due {
+            state.asked = Some(Instant::now());
+        }
+        due
+    }
+
+    /// Whether its client was at Trino since that was last asked.
+    pub(super) fn client_was_there(&self, heartbeat: &str) -> bool {
+        let mut state = self.state();
+        state.doubt = false;
+        let before = state.heartbeat.replace(heartbeat.to_owned());
+        before.is_some_and(|before| before != heartbeat)
+    }
+
+    /// Notes that its cluster could not be asked.
+    pub(super) fn is_in_doubt(&self) {
+        self.state().doubt = true;
+    }
+
+    /// Whether its cluster could not be asked, the last time.
+    pub(super) fn doubted(&self) -> bool {
+        self.state().doubt
+    }
+
+    /// Whether nobody has asked for it here for that long.
+    pub(super) fn is_idle_for(&self, limit: Duration) -> bool {
+        self.idle_since().is_some_and(|seen| seen.elapsed() >= limit)
+    }
+
     /// Counts the query as one that runs until it ends.
     pub(super) fn count_running(&self, gauge: GaugeGuard) {
         let mut state = self.state();
-        if state.guard.is_some() {
+        if state.guard.is_some() && state.ended.is_none() {
             state.gauge = Some(gauge);
         }
     }
@@ -119,7 +208,7 @@ impl Running {
     /// Keeps the slot until the query ends; a query that has ended frees it at once.
     pub(super) fn hold(&self, slot: Slot) {
         let mut state = self.state();
-        if state.guard.is_some() {
+        if state.guard.is_some() && state.ended.is_none() {
             state.slot = Some(slot);
         }
     }
@@ -141,7 +230,7 @@ impl Running {
     /// Keeps the place at a cluster until the query ends.
     pub(super) fn stay(&self, place: Place) {
         let mut state = self.state();
-        if state.guard.is_some() {
+        if state.guard.is_some() && state.ended.is_none() {
             state.place = Some(place);
         }
     }
@@ -159,18 +248,7 @@ impl Running {
     /// Counts the rows and bytes of a page, once.
     pub(super) fn count(&self, page: Option<u64>, rows: u64, bytes: u64) {
         let mut state = self.state();
-        let (rows, bytes) = match (page, state.counted) {
-            (Some(page), Some((last, ..))) if page < last => return,
-            (Some(page), Some((last, had_rows, had_bytes))) if page == last => {
-                state.counted = Some((page, rows.max(had_rows), bytes.max(had_bytes)));
-                (rows.saturating_sub(had_rows), bytes.saturating_sub(had_bytes))
-            }
-            (Some(page), _) => {
-                state.counted = Some((page, rows, bytes));
-                (rows, bytes)
-            }
-            (None, _) => (rows, bytes),
-        };
+        let (rows, bytes) = page.map_or((rows, bytes), |page| state.tally.add(page, rows, bytes));
         if let Some(guard) = &state.guard {
             guard.add(rows, bytes);
         }
@@ -179,7 +257,7 @@ impl Running {
     /// Tells whoever submits the query that it is no longer wanted; who waits for the first page gets this one.
     pub(super) fn cancel(&self, page: FirstPage) {
         self.start.send_if_modified(|start| {
-            let waiting = matches!(start, Start::Waiting);
+            let waiting = !matches!(start, Start::Answered(_));
             if waiting {
                 *start = Start::Answered(page);
             }
@@ -218,7 +296,7 @@ impl Running {
         self.linked.store(true, Ordering::Release);
         match &*self.start.borrow() {
             Start::Answered(page) => Some(page.clone()),
-            Start::Waiting => None,
+            Start::Waiting | Start::Sending => None,
         }
     }
 
@@ -244,6 +322,56 @@ impl Drop for Served {
         let mut state = self.0.state();
         state.busy -= 1;
         state.seen = Instant::now();
+    }
+}
+
+/// How long pages that were fetched elsewhere are waited for after a query's end.
+const MISSING_PAGES: Duration = Duration::from_secs(3);
+/// How often it is published anew how far a query is that is followed elsewhere.
+const AGAIN: Duration = Duration::from_secs(30);
+/// The number of the first page of a query that Trino has begun to execute; those before have no rows.
+pub(super) const EXECUTING: u64 = 1 << 32;
+/// The most pages that are remembered by number.
+const REMEMBERED: usize = 1_024;
+
+/// Which pages were counted: one that is fetched twice, or broke off and is fetched again, counts once, wherever that is.
+/// They may be told of in any order, as they are fetched at several gateways.
+struct Tally {
+    /// Rows and bytes by page.
+    pages: BTreeMap<u64, (u64, u64)>,
+    /// All pages before this one are counted, or will not be.
+    next: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self { pages: BTreeMap::new(), next: EXECUTING }
+    }
+}
+
+impl Tally {
+    /// How many rows and bytes of a page are new.
+    fn add(&mut self, page: u64, rows: u64, bytes: u64) -> (u64, u64) {
+        let had = self.pages.get(&page).copied();
+        if had.is_none() && (EXECUTING..self.next).contains(&page) {
+            return (0, 0);
+        }
+        let (had_rows, had_bytes) = had.unwrap_or_default();
+        self.pages.insert(page, (rows.max(had_rows), bytes.max(had_bytes)));
+        while self.pages.contains_key(&self.next) {
+            self.next += 1;
+        }
+        while self.pages.len() > REMEMBERED
+            && let Some((first, _)) = self.pages.pop_first()
+        {
+            self.next = self.next.max(first + 1);
+        }
+        (rows.saturating_sub(had_rows), bytes.saturating_sub(had_bytes))
+    }
+
+    /// Whether no page is missing before the last that is known.
+    fn is_whole(&self) -> bool {
+        self.pages.last_key_value().is_none_or(|(last, _)| *last < self.next)
     }
 }
 
@@ -293,6 +421,8 @@ impl Registry {
             began: Instant::now(),
             start,
             linked: AtomicBool::new(false),
+            publishing: tokio::sync::Mutex::default(),
+            base: beginning.base,
             _texts: beginning.texts,
             canceled: AtomicBool::new(false),
             cancel_told: Notify::new(),
@@ -302,7 +432,13 @@ impl Registry {
                 gauge: None,
                 upstream: None,
                 place: None,
-                counted: None,
+                tally: Tally::default(),
+                ended: None,
+                abroad: false,
+                heartbeat: None,
+                asked: None,
+                doubt: false,
+                published: None,
                 seen: Instant::now(),
                 busy: 0,
             }),
@@ -316,16 +452,37 @@ impl Registry {
         self.entries().get(id).cloned()
     }
 
-    /// Ends a query: writes its outcome and frees its slot. The first to end it decides the outcome, and is told so.
+    /// Ends a query: writes its outcome and frees its slot. The first to end it decides the outcome, and is told so. While
+    /// pages that were fetched elsewhere are still to be counted, only the slot is free: see [`Registry::settle`].
     pub(super) fn end(&self, running: &Running, outcome: &Outcome) -> bool {
-        let (guard, slot, gauge, place) = {
+        let (first, freed) = {
             let mut state = running.state();
-            (state.guard.take(), state.slot.take(), state.gauge.take(), state.place.take())
+            let first = state.guard.is_some() && state.ended.is_none();
+            if first {
+                state.ended = Some((outcome.clone(), Instant::now()));
+            }
+            (first, (state.slot.take(), state.gauge.take(), state.place.take()))
         };
-        drop((slot, gauge, place));
-        let first = guard.is_some();
+        drop(freed);
+        self.settle(running, false);
+        first
+    }
+
+    /// Writes the outcome of a query that has ended, if all of its pages are counted, or `now`, or if what is missing has not
+    /// come for a while.
+    pub(super) fn settle(&self, running: &Running, now: bool) {
+        let (guard, outcome) = {
+            let mut state = running.state();
+            let Some((outcome, when)) = &state.ended else { return };
+            let due = now || !state.abroad || state.tally.is_whole() || when.elapsed() >= MISSING_PAGES;
+            if !due {
+                return;
+            }
+            let outcome = outcome.clone();
+            (state.guard.take(), outcome)
+        };
         if let Some(guard) = guard {
-            guard.finish(outcome);
+            guard.finish(&outcome);
         }
         if running.linked.load(Ordering::Acquire)
             && let Start::Answered(page) = &*running.start.borrow()
@@ -334,7 +491,11 @@ impl Registry {
         }
         self.entries().remove(&running.id);
         self.changed.notify_waiters();
-        first
+    }
+
+    /// Whether none runs.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries().is_empty()
     }
 
     /// The first page of a query that ended a moment ago.
@@ -377,5 +538,29 @@ impl Registry {
             }
             changed.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_counts_once_in_whatever_order_it_is_told_of() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.add(1, 0, 0), (0, 0), "a page of the queue");
+        assert!(tally.is_whole());
+        assert_eq!(tally.add(EXECUTING, 10, 100), (10, 100));
+        assert_eq!(tally.add(EXECUTING, 10, 100), (0, 0), "again");
+        assert_eq!(tally.add(EXECUTING + 2, 3, 30), (3, 30));
+        assert!(!tally.is_whole(), "one was fetched elsewhere");
+        assert_eq!(tally.add(EXECUTING + 1, 2, 20), (2, 20), "it broke off");
+        assert!(tally.is_whole());
+        assert_eq!(tally.add(EXECUTING + 1, 5, 50), (3, 30), "and was fetched again");
+        for page in 3..3 + REMEMBERED as u64 {
+            assert_eq!(tally.add(EXECUTING + page, 1, 1), (1, 1));
+        }
+        assert_eq!(tally.add(EXECUTING, 10, 100), (0, 0), "long ago");
+        assert!(tally.is_whole() && tally.pages.len() == REMEMBERED);
     }
 }

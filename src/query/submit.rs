@@ -175,18 +175,24 @@ impl Gateway {
             relations,
             writes: permit.writes(),
             positions: sql.positions().cloned(),
+            base: caller.call().base().to_owned(),
             guard,
             texts,
         });
         let served = running.serve();
         let link = Link {
             query: id.to_owned(),
+            origin: self.replicas.id(),
             cluster: place.cluster().to_owned(),
             target: Target::Local { token: 0 },
             restricted: sql.restricted(),
         };
         let context = self.page_context(caller, &link, positions(sql.positions()));
         let submission = Submission { sql, headers, ticket, context, place, noted };
+        if let (true, Some(map)) = (self.replicas.are_several(), running.positions.clone()) {
+            let (replicas, id) = (Arc::clone(&self.replicas), id.to_owned());
+            tokio::spawn(async move { replicas.keep_positions(&id, &*map).await });
+        }
         let gateway = Arc::clone(self);
         let submitted = Arc::clone(&running);
         tokio::spawn(async move { gateway.run(&submitted, submission).await });
@@ -209,6 +215,7 @@ impl Gateway {
                 let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
                 let body = wire::failure_page(&origin, &StatementError::Canceled).into();
                 running.answer(FirstPage { headers: HeaderMap::new(), body });
+                self.publish(running);
                 self.end(running, &Outcome::of(State::Canceled));
                 return;
             }
@@ -224,12 +231,13 @@ impl Gateway {
             let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
             let body = wire::failure_page(&origin, &error).into();
             running.answer(FirstPage { headers: HeaderMap::new(), body });
+            self.publish(running);
             self.end(running, &Outcome::failed(error.code().name, error.to_string()));
         }
     }
 
     async fn sent(
-        &self,
+        self: &Arc<Self>,
         running: &Arc<Running>,
         submission: Submission,
         slot: Slot,
@@ -259,6 +267,7 @@ impl Gateway {
             }
         }
         running.answer(FirstPage { headers, body: parts.concat().into() });
+        self.publish(running);
         self.told(running, &cluster, Some(0), Ok(summary));
         Ok(())
     }
@@ -272,6 +281,9 @@ impl Gateway {
         mut placed: Placed,
         noted: &Noted,
     ) -> Result<(Place, upstream::Response), StatementError> {
+        running.sending();
+        // If this gateway dies now, others know that Trino may have it.
+        self.published(running).await;
         let mut tried = vec![placed.cluster().to_owned()];
         if !placed.is_open()
             && let Ok(other) = self.moved(&placed, noted, running.writes, &mut tried).await

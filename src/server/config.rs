@@ -61,6 +61,9 @@ pub struct Config {
     pub idle_timeout: Span,
     /// How long running queries go on after SIGTERM.
     pub drain_timeout: Span,
+    /// How long, after SIGTERM, queries are still taken while readiness says that there will be an end: as long as a balancer
+    /// may take to notice. A part of `drain_timeout`.
+    pub drain_delay: Span,
     /// Compress answers for clients that accept gzip.
     pub compress: bool,
 }
@@ -88,6 +91,7 @@ impl Default for Config {
             write_timeout: Span(Duration::from_mins(2)),
             idle_timeout: Span(Duration::from_mins(6)),
             drain_timeout: Span(Duration::from_mins(5)),
+            drain_delay: Span(Duration::ZERO),
             compress: true,
         }
     }
@@ -121,6 +125,11 @@ impl Config {
             return Err(format!(
                 "server.trusted_proxies: '{all}' is everybody; name the proxies' own networks"
             ));
+        }
+        if self.drain_delay.0 > self.drain_timeout.0 {
+            return Err(
+                "server.drain_delay is a part of server.drain_timeout: it cannot be longer".to_owned()
+            );
         }
         let zero = [
             ("max_header_lines", self.max_header_lines == 0),

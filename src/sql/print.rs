@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::error::locate;
 use super::lexer::Token;
 use crate::error::Location;
@@ -45,7 +47,30 @@ pub struct SourceMap {
 /// Stands for a place in a text that was put in place of tokens.
 const OURS: u32 = u32::MAX;
 
+/// For other gateways, which seal it.
+impl Serialize for SourceMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (&*self.printed, &*self.original, &self.places).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (printed, original, places) = <(String, String, Vec<(u32, u32)>)>::deserialize(deserializer)?;
+        let is_place = |at: u32| at == OURS || original.is_char_boundary(at as usize);
+        if !places.is_sorted() || !places.iter().all(|(_, read)| is_place(*read)) {
+            return Err(serde::de::Error::custom("places that are not in the texts"));
+        }
+        Ok(Self { printed: printed.into(), original: original.into(), places })
+    }
+}
+
 impl SourceMap {
+    /// What it takes in memory, in bytes; about.
+    pub fn size(&self) -> usize {
+        self.printed.len() + self.original.len() + 8 * self.places.len()
+    }
+
     /// Where the token that was printed at or before `at` was read; `None` for what was put in its place.
     pub fn original(&self, at: Location) -> Option<Location> {
         let offset = offset_of(&self.printed, at);

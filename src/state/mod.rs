@@ -51,6 +51,16 @@ pub enum Kind {
     TokenUse,
     /// Somebody as they last signed in.
     Person,
+    /// That a gateway lives.
+    Replica,
+    /// What one gateway tells another of its queries.
+    Report,
+    /// How far a query is that waits.
+    Waiting,
+    /// From places of a query's text at Trino to places of the user's.
+    Positions,
+    /// What an operator has said of a cluster.
+    Cluster,
 }
 
 impl Kind {
@@ -67,6 +77,11 @@ impl Kind {
             Self::Token => "token",
             Self::TokenUse => "token-use",
             Self::Person => "person",
+            Self::Replica => "replica",
+            Self::Report => "report",
+            Self::Waiting => "waiting",
+            Self::Positions => "positions",
+            Self::Cluster => "cluster",
         }
     }
 }

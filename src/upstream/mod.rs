@@ -38,7 +38,7 @@ pub use client::{Body, Response};
 pub use config::{Authentication, ClusterConfig, Config, DEFAULT_GROUP, State};
 pub use error::UpstreamError;
 pub use fleet::Fleet;
-pub use history::Known;
+pub use history::{Heard, Known};
 pub use link::{is_link, link_of};
 pub use member::{Place, Report};
 pub use routing::{RoutingConfig, Rule, Sender};
@@ -266,12 +266,14 @@ impl Cluster {
     fn note(&self, outcome: &Result<Response, UpstreamError>, submitted: bool) {
         let seen = match outcome {
             Ok(_) | Err(UpstreamError::Gone { .. }) => Seen::Good,
+            // Whom Trino does not let be impersonated may not get a cluster left out.
+            Err(UpstreamError::SignIn { status: StatusCode::FORBIDDEN, .. }) => Seen::Good,
             Err(UpstreamError::Status { status, .. }) if !status.is_server_error() => Seen::Good,
-            // A page may be long in the making by its query's fault.
             Err(UpstreamError::Slow { .. }) if submitted => Seen::Silent,
+            // Nor may who makes a query whose pages are long in the making.
+            Err(UpstreamError::Slow { .. }) => return,
             Err(
-                UpstreamError::Slow { .. }
-                | UpstreamError::Unreachable { .. }
+                UpstreamError::Unreachable { .. }
                 | UpstreamError::Lost { .. }
                 | UpstreamError::Broken { .. }
                 | UpstreamError::Garbage { .. }

@@ -19,7 +19,7 @@ use crate::secret::Secret;
 const KEY: usize = 32;
 /// The current key and some that it replaced; each is tried in turn.
 const MOST_KEYS: usize = 8;
-const LINK: &[u8] = b"northgate link 1\0";
+const LINK: &[u8] = b"northgate link 2\0";
 const TRANSACTION: &[u8] = b"northgate transaction 1\0";
 
 /// What a ticket is for. None opens as one of another kind.
@@ -51,7 +51,9 @@ impl Ticket {
 pub struct Link {
     /// Northgate's id of the query.
     pub query: String,
-    /// The cluster that runs it.
+    /// Which gateway took it.
+    pub origin: u64,
+    /// The cluster that runs it; empty while that is not settled.
     pub cluster: String,
     /// The page.
     pub target: Target,
@@ -242,6 +244,7 @@ fn aad(purpose: &[u8], principal: &str) -> Aad<Vec<u8>> {
 fn encode_link(link: &Link) -> Vec<u8> {
     let mut plain = Vec::with_capacity(160);
     plain.push(u8::from(link.restricted));
+    plain.extend_from_slice(&link.origin.to_be_bytes());
     put(&mut plain, &link.query);
     put(&mut plain, &link.cluster);
     match &link.target {
@@ -264,6 +267,9 @@ fn decode_link(plain: &[u8]) -> Option<Link> {
         1 => true,
         _ => return None,
     };
+    let (origin, after) = rest.split_first_chunk::<8>()?;
+    let origin = u64::from_be_bytes(*origin);
+    rest = after;
     let (query, cluster) = (take(&mut rest)?, take(&mut rest)?);
     let (tag, mut rest) = rest.split_first()?;
     let target = match tag {
@@ -275,7 +281,7 @@ fn decode_link(plain: &[u8]) -> Option<Link> {
         1 => Target::Upstream { path: take(&mut rest)? },
         _ => return None,
     };
-    rest.is_empty().then_some(Link { query, cluster, target, restricted })
+    rest.is_empty().then_some(Link { query, origin, cluster, target, restricted })
 }
 
 fn put(plain: &mut Vec<u8>, text: &str) {
@@ -304,6 +310,7 @@ mod tests {
             "/v1/statement/executing/20261123_033045_00005_xsgd7/yac07d104a917054aa68e622aa0dcd4b1d61c09e0/1";
         let link = |target, restricted| Link {
             query: "20261123_033045_00005_abcde".to_owned(),
+            origin: 7,
             cluster: "c-1".to_owned(),
             target,
             restricted,

@@ -14,7 +14,7 @@ use crate::pages;
 use crate::processes::{self, MemoryWatch, Running, family};
 use crate::report::{self, Figure};
 use crate::setup::{self, Ground};
-use crate::{catalogs, engine, gateway, library, record, sign_in, tokens};
+use crate::{catalogs, engine, gateway, library, peer, record, sign_in, tokens};
 
 /// Connections that poll when latency is measured: some, but far from as many as the machine can serve.
 const LATENCY_CONNECTIONS: usize = 4;
@@ -40,7 +40,7 @@ pub(crate) struct Options {
 }
 
 /// What is measured together, and the names of the figures it gives.
-const GROUPS: [(Group, &[&str]); 5] = [
+const GROUPS: [(Group, &[&str]); 6] = [
     (
         Group::Library,
         &[
@@ -68,6 +68,7 @@ const GROUPS: [(Group, &[&str]); 5] = [
     (Group::Throughput, &["requests_per_second"]),
     (Group::Submit, &["submit_latency_p50"]),
     (Group::Stream, &["stream_1gb_throughput", "stream_1gb_rss"]),
+    (Group::Peer, &["peer_latency_p50", "peer_requests_per_second"]),
 ];
 
 type Measure = fn() -> Result<Figure>;
@@ -100,6 +101,7 @@ enum Group {
     Throughput,
     Submit,
     Stream,
+    Peer,
 }
 
 /// Measures, prints the table and writes the list. `false` if some figure could not be measured.
@@ -222,6 +224,7 @@ impl Contest {
             Group::Throughput => self.throughput(),
             Group::Submit => self.submit(),
             Group::Stream => self.stream(),
+            Group::Peer => self.peer(),
         }
     }
 
@@ -330,6 +333,34 @@ impl Contest {
             return Err(unusable("Northgate has written no audit in memory"));
         }
         Ok(InMemory { target, _process: started.process, _folder: folder })
+    }
+
+    /// Both figures come of the same polls, of Northgate and trino-gateway in turn. Northgate does what it always does: TLS,
+    /// a token that is checked, links that are opened and sealed.
+    fn peer(&self) -> Result<Vec<Figure>> {
+        say("trino-gateway");
+        let (_process, target) = peer::start(&self.ground, self.stub.address)?;
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for round in 0..6 {
+            for step in 0..2 {
+                let (target, sides) =
+                    if (round + step) % 2 == 0 { (&self.gateway, &mut ours) } else { (&target, &mut theirs) };
+                let mut polls = load::poll(target, peer::CONNECTIONS, Duration::from_secs(2))?;
+                sides.push((polls.latencies.micros(0.5), polls.per_second));
+            }
+        }
+        let p50 = |sides: &[(f64, f64)]| median(sides.iter().map(|(p50, _)| *p50).collect());
+        let rate = |sides: &[(f64, f64)]| median(sides.iter().map(|(_, rate)| *rate).collect());
+        let note = format!(
+            "the baseline is trino-gateway 20, without TLS or a login; {} connections",
+            peer::CONNECTIONS
+        );
+        let latency = Figure::alone("peer_latency_p50", p50(&ours), "us", "<= 0.1");
+        let requests = Figure::alone("peer_requests_per_second", rate(&ours), "1/s", ">= 15");
+        Ok(vec![
+            Figure::against(p50(&theirs), latency)?.note(note.clone()),
+            Figure::against(rate(&theirs), requests)?.note(note),
+        ])
     }
 
     fn stream(&self) -> Result<Vec<Figure>> {

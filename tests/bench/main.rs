@@ -14,6 +14,7 @@ mod library;
 mod load;
 mod metadata;
 mod pages;
+mod peer;
 mod processes;
 mod record;
 mod report;

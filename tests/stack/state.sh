@@ -1,6 +1,12 @@
 # shellcheck shell=bash disable=SC2154 # lib.sh sets the folders
 # The stores that gateways share: Redis and PostgreSQL, as Debian has them. Sourced after lib.sh.
 
+# nginx_program: a balancer before several gateways. Debian has it in a folder of its own.
+nginx_program() {
+    [ -x /usr/sbin/nginx ] || PATH=$PATH:/usr/sbin need_command nginx nginx-light "a load balancer"
+    printf '%s\n' /usr/sbin/nginx
+}
+
 # redis_program: the server.
 redis_program() {
     need_command redis-server redis-server "a store of sign-ins that gateways share"

@@ -194,6 +194,7 @@ impl Fields {
                 }
                 let link = Link {
                     query: context.query.clone(),
+                    origin: context.origin,
                     cluster: context.cluster.clone(),
                     target: Target::Upstream { path: path.to_owned() },
                     restricted: context.restricted,

@@ -37,6 +37,8 @@ pub struct PageContext {
     pub principal: String,
     /// Northgate's id of the query, which the client sees for Trino's.
     pub query: String,
+    /// The gateway that took the query.
+    pub origin: u64,
     /// The cluster that the links lead to.
     pub cluster: String,
     /// Whether the query reads restricted data: statistics, warnings, run-time errors and fields that are not known

@@ -13,6 +13,7 @@ fn context(restricted: bool) -> PageContext {
         sealer: Arc::new(Sealer::new(&[Secret::new(vec![7; 32])]).expect("a sealer")),
         principal: "alice".to_owned(),
         query: "20261123_033045_11111_abcde".to_owned(),
+        origin: 7,
         cluster: "c1".to_owned(),
         restricted,
         positions: None,

@@ -105,7 +105,12 @@ pub(crate) fn binary() -> Command {
 impl Gateway {
     /// Starts one and waits until it takes queries.
     pub(crate) fn start(settings: Settings) -> Self {
-        let mut gateway = Self::launch(settings);
+        Self::start_at(settings, free_ports())
+    }
+
+    /// The same on these ports: the one for clients, and the one for its operator.
+    pub(crate) fn start_at(settings: Settings, ports: [u16; 2]) -> Self {
+        let mut gateway = Self::launch_at(settings, ports);
         let up = |gateway: &mut Self| {
             let ended = gateway.process.get_mut().expect("no panic in a lock").ended();
             assert_eq!(ended, None, "the gateway ended at once:\n{}", gateway.log());
@@ -121,8 +126,11 @@ impl Gateway {
 
     /// Starts one without waiting: it may be meant to fail.
     pub(crate) fn launch(settings: Settings) -> Self {
+        Self::launch_at(settings, free_ports())
+    }
+
+    fn launch_at(settings: Settings, [port, admin_port]: [u16; 2]) -> Self {
         let folder = tempfile::Builder::new().prefix("northgate-it-").tempdir().expect("a folder");
-        let [port, admin_port] = free_ports();
         let audit = settings.audit.clone().unwrap_or_else(|| folder.path().join("audit"));
         write_files(folder.path(), port, admin_port, &audit, &settings);
         let mut command = match settings.disk_kib {

@@ -2,6 +2,7 @@
 //! process; each starts only when a test first asks for it.
 
 pub(crate) mod authority;
+pub(crate) mod balancer;
 pub(crate) mod bucket;
 pub(crate) mod chromium;
 pub(crate) mod double;

@@ -20,6 +20,8 @@ import java.util.Properties;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 
 /**
  * The real JDBC driver against the bank: {@code Clients URL USER PASSWORD-OR-EMPTY TRUST-STORE-OR-EMPTY CASE...}.
@@ -80,6 +82,7 @@ public final class Clients {
                 }
             }
         });
+        cases.put("load", connection -> load());
 
         boolean failed = false;
         for (int i = 4; i < arguments.length; i++) {
@@ -357,6 +360,39 @@ public final class Clients {
             }
         }
         return count;
+    }
+
+    /** Runs queries on threads until the input ends; prints how many. */
+    private static void load() throws Exception {
+        AtomicBoolean stop = new AtomicBoolean();
+        AtomicInteger count = new AtomicInteger();
+        List<CompletableFuture<Void>> workers = new ArrayList<>();
+        for (int i = 0; i < 3; i++) {
+            workers.add(CompletableFuture.runAsync(() -> {
+                while (!stop.get()) {
+                    try (Connection connection = open(Map.of());
+                            Statement statement = connection.createStatement();
+                            ResultSet rows = statement.executeQuery("SELECT * FROM tpch.tiny.orders")) {
+                        int seen = 0;
+                        while (rows.next()) {
+                            seen++;
+                        }
+                        equal(15_000, seen);
+                        count.incrementAndGet();
+                    }
+                    catch (SQLException e) {
+                        stop.set(true);
+                        throw new IllegalStateException(e);
+                    }
+                }
+            }));
+        }
+        System.in.readAllBytes();
+        stop.set(true);
+        for (CompletableFuture<Void> worker : workers) {
+            worker.get();
+        }
+        System.out.println("queries " + count.get());
     }
 
     private static void heartbeat() throws Exception {

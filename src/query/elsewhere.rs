@@ -1,0 +1,250 @@
+//! Queries of other gateways that are followed here, and queries of this one that are followed elsewhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::poll::{first, login};
+use super::record::outcome;
+use super::registry::{FirstPage, Running, Start};
+use super::relay::Cut;
+use super::{Answer, Gateway, QueryError, StatementError};
+use crate::audit::{Outcome, State};
+use crate::identity::Authenticated;
+use crate::replica::{Ending, Page, Report, Waiting};
+use crate::sql::SourceMap;
+use crate::upstream::{Heard, UpstreamError};
+use crate::wire::{self, Link, Origin, PageSummary, Target};
+
+/// When, within a poll, it is looked whether another gateway has the first page: pauses before each look. Together they are
+/// as long as a poll of one's own query is held.
+const LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(300), Duration::from_millis(700)];
+/// After so many polls of which nobody has heard anything, there is no such query.
+const UNHEARD: u64 = 120;
+/// A query that nobody has asked for here for that long may be followed elsewhere, by somebody whose reports get lost: its
+/// cluster is asked, this often.
+pub(super) const QUIET: Duration = Duration::from_secs(30);
+/// How much longer than others a query lives whose cluster cannot be asked.
+const DOUBT: u32 = 4;
+
+impl Gateway {
+    /// Publishes how far a query is that waits here, for a client that may ask elsewhere.
+    pub(super) fn publish(self: &Arc<Self>, running: &Arc<Running>) {
+        if !self.replicas.are_several() || !running.is_linked() {
+            return;
+        }
+        let (gateway, running) = (Arc::clone(self), Arc::clone(running));
+        self.work.spawn(async move { gateway.published(&running).await });
+    }
+
+    /// The same, and waits until it is done.
+    pub(super) async fn published(&self, running: &Running) {
+        if !self.replicas.are_several() || !running.is_linked() {
+            return;
+        }
+        // One after another, each with what is so by then: the last one stands.
+        let _turn = running.publishing().await;
+        let waiting = match running.start() {
+            Start::Waiting => Waiting::Queued,
+            Start::Sending => Waiting::Sent,
+            Start::Answered(page) => {
+                let Ok(body) = String::from_utf8(page.body.to_vec()) else { return };
+                let header = |(name, value): (&HeaderName, &HeaderValue)| {
+                    (name.as_str().to_owned(), value.as_bytes().to_vec())
+                };
+                Waiting::Answered { headers: page.headers.iter().map(header).collect(), body }
+            }
+        };
+        self.replicas.publish(&running.id, &waiting).await;
+    }
+
+    /// A poll of a query that waits at another gateway.
+    pub(super) async fn waiting_elsewhere(
+        &self,
+        caller: &Authenticated,
+        link: &Link,
+    ) -> Result<Answer, QueryError> {
+        let Target::Local { token } = link.target else { return Err(QueryError::NoSuchQuery) };
+        if !self.replicas.is_another(link.origin) || token > UNHEARD {
+            return Err(QueryError::NoSuchQuery);
+        }
+        self.replicas.report(link.origin, Report::of(&link.query));
+        let mut token = token;
+        for pause in LOOKS {
+            tokio::time::sleep(pause).await;
+            let (found, sent) = match self.replicas.published(&link.query).await {
+                Ok(Some(Waiting::Answered { headers, body })) => return Ok(first(page(&headers, body))),
+                Ok(Some(Waiting::Queued)) => (true, false),
+                Ok(Some(Waiting::Sent)) => (true, true),
+                Ok(None) => (false, true),
+                // Without the store nothing is known, and nothing is lost by waiting.
+                Err(_) => continue,
+            };
+            token = if found { 0 } else { token };
+            if self.replicas.is_gone(link.origin).await {
+                tracing::warn!(query = %link.query, sent, "a query waited at a gateway that is gone");
+                let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms: 0 };
+                return Ok(Answer::page(wire::failure_page(&origin, &StatementError::Orphaned { sent })));
+            }
+            if !found && pause == LOOKS[LOOKS.len() - 1] {
+                token += 1;
+            }
+        }
+        let link = Link { target: Target::Local { token }, ..link.clone() };
+        let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms: 0 };
+        Ok(match self.sealer.seal_link(&link, login(caller)) {
+            Ok(sealed) => Answer::page(wire::queued_page(&origin, &sealed)),
+            Err(error) => Answer::page(wire::failure_page(&origin, &error)),
+        })
+    }
+
+    /// From which places in the user's text the places are that Trino has of another gateway's query.
+    pub(super) async fn positions_elsewhere(&self, link: &Link) -> Option<Arc<SourceMap>> {
+        if !self.replicas.is_another(link.origin) {
+            return None;
+        }
+        if let Some(known) = self.foreign.get(&link.query) {
+            return known;
+        }
+        let map = self.replicas.positions::<SourceMap>(&link.query).await.ok()?.map(Arc::new);
+        self.foreign.insert(link.query.clone(), map.clone());
+        map
+    }
+
+    /// Tells the gateway whose query it is what a page said.
+    pub(super) fn told_elsewhere(&self, link: &Link, page: Option<u64>, result: Result<PageSummary, Cut>) {
+        let mut report = Report::of(&link.query);
+        let (rows, bytes) = match result {
+            Ok(summary) => {
+                self.metrics.page(summary.rows, summary.data_bytes);
+                report.next = summary.next.clone().map(|path| (link.cluster.clone(), path));
+                report.ending = summary.done().then(|| ending(outcome(&summary)));
+                (summary.rows, summary.data_bytes)
+            }
+            Err(Cut { error, rows, bytes }) => {
+                tracing::warn!(query = %link.query, %error, "a page broke off");
+                (rows, bytes)
+            }
+        };
+        report.pages = page.map(|number| Page { number, rows, bytes }).into_iter().collect();
+        self.replicas.report(link.origin, report);
+    }
+
+    /// Tells the gateway whose query it is that it has ended here.
+    pub(super) fn ended_elsewhere(&self, link: &Link, outcome: Outcome) {
+        let ending = Some(ending(outcome));
+        self.replicas.report(link.origin, Report { ending, ..Report::of(&link.query) });
+    }
+
+    /// Hears from other gateways what becomes of queries of this one, for ever. For a task of its own.
+    pub async fn hear(self: Arc<Self>) {
+        loop {
+            for report in self.replicas.reports(|| !self.registry.is_empty()).await {
+                self.heard(report);
+            }
+        }
+    }
+
+    fn heard(self: &Arc<Self>, report: Report) {
+        let Some(running) = self.registry.find(&report.query) else { return };
+        drop(running.serve());
+        running.goes_abroad();
+        for Page { number, rows, bytes } in report.pages {
+            running.count(Some(number), rows, bytes);
+        }
+        self.registry.settle(&running, false);
+        if let Some((cluster, path)) = report.next {
+            running.follow(&cluster, path);
+        }
+        match report.ending {
+            None if running.is_to_be_published_again() => self.publish(&running),
+            None => {}
+            Some(Ending::Finished) => self.end(&running, &Outcome::of(State::Finished)),
+            Some(Ending::Failed { error, message }) => {
+                self.forget_after(&running, &error);
+                self.end(&running, &Outcome::failed(error, message));
+            }
+            Some(Ending::Canceled) => {
+                self.canceled(&running);
+                self.cancel_upstream(&running);
+                self.end(&running, &Outcome::of(State::Canceled));
+            }
+        }
+    }
+
+    /// Tells who waits for a query's first page that it was cancelled.
+    pub(super) fn canceled(self: &Arc<Self>, running: &Arc<Running>) {
+        let origin = Origin { id: &running.id, base: &running.base, elapsed_ms: 0 };
+        let body = wire::failure_page(&origin, &StatementError::Canceled).into();
+        running.cancel(FirstPage { headers: HeaderMap::new(), body });
+        self.publish(running);
+    }
+
+    /// Asks clusters about queries that nobody has asked for here for a while: they may be followed elsewhere, and who
+    /// follows them may not have been able to say so, or that they have ended.
+    pub(super) async fn look_elsewhere(&self) {
+        if !self.replicas.are_several() {
+            return;
+        }
+        for running in self.registry.idle(QUIET) {
+            let Some((cluster, path)) = running.upstream().filter(|_| running.is_to_be_asked_about()) else {
+                continue;
+            };
+            let Some(cluster) = self.fleet.cluster(&cluster) else { continue };
+            match cluster.heard(&path).await {
+                Ok(Heard { ended: true, error: None, .. }) => {
+                    self.end(&running, &Outcome::of(State::Finished));
+                }
+                Ok(Heard { ended: true, error: Some(error), .. }) => {
+                    let message = "Trino says so; the page that did got lost".to_owned();
+                    self.end(&running, &Outcome::failed(error, message));
+                }
+                Ok(Heard { client, .. }) if running.client_was_there(&client) => drop(running.serve()),
+                Ok(_) => {}
+                // Trino no longer knows it: nobody can have more of it.
+                Err(UpstreamError::Gone { .. }) => self.end(&running, &Outcome::of(State::Abandoned)),
+                Err(error) => {
+                    tracing::debug!(%error, query = %running.id, "it is not known whether a query is followed");
+                    running.is_in_doubt();
+                }
+            }
+        }
+    }
+
+    /// Whether a query that nobody has asked for here for so long is given up. One that waits may be followed elsewhere
+    /// where that was not heard; one whose cluster could not be asked has more time.
+    pub(super) fn gives_up(&self, running: &Running) -> bool {
+        let limit = self.config.client_timeout.0;
+        if !self.replicas.are_several() {
+            return true;
+        }
+        match running.upstream() {
+            None => self.replicas.hears_since(limit),
+            Some(_) => !running.doubted() || running.is_idle_for(limit.saturating_mul(DOUBT)),
+        }
+    }
+}
+
+fn ending(outcome: Outcome) -> Ending {
+    match outcome.state {
+        State::Finished => Ending::Finished,
+        State::Canceled => Ending::Canceled,
+        _ => Ending::Failed {
+            error: outcome.error.unwrap_or_default(),
+            message: outcome.message.unwrap_or_default(),
+        },
+    }
+}
+
+/// The first page as another gateway has published it.
+fn page(headers: &[(String, Vec<u8>)], body: String) -> FirstPage {
+    let header = |(name, value): &(String, Vec<u8>)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value).ok()?))
+    };
+    let mut map = HeaderMap::new();
+    for (name, value) in headers.iter().filter_map(header) {
+        map.append(name, value);
+    }
+    FirstPage { headers: map, body: body.into() }
+}

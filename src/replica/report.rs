@@ -1,0 +1,80 @@
+//! What one gateway tells another.
+
+use serde::{Deserialize, Serialize};
+
+/// The most pages that one report tells of by number; a client asks for one after the other.
+const MOST_PAGES: usize = 4_096;
+
+/// What became of another gateway's query here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Report {
+    /// The gateway's id of the query.
+    pub query: String,
+    /// The pages that were handed on.
+    pub pages: Vec<Page>,
+    /// Where Trino would take a cancel: the cluster and the path.
+    pub next: Option<(String, String)>,
+    /// How it ended, if it did.
+    pub ending: Option<Ending>,
+}
+
+/// A page that was handed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Page {
+    /// Its number.
+    pub number: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// How a query ended.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Ending {
+    /// With its last page.
+    Finished,
+    /// Its client cancelled it.
+    Canceled,
+    /// It failed.
+    Failed {
+        /// Name of the error.
+        error: String,
+        /// Its message.
+        message: String,
+    },
+}
+
+/// How far a query is whose client was told that it waits.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Waiting {
+    /// Nothing was sent to Trino.
+    Queued,
+    /// It is being sent to Trino, or was.
+    Sent,
+    /// There is its first page.
+    Answered {
+        /// Headers of the protocol.
+        headers: Vec<(String, Vec<u8>)>,
+        /// The page.
+        body: String,
+    },
+}
+
+impl Report {
+    /// That a query's client was here.
+    pub fn of(query: &str) -> Self {
+        Self { query: query.to_owned(), ..Self::default() }
+    }
+
+    /// Adds what came later.
+    pub(super) fn add(&mut self, later: Self) {
+        self.pages.extend(later.pages);
+        if self.pages.len() > MOST_PAGES {
+            self.pages.drain(..self.pages.len() - MOST_PAGES);
+        }
+        self.next = later.next.or(self.next.take());
+        // The first to end it decides.
+        self.ending = self.ending.take().or(later.ending);
+    }
+}
