@@ -33,6 +33,11 @@ pub enum TokenRequest {
         /// Its id.
         id: String,
     },
+    /// To revoke all of an owner.
+    RevokeAll {
+        /// The owner.
+        user: String,
+    },
 }
 
 pub(super) async fn answer<O: Operated>(parts: &Parts, operated: &O) -> Answer {
@@ -58,7 +63,7 @@ fn read(method: &Method, query: &str) -> Result<Option<TokenRequest>, String> {
     let known: &[&str] = match *method {
         Method::GET => &["user"],
         Method::POST => &["user", "name", "life", "read_only", "catalog", "address", "impersonate"],
-        Method::DELETE => &["id"],
+        Method::DELETE => &["id", "user"],
         _ => return Ok(None),
     };
     if let Some((name, _)) = pairs.iter().find(|(name, _)| !known.contains(name)) {
@@ -87,7 +92,11 @@ fn read(method: &Method, query: &str) -> Result<Option<TokenRequest>, String> {
     };
     Ok(Some(match *method {
         Method::GET => TokenRequest::List { user: one("user")?.map(str::to_owned) },
-        Method::DELETE => TokenRequest::Revoke { id: needed("id")? },
+        Method::DELETE => match (one("id")?, one("user")?) {
+            (Some(_), Some(_)) => return Err("give one of id and user".to_owned()),
+            (None, Some(_)) => TokenRequest::RevokeAll { user: needed("user")? },
+            _ => TokenRequest::Revoke { id: needed("id")? },
+        },
         _ => {
             let life: Span = needed("life")?.parse().map_err(|error| format!("life: {error}"))?;
             let addresses = all("address").map(str::parse).collect::<Result<Vec<_>, String>>()?;
@@ -117,6 +126,9 @@ mod tests {
         check(Method::GET, "user=a%20b", "List { user: Some(\"a b\") }");
         check(Method::GET, "id=x", "'id' is not one of user");
         check(Method::DELETE, "id=x", "Revoke { id: \"x\" }");
+        check(Method::DELETE, "user=u", "RevokeAll { user: \"u\" }");
+        check(Method::DELETE, "user=", "user is missing");
+        check(Method::DELETE, "user=u&id=x", "give one of id and user");
         check(Method::DELETE, "", "id is missing");
         check(Method::PUT, "", "Ok(None)");
         let made = "Create { user: \"u\", name: \"n\", life: 60s, scope: Scope { read_only: true, catalogs: Some({\"c\", \"d\"})";

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use crate::admin::TokenRequest;
 use crate::audit::{Audit, Event};
 use crate::error::Failure as _;
-use crate::identity::{Identity, TokenError};
+use crate::identity::{Identity, Token, TokenError};
 
 type Wrong = (StatusCode, String);
 
@@ -34,13 +34,34 @@ pub(super) async fn answer(identity: &Identity, audit: &Audit, asked: TokenReque
         }
         TokenRequest::Revoke { id } => {
             let token = tokens.revoke_any(&id).await.map_err(wrong)?;
-            if let Err(error) = audit.record(&Event::TokenRevoked { by: None, token: token.clone() }).await {
-                tracing::error!(%error, token = token.id, "that a token was revoked could not be recorded");
-                return Err((StatusCode::SERVICE_UNAVAILABLE, format!("revoked, but not recorded: {error}")));
-            }
+            revoked(audit, &token).await?;
             Ok(serde_json::json!({ "token": token }).to_string())
         }
+        TokenRequest::RevokeAll { user } => {
+            let mut all = Vec::new();
+            for token in tokens.list(&user).await.map_err(wrong)? {
+                match tokens.revoke(&user, &token.id).await {
+                    Ok(token) => {
+                        revoked(audit, &token).await?;
+                        all.push(token);
+                    }
+                    // Its owner was faster.
+                    Err(TokenError::NotFound) => {}
+                    Err(error) => return Err(wrong(error)),
+                }
+            }
+            Ok(serde_json::json!({ "tokens": all }).to_string())
+        }
     }
+}
+
+/// Records that a token was revoked.
+async fn revoked(audit: &Audit, token: &Token) -> Result<(), Wrong> {
+    let recorded = audit.record(&Event::TokenRevoked { by: None, token: token.clone() }).await;
+    recorded.map_err(|error| {
+        tracing::error!(%error, token = token.id, "that a token was revoked could not be recorded");
+        (StatusCode::SERVICE_UNAVAILABLE, format!("revoked, but not recorded: {error}"))
+    })
 }
 
 /// For administrators, who may know why.

@@ -44,10 +44,14 @@ pub enum TokenCommand {
         #[arg(long)]
         user: Option<String>,
     },
-    /// Revokes a token.
+    /// Revokes a token, or all of somebody who has left.
     Revoke {
         /// Its id, as the list has it.
-        id: String,
+        #[arg(required_unless_present = "user")]
+        id: Option<String>,
+        /// All tokens of this user.
+        #[arg(long, conflicts_with = "id")]
+        user: Option<String>,
     },
 }
 
@@ -82,8 +86,9 @@ fn request(command: &TokenCommand) -> (Method, String) {
             }
             Method::GET
         }
-        TokenCommand::Revoke { id } => {
-            add("id", id);
+        TokenCommand::Revoke { id, user } => {
+            id.iter().for_each(|id| add("id", id));
+            user.iter().for_each(|user| add("user", user));
             Method::DELETE
         }
     };
@@ -110,8 +115,10 @@ fn said(command: &TokenCommand, body: &str) -> Result<Said, String> {
             let _ = writeln!(said.err, "token {id} of {owner}, until {expires}; it is not shown again:");
             let _ = writeln!(said.out, "{secret}");
         }
-        (TokenCommand::Revoke { .. }, _, Some(token)) => {
-            let _ = writeln!(said.out, "revoked {} ({}) of {}", token.id, token.name, token.owner);
+        (TokenCommand::Revoke { .. }, _, one) => {
+            for token in one.into_iter().chain(answered.tokens) {
+                let _ = writeln!(said.out, "revoked {} ({}) of {}", token.id, token.name, token.owner);
+            }
         }
         (TokenCommand::List { .. }, ..) => {
             let _ = writeln!(said.out, "id\towner\tname\texpires\tlast used\tscope");

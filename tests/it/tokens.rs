@@ -89,6 +89,18 @@ fn a_token_is_made_used_and_revoked() {
     assert!(
         gateway.audit().iter().any(|record| record["type"] == "token_revoked" && record["token"]["id"] == id)
     );
+    // Somebody leaves: all that they have ends at once.
+    let theirs = [create(&gateway, "otto", &[]), create(&gateway, "otto", &["--read-only"])];
+    assert_eq!(gateway.client().bearer(&theirs[0]).query("SELECT current_user").value(), "otto");
+    let kept = create(&gateway, "eva", &[]);
+    let said = token(&gateway, &["revoke", "--user", "otto"]);
+    assert_eq!(said.lines().count(), 3, "with the one from elsewhere: {said}");
+    for secret in &theirs {
+        refused(&gateway.client().bearer(secret), "all were revoked");
+    }
+    assert_eq!(gateway.client().bearer(&kept).query("SELECT current_user").value(), "eva");
+    let revocations = |record: &&Value| record["type"] == "token_revoked";
+    assert_eq!(gateway.audit().iter().filter(revocations).count(), 4);
     for entry in ["tokens.jsonl", "northgate.log"] {
         let text = std::fs::read_to_string(gateway.folder.path().join(entry)).expect("a file");
         assert!(!text.contains(&secret[4..]), "{entry}");
@@ -126,10 +138,11 @@ fn the_admin_listener_wants_its_key_for_tokens() {
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
         assert!(answer.text().contains(expect), "{path}: {}", answer.text());
     }
-    // Without the section there is nothing of it.
+    // Without the section there is nothing of it. The key is for clusters, too.
     let without = Gateway::start(Settings::for_upstream("http://127.0.0.1:1"));
-    assert_eq!(without.admin().send("GET", "/tokens", b"").status, 404);
-    assert!(!without.folder.path().join("admin.key").exists());
+    let key = std::fs::read_to_string(without.folder.path().join("admin.key")).expect("a key");
+    assert_eq!(without.admin().send("GET", "/tokens", b"").status, 401);
+    assert_eq!(without.admin().bearer(key.trim()).send("GET", "/tokens", b"").status, 404);
 }
 
 #[test]
@@ -288,6 +301,43 @@ fn a_catalog_outside_of_the_scope_is_not_there() {
             client().query(sql).rows().into_iter().map(|mut row| row.remove(column)).collect();
         assert_eq!(seen, ["lake"], "{sql}");
     }
+}
+
+/// A view is in one catalog and reads another. It is read as its reader may read what it is made of: with a token for the
+/// one catalog, not the other.
+#[test]
+fn a_view_leads_to_no_catalog_outside_of_the_scope() {
+    trino().query("CREATE SCHEMA IF NOT EXISTS memory.scratch").rows();
+    trino()
+        .query("CREATE OR REPLACE VIEW memory.scratch.nations AS SELECT name FROM tpch.tiny.nation")
+        .rows();
+    let mut settings = Settings::new();
+    let policy = "version: 1\npolicies:\n  - name: both\n    who: { groups: [eu-analysts] }\n    \
+                  tables: [\"memory.scratch.nations\", \"tpch.*.*\"]\n    allow: true\n";
+    settings.policies.push(("both.yaml", policy.to_owned()));
+    let gateway = start(settings, "");
+    let count = "SELECT count(*) FROM memory.scratch.nations";
+    let whole = create(&gateway, "eva", &[]);
+    assert_eq!(gateway.client().bearer(&whole).query(count).value(), 25);
+    let both = create(&gateway, "eva", &["--catalog", "memory", "--catalog", "tpch"]);
+    assert_eq!(gateway.client().bearer(&both).query(count).value(), 25);
+    let one = create(&gateway, "eva", &["--catalog", "memory"]);
+    let client =
+        || gateway.client().bearer(&one).with("X-Trino-Catalog", "memory").with("X-Trino-Schema", "scratch");
+    for sql in [
+        count,
+        "SELECT * FROM nations",
+        "EXECUTE IMMEDIATE 'SELECT * FROM nations'",
+        "WITH n AS (TABLE nations) SELECT * FROM n",
+        "SHOW CREATE VIEW memory.scratch.nations",
+        "EXPLAIN SELECT * FROM nations",
+        "SELECT (SELECT max(name) FROM nations)",
+    ] {
+        let answer = client().query(sql);
+        assert!(answer.error.is_some(), "{sql}: {:?}", answer.rows);
+        assert!(!answer.everything().contains("VIETNAM"), "{sql}");
+    }
+    trino().query("DROP VIEW memory.scratch.nations").rows();
 }
 
 #[test]

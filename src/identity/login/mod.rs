@@ -380,7 +380,11 @@ impl Login {
                 };
                 Arc::clone(&user.principal)
             }
-            There::Saml(_) | There::Oidc(_) => Arc::new(self.mapper.apply(kept.who.principal())?),
+            // Whom the rules of now do not let in is signed in no longer, and may sign in otherwise.
+            There::Saml(_) | There::Oidc(_) => match self.mapper.apply(kept.who.principal()) {
+                Ok(principal) => Arc::new(principal),
+                Err(_) => return Ok(None),
+            },
         };
         let (form_key, ends) = (kept.form_key.clone(), kept.ends);
         Ok(Some(Session { principal, form_key, hash, ends, kept }))

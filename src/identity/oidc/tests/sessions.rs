@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::double::Site;
+use crate::identity::config::Mapping as Rule;
 use crate::identity::login::{Login, Providers, Then};
 use crate::identity::mapping::Mapper;
 use crate::identity::saml::Delivery;
@@ -16,15 +17,15 @@ use crate::state::Store;
 use crate::wire::Sealer;
 
 fn login(site: &Site) -> Arc<Login> {
-    login_with(site, Arc::new(Store::in_memory()))
+    login_with(site, Arc::new(Store::in_memory()), &[])
 }
 
-fn login_with(site: &Site, store: Arc<Store>) -> Arc<Login> {
+fn login_with(site: &Site, store: Arc<Store>, rules: &[Rule]) -> Arc<Login> {
     let users = Arc::new(Snapshot::new("users.toml".into(), Users::default()));
     let config = "external_url = 'https://gate.example'\ntoken_life = '10s'";
     let providers = Providers { oidc: vec![site.provider.config().clone()], saml: Vec::new() };
     let sources = BTreeSet::from(["oidc:idp".to_owned()]);
-    let mapper = Arc::new(Mapper::new(&[], &sources).expect("no rules"));
+    let mapper = Arc::new(Mapper::new(rules, &sources).expect("rules"));
     let sealer = Arc::new(Sealer::generate().expect("a sealer"));
     let config = toml::from_str(config).expect("a section");
     Arc::new(Login::new(config, providers, store, sealer, mapper, users).expect("set up"))
@@ -131,11 +132,29 @@ async fn a_provider_that_declines_takes_up_no_room() {
 async fn another_provider_of_the_same_name_renews_nothing() {
     let (one, two) = (Site::new("").await, Site::new("").await);
     let store = Arc::new(Store::in_memory());
-    let before = login_with(&one, Arc::clone(&store));
+    let before = login_with(&one, Arc::clone(&store), &[]);
     let cookie = signed_in(&one, &before).await;
     assert!(lives(&before, &cookie).await);
-    let after = login_with(&two, store);
+    let after = login_with(&two, store, &[]);
     tokio::time::sleep(Duration::from_millis(5_500)).await;
     assert!(!lives(&after, &cookie).await);
     assert!(two.double.asked("/token").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_the_rules_of_now_do_not_let_in_is_signed_in_no_longer() {
+    let site = Site::new("").await;
+    let store = Arc::new(Store::in_memory());
+    let rule = |pattern: &str, user: &str| -> Rule {
+        toml::from_str(&format!("from = 'oidc:idp'\nmatch = '{pattern}'\nuser = '{user}'")).expect("a rule")
+    };
+    let before = login_with(&site, Arc::clone(&store), &[rule("(.*)", "$1")]);
+    let cookie = signed_in(&site, &before).await;
+    assert!(lives(&before, &cookie).await);
+    let other = login_with(&site, Arc::clone(&store), &[rule("(.*)", "idp-$1")]);
+    let session = other.session(&cookie).await.expect("asked").expect("it lasts");
+    assert_eq!(session.principal().name(), "idp-eva", "the rules of now");
+    let none = login_with(&site, store, &[rule("otto", "otto")]);
+    assert!(!lives(&none, &cookie).await);
+    assert!(none.leaving(&cookie).await.expect("asked").is_some(), "one may leave");
 }
