@@ -232,8 +232,10 @@ fn an_auditor_has_reports_and_exports_that_verify() {
     let path = link;
     assert_eq!(nora.get(&path).status, 403);
     assert_eq!(gateway.client().get(&path).status, 303);
-    for (path, expect) in [("/audit/exports/../../audit.key", 404), ("/audit/exports/0123.tar", 404)] {
-        assert_eq!(otto.get(path).status, expect, "{path}");
+    for path in ["/audit/exports/../../audit.key", "/audit/exports/0123.tar", "/audit/exports/..%2faudit.key"]
+    {
+        let status = otto.get(path).status;
+        assert!(status == 404 || status == 405, "{path}: {status}");
     }
     let form = otto.clone().with("Origin", &origin).with("Content-Type", "application/x-www-form-urlencoded");
     let forged = form.send("POST", "/audit/exports", b"key=x&from=2026-01-01&to=2026-12-31&format=csv");

@@ -39,3 +39,4 @@ mod tools;
 mod trespass;
 mod twins;
 mod upstream;
+mod witness;

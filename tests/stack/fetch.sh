@@ -173,6 +173,22 @@ build_tlog() {
     (cd "$stack_dir/tlog" && GOFLAGS=-mod=readonly go build -o "$1" .) >&2 || die "go could not build tests/stack/tlog"
 }
 
+# witness_program: what signs the checkpoints of a log, by others' implementation of cosignatures and proofs.
+witness_program() {
+    local key program
+    key=$(cat "$stack_dir"/witness/* | sha256sum | cut -c 1-12)
+    program=$cache_dir/tools/bin/witness-$key
+    [ -x "$program" ] || with_lock witness build_witness "$program"
+    printf '%s\n' "$program"
+}
+
+build_witness() {
+    [ ! -x "$1" ] || return 0
+    need_command go golang-go "builds a witness of logs"
+    mkdir -p "$cache_dir/tools/bin"
+    (cd "$stack_dir/witness" && GOFLAGS=-mod=readonly go build -o "$1" .) >&2 || die "go could not build tests/stack/witness"
+}
+
 make_python_env() {
     local dir=$1 requirements=$2
     [ ! -e "$dir" ] || return 0
