@@ -284,6 +284,10 @@ impl Gateway {
         running.sending();
         // If this gateway dies now, others know that Trino may have it.
         self.published(running).await;
+        // A statement that only reads does no harm by running, whatever its client was told.
+        if running.writes && running.is_linked() && self.replicas.may_be_given_up(&running.id).await {
+            return Err(StatementError::Orphaned { sent: false });
+        }
         let mut tried = vec![placed.cluster().to_owned()];
         if !placed.is_open()
             && let Ok(other) = self.moved(&placed, noted, running.writes, &mut tried).await

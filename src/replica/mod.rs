@@ -65,6 +65,8 @@ pub struct Replicas {
     others: Mutex<HashMap<u64, Other>>,
     /// Since when the inbox could be read each time.
     reading: Mutex<Option<Instant>>,
+    /// When the lease was renewed last.
+    renewed: Mutex<Option<Instant>>,
 }
 
 /// Another gateway's lease.
@@ -93,6 +95,7 @@ impl Replicas {
             urgent: Notify::new(),
             others: Mutex::default(),
             reading: Mutex::default(),
+            renewed: Mutex::default(),
         })
     }
 
@@ -197,8 +200,11 @@ impl Replicas {
     pub async fn live(&self) {
         let Some(shared) = &self.shared else { return };
         loop {
+            let began = Instant::now();
             // That it fails is logged where the store is asked.
-            _ = shared.put(lease(self.id), b"lives", LEASE).await;
+            if shared.put(lease(self.id), b"lives", LEASE).await.is_ok() {
+                *locked(&self.renewed) = Some(began);
+            }
             tokio::time::sleep(RENEWED).await;
         }
     }
@@ -221,6 +227,27 @@ impl Replicas {
         }
         others.insert(origin, Other { asked: now, missing });
         missing.is_some_and(|since| now.saturating_duration_since(since) >= MISSING)
+    }
+
+    /// Notes that a client is told that its query is lost, as the gateway where it waited is gone.
+    ///
+    /// # Errors
+    /// The store does not answer: then the client must not be told.
+    pub async fn give_up(&self, query: &str) -> Result<(), StoreError> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        shared.put(given_up(query), b"given up", WAITS).await
+    }
+
+    /// Whether the client of a query of this gateway may have been told elsewhere that it is lost: a gateway that stood
+    /// still, or could not reach the store, is taken to be gone. To be asked when [`Waiting::Sent`] has been published:
+    /// who gives a query up looks for that afterwards, so that one of the two sees the other.
+    pub async fn may_be_given_up(&self, query: &str) -> bool {
+        let Some(shared) = &self.shared else { return false };
+        match shared.find(given_up(query)).await {
+            Ok(found) => found.is_some(),
+            // Within its lease nobody takes this gateway to be gone.
+            Err(_) => locked(&self.renewed).is_none_or(|renewed| renewed.elapsed() >= LEASE),
+        }
     }
 
     /// Publishes how far a query is that waits here.
@@ -276,6 +303,10 @@ fn inbox(id: u64) -> String {
     format!("inbox {id:016x}")
 }
 
+fn given_up(query: &str) -> Key {
+    Key::new(Kind::Waiting, &format!("given up {query}"))
+}
+
 fn lease(id: u64) -> Key {
     Key::new(Kind::Replica, &format!("{id:016x}"))
 }
@@ -292,6 +323,7 @@ mod tests {
         assert!(locked(&alone.outbox).is_empty());
         assert!(alone.sent().await && alone.hears_since(Duration::MAX) && !alone.is_gone(7).await);
         assert_eq!(alone.published("q").await, Ok(None));
+        assert!(alone.give_up("q").await.is_ok() && !alone.may_be_given_up("q").await);
         alone.send().await;
         alone.live().await;
         let read = tokio::time::timeout(Duration::from_hours(1), alone.reports(|| true)).await;

@@ -174,6 +174,44 @@ fn a_store_that_is_lost_and_a_gateway_that_is_killed() {
     assert_eq!(admin[1].send("DELETE", &next, b"").status, 204);
 }
 
+#[test]
+fn a_gateway_that_stood_still_runs_nothing_that_was_given_up() {
+    let store = Store::start("redis");
+    let few = "[admission]\nrunning = 1\nrunning_per_principal = 1\n";
+    let gateways = [(); 2].map(|()| Gateway::start(settings(&store, few)));
+    let [one, two] = &gateways;
+    let admin = at(&gateways, "admin");
+    let mut page = admin[0].submit(LONG).page();
+    let begun = within(Duration::from_secs(30), || {
+        page = admin[1].get(&path_of(page["nextUri"].as_str().expect("it runs"))).page();
+        (page["stats"]["state"] == "RUNNING").then_some(())
+    });
+    assert!(begun.is_some());
+    let mut waits =
+        one.signed_in("eva").submit("CREATE TABLE memory.scratch.eva_given_up AS SELECT 1 AS n").page();
+    let id = waits["id"].as_str().expect("an id").to_owned();
+    let told = within(Duration::from_mins(2), || {
+        let next = path_of(waits["nextUri"].as_str()?);
+        waits = two.signed_in("eva").get(&next).page();
+        if waits["stats"]["state"] == "QUEUED" && waits["nextUri"].is_string() {
+            one.process.lock().expect("no panic in a lock").signal("STOP");
+        }
+        waits["nextUri"].is_null().then_some(())
+    });
+    assert!(told.is_some(), "it is told: {waits}");
+    let message = waits["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("It was not run"), "{waits}");
+    // It comes to itself, and the slot that the statement has waited for is free.
+    one.process.lock().expect("no panic in a lock").signal("CONT");
+    let next = path_of(page["nextUri"].as_str().expect("it runs"));
+    assert_eq!(admin[1].send("DELETE", &next, b"").status, 204);
+    let record = outcome(one, &id);
+    assert_eq!((&record["state"], &record["trino_query"]), (&"failed".into(), &Value::Null), "{record}");
+    let made = trino()
+        .query("SELECT count(*) FROM memory.information_schema.tables WHERE table_name = 'eva_given_up'");
+    assert_eq!(made.value(), 0);
+}
+
 /// A driver that runs queries until it is told to stop, and how it ended.
 fn driver(arguments: &[&str]) -> std::process::Child {
     let mut command = Command::new(stack());
