@@ -21,7 +21,7 @@ unit: ## the tests that need no server
 
 integration: ## the tests against the real Trino with the real clients
 	tests/stack/stack fetch
-	cargo test --lib state::tests -- --ignored
+	cargo test --lib -- --ignored
 	cargo test --test it
 
 bench: ## Northgate, nginx and a stub side by side; ONLY=name runs one

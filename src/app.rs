@@ -3,6 +3,7 @@
 mod clusters;
 mod handler;
 mod operated;
+mod queries;
 mod reload;
 mod tokens;
 mod unfinished;
@@ -18,13 +19,13 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::Admin;
-use crate::admission::{Rate, Slots};
+use crate::admission::{self, Rate, Slots, Together};
 use crate::audit::{Audit, Auditors, Event};
 use crate::catalog::rest::RestCatalog;
 use crate::config::{Config, Links};
 use crate::identity::{self, Identity, Method, Principal};
 use crate::policy::{self, Surroundings};
-use crate::query::{Components, Explanation, Gateway, Question};
+use crate::query::{Claims, Components, Explanation, Gateway, Question};
 use crate::replica::Replicas;
 use crate::rewrite::Names;
 use crate::secret::Secret;
@@ -32,7 +33,7 @@ use crate::server::{self, Certificates, Server};
 use crate::state::Store;
 use crate::telemetry::{self, Metrics};
 use crate::upstream::{Fleet, Sender};
-use crate::web::Web;
+use crate::web::{Queries, Web};
 use crate::wire::Sealer;
 
 /// The stack of a worker thread, in bytes: room for a statement nested to the limit, in a debug build too.
@@ -117,6 +118,10 @@ pub struct Asked {
     pub catalog: Option<String>,
     /// The schema of the session.
     pub schema: Option<String>,
+    /// What their client would say that it is.
+    pub source: Option<String>,
+    /// The client's tags.
+    pub tags: Vec<String>,
     /// The statement.
     pub sql: String,
 }
@@ -136,6 +141,7 @@ pub fn explain(config: &Config, asked: &Asked) -> Result<Explanation, StartError
         principal = principal.with_groups(asked.groups.clone());
     }
     let limits = statement_limits(config);
+    let slots = Slots::new(&config.admission).map_err(because("[admission]"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_stack_size(STACK)
@@ -157,6 +163,7 @@ pub fn explain(config: &Config, asked: &Asked) -> Result<Explanation, StartError
             policies: &policies,
             properties: &config.query.session_properties,
             limits: &limits,
+            classes: Some((slots.classes(), Claims { source: asked.source.as_deref(), tags: &asked.tags })),
         };
         Ok(question.explain(&asked.sql).await)
     });
@@ -254,6 +261,8 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     let store = Arc::new(Store::open(&config.state).map_err(because("[state]"))?);
     let identity = Identity::new(config.identity.clone(), &store, Arc::clone(&sealer), Arc::clone(&metrics));
     let identity = Arc::new(identity.map_err(because("[identity]"))?);
+    let slots = Slots::new(&config.admission).map_err(because("[admission]"))?;
+    let together = together(&config.admission, &slots, &store)?;
     let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
     let fleet = Arc::new(fleet(&config)?);
     let auditors = Arc::new(Auditors::new(&config.audit));
@@ -267,7 +276,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         config: config.query,
         identity: Arc::clone(&identity),
         rate: Rate::new(&config.admission),
-        slots: Slots::new(&config.admission).map_err(because("[admission]"))?,
+        slots,
         policies: Arc::clone(&policies),
         audit: Arc::clone(&audit),
         auditors: Arc::clone(&auditors),
@@ -287,7 +296,10 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         folder: config.policies.folder,
         config_file: file,
         surroundings,
-        web: Web::new(Arc::clone(&identity), Arc::clone(&audit), auditors),
+        web: Web::new(Arc::clone(&identity), Arc::clone(&audit), auditors).with_queries(Queries {
+            gateway: Arc::clone(&gateway),
+            operators: config.admission.operators.clone(),
+        }),
         identity,
         audit: Arc::clone(&audit),
         fleet: Arc::clone(&fleet),
@@ -305,6 +317,9 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     .await?;
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(admin.serve(Arc::clone(&app)));
+    if let Some(together) = together {
+        tasks.spawn(together.run());
+    }
     tasks.spawn(unfinished::settle(Arc::clone(&audit), Arc::clone(&fleet)));
     let noted = Arc::clone(&audit);
     tasks.spawn(async move { noted.watch_inbox().await });
@@ -324,6 +339,21 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     audit.close().await.map_err(because("[audit]"))?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What counts with other gateways, where there are some.
+fn together(
+    config: &admission::Config,
+    slots: &Slots,
+    store: &Store,
+) -> Result<Option<Together>, StartError> {
+    if config.replicas.get() == 1 {
+        return Ok(None);
+    }
+    let scripts =
+        store.scripts().ok_or_else(|| StartError("[admission] replicas: needs Redis".to_owned()))?;
+    let together = Together::new(slots.clone(), scripts, config.lease.0);
+    together.map(Some).map_err(because("[admission]"))
 }
 
 async fn stop_signal() {

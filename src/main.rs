@@ -57,6 +57,12 @@ enum Command {
         /// The schema of the session.
         #[arg(long)]
         schema: Option<String>,
+        /// What their client would say that it is, such as airflow: rules of classes look at it.
+        #[arg(long)]
+        source: Option<String>,
+        /// A client tag; may be given several times.
+        #[arg(long = "tag")]
+        tags: Vec<String>,
         /// The statement.
         sql: String,
     },
@@ -79,6 +85,17 @@ enum Command {
         config: PathBuf,
         #[command(subcommand)]
         command: cli::TokenCommand,
+    },
+    /// Shows the queries that wait and run at the gateway on this machine, or cancels one.
+    Queries {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml", global = true)]
+        config: PathBuf,
+        /// Of this user alone.
+        #[arg(long)]
+        user: Option<String>,
+        #[command(subcommand)]
+        command: Option<cli::QueryCommand>,
     },
     /// Shows the clusters of the gateway that runs on this machine, and says whether one takes queries.
     Clusters {
@@ -131,9 +148,9 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { config } => serve(&config),
         Command::Check { config } => check(&config),
-        Command::Explain { config, user, groups, token_file, catalog, schema, sql } => {
+        Command::Explain { config, user, groups, token_file, catalog, schema, source, tags, sql } => {
             user_token(token_file.as_deref()).and_then(|token| {
-                let asked = northgate::app::Asked { user, groups, token, catalog, schema, sql };
+                let asked = northgate::app::Asked { user, groups, token, catalog, schema, source, tags, sql };
                 explain(&config, &asked)
             })
         }
@@ -144,6 +161,9 @@ fn main() -> ExitCode {
         Command::SignIn(command) => return said(cli::sign_in(&command)),
         Command::Classify { command } => return said(cli::classify(&command)),
         Command::Token { config, command } => asked(&config, |admin| cli::token(&command, admin)),
+        Command::Queries { config, user, command } => {
+            asked(&config, |admin| cli::queries(command.as_ref(), user.as_deref(), admin))
+        }
         Command::Clusters { config, command } => {
             asked(&config, |admin| cli::clusters(command.as_ref(), admin))
         }

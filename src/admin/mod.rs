@@ -1,7 +1,7 @@
 //! The listener for operators: metrics, health, readiness, the gateway's public keys, and reload.
 //!
 //! Plain HTTP without a login, and so on the loopback interface unless it is told otherwise. What is here otherwise tells
-//! nothing of users or data; the worst that a stranger can do is to have the files read again. Tokens and clusters are on
+//! nothing of users or data; the worst that a stranger can do is to have the files read again. Tokens, clusters and queries are on
 //! the loopback interface only, and for who can read the key file, which is made anew at each start: `Authorization: Bearer KEY`.
 //!
 //! | request | answer |
@@ -10,17 +10,20 @@
 //! | `GET /health` | 200 while the process lives |
 //! | `GET /ready` | 200 when it can do its work, else 503; each check by name (JSON) |
 //! | `GET /jwks` | the keys by which Trino checks the gateway's tokens (JWK Set, RFC 7517) |
-//! | `POST /explain?user=u&group=g&catalog=c&schema=s` | what would be done with the statement in the body, and why; on the loopback interface only, as it tells of policies. With a token of the user's in `X-Northgate-User-Token` catalogs are asked in their name |
+//! | `POST /explain?user=u&group=g&catalog=c&schema=s&source=airflow&tag=t` | what would be done with the statement in the body, and why; on the loopback interface only, as it tells of policies. With a token of the user's in `X-Northgate-User-Token` catalogs are asked in their name |
 //! | `GET /tokens?user=u` | the personal access tokens, of all or of one owner (JSON) |
 //! | `POST /tokens?user=u&name=n&life=30d&read_only=true&catalog=c&address=10.0.0.0/8&impersonate=true` | makes one, and shows its secret |
 //! | `DELETE /tokens?id=i`, `DELETE /tokens?user=u` | revokes one, or all of an owner |
 //! | `GET /clusters` | the clusters and how they are (JSON) |
 //! | `POST /clusters/NAME?state=draining` | says whether one takes queries: `active`, `draining`, `inactive`, or `configured` |
+//! | `GET /queries?user=u` | the queries that wait and run here (JSON) |
+//! | `DELETE /queries?id=i&reason=r` | cancels one; its user reads the reason |
 //! | `POST /reload` | reads policies, users, certificates, and of the configuration the clusters again; 422 and what is wrong, if something is |
 
 mod clusters;
 mod door;
 mod error;
+mod queries;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -47,6 +50,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use self::clusters::ClusterRequest;
 pub use self::error::AdminError;
+pub use self::queries::QueryRequest;
 pub use self::tokens::TokenRequest;
 
 use self::door::Door;
@@ -71,8 +75,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Config {
     /// Where to listen. Trino must reach it if it is to fetch the gateway's keys from here.
     pub listen: SocketAddr,
-    /// The file with the key for tokens and clusters. It is made at start, readable by its owner alone; `northgate token` and
-    /// `northgate clusters` read it.
+    /// The file with the key for tokens, clusters and queries. It is made at start, readable by its owner alone; `northgate token`,
+    /// `northgate clusters` and `northgate queries` read it.
     pub key_file: PathBuf,
 }
 
@@ -92,6 +96,8 @@ pub struct Check {
     pub name: &'static str,
     /// What is wrong with it, for the operator. `None`: nothing.
     pub problem: Option<String>,
+    /// What is to be known of it though it is in order.
+    pub note: Option<String>,
 }
 
 /// A statement to be explained, and who would ask it in which session.
@@ -107,6 +113,10 @@ pub struct Explain {
     pub catalog: Option<String>,
     /// The session's schema.
     pub schema: Option<String>,
+    /// What the client would say that it is.
+    pub source: Option<String>,
+    /// The client's tags.
+    pub tags: Vec<String>,
     /// The statement.
     pub sql: String,
 }
@@ -135,6 +145,12 @@ pub trait Operated: Send + Sync + 'static {
     fn clusters(
         &self,
         asked: ClusterRequest,
+    ) -> impl Future<Output = Result<String, (StatusCode, String)>> + Send;
+
+    /// Tells of queries that wait and run, or cancels one: JSON, or a status and what is wrong.
+    fn queries(
+        &self,
+        asked: QueryRequest,
     ) -> impl Future<Output = Result<String, (StatusCode, String)>> + Send;
 
     /// Reads again what can be read again; what was wrong, a line each. What is wrong stays as it was before.
@@ -232,7 +248,7 @@ async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>, local: boo
 
 /// Whether a path is for who has the key.
 fn is_closed(path: &str) -> bool {
-    path == "/tokens" || clusters::is_about(path)
+    path == "/tokens" || path == "/queries" || clusters::is_about(path)
 }
 
 /// Answers who has the key.
@@ -242,6 +258,9 @@ async fn behind<O: Operated>(door: &Door, parts: &Parts, operated: &O) -> Answer
     }
     if !door.admits(&parts.headers) {
         return text(StatusCode::UNAUTHORIZED, "the key of admin.key_file is needed\n");
+    }
+    if parts.uri.path() == "/queries" {
+        return queries::answer(parts, operated).await;
     }
     if clusters::is_about(parts.uri.path()) {
         return clusters::answer(parts, operated).await;
@@ -272,7 +291,12 @@ async fn explain<O: Operated>(parts: &Parts, body: Incoming, operated: &O) -> An
             "group" => asked.groups.push(value),
             "catalog" => asked.catalog = Some(value),
             "schema" => asked.schema = Some(value),
-            _ => return text(StatusCode::BAD_REQUEST, "known are user, group, catalog and schema\n"),
+            "source" => asked.source = Some(value),
+            "tag" => asked.tags.push(value),
+            _ => {
+                let known = "known are user, group, catalog, schema, source and tag\n";
+                return text(StatusCode::BAD_REQUEST, known);
+            }
         }
     }
     if asked.user.is_empty() {
@@ -322,12 +346,18 @@ async fn answer<O: Operated>(method: &Method, path: &str, headers: &HeaderMap, o
 /// `{"ready":false,"checks":{"policies":"ok","trino":"cannot be reached"}}`
 async fn readiness<O: Operated>(operated: &O) -> Answer {
     let checks = tokio::time::timeout(PATIENCE, operated.ready()).await.unwrap_or_else(|_| {
-        vec![Check { name: "checks", problem: Some(format!("took longer than {} s", PATIENCE.as_secs())) }]
+        vec![Check {
+            name: "checks",
+            problem: Some(format!("took longer than {} s", PATIENCE.as_secs())),
+            note: None,
+        }]
     });
     let ready = checks.iter().all(|check| check.problem.is_none());
     let checks: serde_json::Map<String, serde_json::Value> = checks
         .into_iter()
-        .map(|check| (check.name.to_owned(), check.problem.unwrap_or_else(|| "ok".to_owned()).into()))
+        .map(|check| {
+            (check.name.to_owned(), check.problem.or(check.note).unwrap_or_else(|| "ok".to_owned()).into())
+        })
         .collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     typed(status, "application/json", serde_json::json!({ "ready": ready, "checks": checks }).to_string())

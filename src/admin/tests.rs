@@ -14,6 +14,10 @@ impl Operated for Shown {
         Ok(format!("{asked:?}"))
     }
 
+    async fn queries(&self, asked: QueryRequest) -> Result<String, (StatusCode, String)> {
+        Ok(format!("{asked:?}"))
+    }
+
     async fn clusters(&self, asked: ClusterRequest) -> Result<String, (StatusCode, String)> {
         Ok(format!("{asked:?}"))
     }
@@ -27,8 +31,8 @@ impl Operated for Shown {
             std::future::pending::<()>().await;
         }
         vec![
-            Check { name: "policies", problem: None },
-            Check { name: "trino", problem: self.0.map(str::to_owned) },
+            Check { name: "policies", problem: None, note: None },
+            Check { name: "trino", problem: self.0.map(str::to_owned), note: None },
         ]
     }
 

@@ -1,5 +1,6 @@
 //! Why a query is not let in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{ErrorCode, Failure};
@@ -9,12 +10,16 @@ use crate::error::{ErrorCode, Failure};
 pub enum Whose {
     /// The principal's own.
     Principal,
+    /// That of a group that they are in.
+    Group,
+    /// That of the class of the statement.
+    Class,
     /// That of all together.
     All,
 }
 
 /// Why a query is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
     /// Too many statements in too short a time.
     #[error("too many statements, the next in {retry_after:?}")]
@@ -23,10 +28,12 @@ pub enum AdmissionError {
         retry_after: Duration,
     },
     /// As many queries wait as may.
-    #[error("the queue is full: {limit} wait")]
+    #[error("the queue is full: {limit} wait ({whose:?} {name})")]
     QueueFull {
         /// Whose queue.
         whose: Whose,
+        /// The name of the class or group, if it is one's.
+        name: Arc<str>,
         /// How many may wait.
         limit: usize,
     },
@@ -34,8 +41,8 @@ pub enum AdmissionError {
     #[error("the texts of queries take all the memory that they may")]
     TextsFull,
     /// A limit that lets nobody in, or contradicts another.
-    #[error("[admission] {0}")]
-    Config(&'static str),
+    #[error("{0}")]
+    Config(String),
 }
 
 impl Failure for AdmissionError {
@@ -61,10 +68,16 @@ impl Failure for AdmissionError {
                 "Too many statements in a short time. The next one is let in after {} ms.",
                 retry_after.as_millis().max(1)
             ),
-            Self::QueueFull { whose: Whose::Principal, limit } => {
+            Self::QueueFull { whose: Whose::Principal, limit, .. } => {
                 format!("Too many of your queries are waiting: {limit} may. Try again when some have run.")
             }
-            Self::QueueFull { whose: Whose::All, limit } => {
+            Self::QueueFull { whose: Whose::Group, name, limit } => {
+                format!("Too many queries of the group '{name}' are waiting: {limit} may. Try again later.")
+            }
+            Self::QueueFull { whose: Whose::Class, name, limit } => {
+                format!("Too many queries of the class '{name}' are waiting: {limit} may. Try again later.")
+            }
+            Self::QueueFull { whose: Whose::All, limit, .. } => {
                 format!("Too many queries are waiting: {limit} may. Try again later.")
             }
             Self::TextsFull => {

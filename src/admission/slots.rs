@@ -1,50 +1,47 @@
-//! Who runs, and who waits.
-//!
-//! A query that finds no slot free waits in its principal's queue, first in, first out; the principals take
-//! turns. A principal whose own limit is reached is left out until one of its queries ends.
+//! Who runs, and who waits: the scheduler with its clock, and the guards of those who wait and run.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::{AdmissionError, Config, Metered, Whose};
+use super::Config;
+use super::classes::{Classes, Classified};
+use super::error::{AdmissionError, Whose};
+use super::scheduler::{Arrival, Full, Plan, Scheduler, Standing};
+use crate::identity::Principal;
+
+/// Whether the limits hold for several gateways together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// This gateway has them alone.
+    Alone,
+    /// They are counted with others.
+    Together,
+    /// They would be, but the others cannot be asked: this gateway has its part of them.
+    Divided,
+}
 
 /// The slots of the cluster. Clones are the same slots.
 #[derive(Clone)]
-pub struct Slots(Arc<Shared>);
+pub struct Slots(pub(super) Arc<Shared>);
 
-struct Shared {
-    running: usize,
-    running_per_principal: usize,
-    queued: usize,
-    queued_per_principal: usize,
-    state: Mutex<State>,
+pub(super) struct Shared {
+    pub(super) classes: Classes,
+    pub(super) plan: Plan,
+    began: Instant,
+    pub(super) state: Mutex<State>,
+    /// Told when something has come or gone, where grants are given by [`super::together`].
+    pub(super) wake: Notify,
 }
 
-#[derive(Default)]
-struct State {
-    running: usize,
-    queued: usize,
-    last: u64,
-    /// Only principals with something running or waiting.
-    principals: BTreeMap<Arc<str>, Account>,
-    /// The principals that wait and are below their own limit, the next one first.
-    turns: VecDeque<Arc<str>>,
-}
-
-#[derive(Default)]
-struct Account {
-    running: usize,
-    /// In order of their numbers.
-    waiting: VecDeque<Waiting>,
-}
-
-struct Waiting {
-    number: u64,
-    grant: oneshot::Sender<()>,
+pub(super) struct State {
+    pub(super) scheduler: Scheduler<oneshot::Sender<()>>,
+    pub(super) sharing: Sharing,
+    /// Principals whose running queries are others than the gateways' common count has been told.
+    pub(super) changed: HashSet<Arc<str>>,
 }
 
 /// How many run and wait.
@@ -56,20 +53,11 @@ pub struct Load {
     pub queued: usize,
 }
 
-/// Where a waiting query stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// How many will be let in before it, if nothing else comes or goes.
-    pub ahead: usize,
-    /// Whose limit it waits for.
-    pub whose: Whose,
-}
-
 /// The right to run one query; dropped, it is free for the next.
 #[derive(Debug)]
 #[must_use = "a slot that is dropped is free for somebody else"]
 pub struct Slot {
-    held: Held,
+    _held: Held,
     waited: Duration,
 }
 
@@ -77,161 +65,142 @@ pub struct Slot {
 #[derive(Debug)]
 #[must_use = "a ticket that is dropped is given up"]
 pub struct Ticket {
-    shared: Slots,
-    principal: Arc<str>,
-    number: u64,
+    held: Held,
     since: Instant,
     /// `None` once the grant was taken.
     grant: Option<oneshot::Receiver<()>>,
 }
 
+/// Where a query stands, for who asks while its ticket is elsewhere.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    slots: Slots,
+    number: u64,
+}
+
 /// What is given back when dropped.
 struct Held {
-    shared: Slots,
-    principal: Arc<str>,
+    slots: Slots,
+    /// Nought when it has been passed on.
+    number: u64,
 }
 
 impl Slots {
-    /// All free. Refuses limits of nought, and limits of one that are above those of all.
+    /// All free. Refuses limits that let nobody in, and limits that contradict each other.
+    ///
+    /// # Errors
+    /// [`AdmissionError::Config`] says which.
     pub fn new(config: &Config) -> Result<Self, AdmissionError> {
-        let wrong = |why| Err(AdmissionError::Config(why));
-        if config.running == 0 || config.running_per_principal == 0 {
-            return wrong("running and running_per_principal must be at least 1");
-        }
-        if config.running_per_principal > config.running {
-            return wrong("running_per_principal must not be above running");
-        }
-        if config.queued_per_principal > config.queued {
-            return wrong("queued_per_principal must not be above queued");
-        }
-        Ok(Self(Arc::new(Shared {
-            running: config.running,
-            running_per_principal: config.running_per_principal,
-            queued: config.queued,
-            queued_per_principal: config.queued_per_principal,
-            state: Mutex::new(State::default()),
-        })))
+        let (classes, plan) = Classes::read(config)?;
+        // Until the others are found, each has its part.
+        let sharing = if plan.replicas > 1 { Sharing::Divided } else { Sharing::Alone };
+        let mut scheduler = Scheduler::new(plan.clone());
+        scheduler.divide(plan.replicas);
+        let state = State { scheduler, sharing, changed: HashSet::new() };
+        let wake = Notify::new();
+        let began = Instant::now();
+        Ok(Self(Arc::new(Shared { classes, plan, began, state: Mutex::new(state), wake })))
+    }
+
+    /// The classes.
+    pub fn classes(&self) -> &Classes {
+        &self.0.classes
     }
 
     /// Joins the queue. Where a slot is free and nobody is before it, the ticket is good at once.
-    pub fn enter(&self, metered: &Metered) -> Result<Ticket, AdmissionError> {
-        self.enter_as(metered.authenticated().principal().name())
+    ///
+    /// # Errors
+    /// [`AdmissionError::QueueFull`]
+    pub fn enter(&self, principal: &Principal, class: &Classified) -> Result<Ticket, AdmissionError> {
+        self.enter_as(principal.name(), &self.0.classes.groups_of(principal), class.class)
     }
 
     /// The same by name alone.
-    pub(super) fn enter_as(&self, principal: &str) -> Result<Ticket, AdmissionError> {
-        let mut state = self.state();
-        let known = state.principals.get_key_value(principal);
-        let (own_waiting, own_running) = known.map_or((0, 0), |(_, a)| (a.waiting.len(), a.running));
-        let principal = known.map_or_else(|| Arc::from(principal), |(name, _)| Arc::clone(name));
-        // Those who wait for nothing but their own limit don't keep others from a free slot.
-        let free = state.running < self.0.running && state.turns.is_empty();
-        if !(free && own_waiting == 0 && own_running < self.0.running_per_principal) {
-            if own_waiting >= self.0.queued_per_principal {
-                let limit = self.0.queued_per_principal;
-                return Err(AdmissionError::QueueFull { whose: Whose::Principal, limit });
-            }
-            if state.queued >= self.0.queued {
-                return Err(AdmissionError::QueueFull { whose: Whose::All, limit: self.0.queued });
-            }
-        }
-        state.last += 1;
-        let number = state.last;
+    pub(super) fn enter_as(
+        &self,
+        principal: &str,
+        groups: &[usize],
+        class: usize,
+    ) -> Result<Ticket, AdmissionError> {
         let (sender, receiver) = oneshot::channel();
-        let account = state.principals.entry(Arc::clone(&principal)).or_default();
-        account.waiting.push_back(Waiting { number, grant: sender });
-        if account.waiting.len() == 1 && account.running < self.0.running_per_principal {
-            state.turns.push_back(Arc::clone(&principal));
-        }
-        state.queued += 1;
-        let ticket =
-            Ticket { shared: self.clone(), principal, number, since: Instant::now(), grant: Some(receiver) };
-        self.grant(&mut state);
-        Ok(ticket)
+        let now = self.now();
+        let mut state = self.state();
+        let number = state.scheduler.enter(now, &Arrival { class, principal, groups }, sender);
+        let number = number.map_err(|full| self.refused(full))?;
+        self.grant(&mut state, now);
+        drop(state);
+        let held = Held { slots: self.clone(), number };
+        Ok(Ticket { held, since: Instant::now(), grant: Some(receiver) })
     }
 
-    /// How many run and wait now.
+    fn refused(&self, full: Full) -> AdmissionError {
+        let name = match full.whose {
+            Whose::Group => self.0.classes.group_names().get(full.place),
+            Whose::Class => self.0.classes.names().get(full.place),
+            Whose::Principal | Whose::All => None,
+        };
+        let name = name.cloned().unwrap_or_default();
+        AdmissionError::QueueFull { whose: full.whose, name, limit: full.limit }
+    }
+
+    /// How many run and wait now, here.
     pub fn load(&self) -> Load {
-        let state = self.state();
-        Load { running: state.running, queued: state.queued }
+        let (running, queued) = self.state().scheduler.load();
+        Load { running, queued }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// How many of each class run and wait now, here.
+    pub fn class_loads(&self) -> Vec<(Arc<str>, Load)> {
+        let state = self.state();
+        let loads = self.0.classes.names().iter().enumerate().map(|(at, name)| {
+            let (running, queued) = state.scheduler.class_load(at);
+            (Arc::clone(name), Load { running, queued })
+        });
+        loads.collect()
+    }
+
+    /// Whether the limits hold for several gateways together.
+    pub fn sharing(&self) -> Sharing {
+        self.state().sharing
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives free slots to those whose turn it is. A grant counts as running from here; a ticket that is dropped
-    /// afterwards gives it back.
-    fn grant(&self, state: &mut State) {
-        while state.running < self.0.running
-            && let Some(principal) = state.turns.pop_front()
-        {
-            let Some(account) = state.principals.get_mut(&principal) else { continue };
-            let Some(next) = account.waiting.pop_front() else { continue };
-            account.running += 1;
-            state.running += 1;
-            state.queued -= 1;
-            if !account.waiting.is_empty() && account.running < self.0.running_per_principal {
-                state.turns.push_back(principal);
+    /// Microseconds since the beginning.
+    pub(super) fn now(&self) -> u64 {
+        u64::try_from(self.0.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Gives free slots to those whose turn it is, or has them given. A grant counts as running from here; a ticket that
+    /// is dropped afterwards gives it back.
+    pub(super) fn grant(&self, state: &mut State, now: u64) {
+        if state.sharing == Sharing::Together {
+            self.0.wake.notify_one();
+            return;
+        }
+        for (number, told) in state.scheduler.fill(now) {
+            if let (Sharing::Divided, Some((name, _))) = (state.sharing, state.scheduler.whose(number)) {
+                state.changed.insert(Arc::clone(name));
             }
             // The receiver is there: a ticket takes itself off the queue, under this lock, before it goes.
-            _ = next.grant.send(());
+            _ = told.send(());
         }
     }
 
-    fn release(&self, principal: &Arc<str>) {
+    fn leave(&self, number: u64) {
+        let now = self.now();
         let mut state = self.state();
-        state.running -= 1;
-        if let Some(account) = state.principals.get_mut(principal) {
-            // From here on it is below its limit: if it wasn't before, it comes back into the round.
-            let was_left_out = account.running >= self.0.running_per_principal;
-            account.running -= 1;
-            if account.waiting.is_empty() {
-                if account.running == 0 {
-                    state.principals.remove(principal);
-                }
-            } else if was_left_out {
-                state.turns.push_back(Arc::clone(principal));
-            }
+        if state.sharing != Sharing::Alone
+            && let Some((name, _)) = state.scheduler.whose(number)
+        {
+            let name = Arc::clone(name);
+            state.changed.insert(name);
         }
-        self.grant(&mut state);
-    }
-
-    /// Takes a ticket off the queue; false if it is not there because it has been granted.
-    fn leave(&self, principal: &Arc<str>, number: u64) -> bool {
-        let mut state = self.state();
-        let Some(account) = state.principals.get_mut(principal) else {
-            return false;
-        };
-        let Ok(at) = account.waiting.binary_search_by_key(&number, |waiting| waiting.number) else {
-            return false;
-        };
-        account.waiting.remove(at);
-        if account.waiting.is_empty() {
-            if account.running == 0 {
-                state.principals.remove(principal);
-            }
-            state.turns.retain(|name| name != principal);
+        if state.scheduler.leave(now, number) {
+            self.grant(&mut state, now);
         }
-        state.queued -= 1;
-        true
-    }
-
-    fn standing(&self, principal: &Arc<str>, number: u64) -> Option<Standing> {
-        let state = self.state();
-        let account = state.principals.get(principal)?;
-        let own = account.waiting.binary_search_by_key(&number, |waiting| waiting.number).ok()?;
-        let turn = state.turns.iter().position(|name| name == principal);
-        let others = state.turns.iter().enumerate().filter(|(_, name)| *name != principal);
-        // Each round lets one of each principal in; those before us in the round are one ahead.
-        let before: usize = others
-            .map(|(at, name)| {
-                let rounds = own + usize::from(turn.is_none_or(|turn| at < turn));
-                state.principals.get(name).map_or(0, |other| other.waiting.len().min(rounds))
-            })
-            .sum();
-        let whose = if turn.is_none() { Whose::Principal } else { Whose::All };
-        Some(Standing { ahead: own + before, whose })
     }
 }
 
@@ -239,7 +208,12 @@ impl Ticket {
     /// Where the query stands; `None` if it has its slot.
     pub fn standing(&self) -> Option<Standing> {
         self.grant.as_ref()?;
-        self.shared.standing(&self.principal, self.number)
+        self.queued().standing()
+    }
+
+    /// Where to ask for its standing from elsewhere.
+    pub fn queued(&self) -> Queued {
+        Queued { slots: self.held.slots.clone(), number: self.held.number }
     }
 
     /// How long it has waited so far.
@@ -255,18 +229,24 @@ impl Ticket {
             && grant.await.is_ok()
         {
             self.grant = None;
-            let held = Held { shared: self.shared.clone(), principal: Arc::clone(&self.principal) };
-            return Slot { held, waited: self.since.elapsed() };
+            let number = std::mem::take(&mut self.held.number);
+            let held = Held { slots: self.held.slots.clone(), number };
+            return Slot { _held: held, waited: self.since.elapsed() };
         }
         std::future::pending().await
     }
 }
 
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if self.grant.is_some() && !self.shared.leave(&self.principal, self.number) {
-            self.shared.release(&self.principal);
-        }
+impl Queued {
+    /// Where the query stands; `None` if it does not wait any more.
+    pub fn standing(&self) -> Option<Standing> {
+        let now = self.slots.now();
+        self.slots.state().scheduler.standing(now, self.number)
+    }
+
+    /// The name of the group that a standing is about.
+    pub fn group(&self, at: usize) -> Arc<str> {
+        self.slots.0.classes.group_names().get(at).cloned().unwrap_or_default()
     }
 }
 
@@ -275,22 +255,19 @@ impl Slot {
     pub fn waited(&self) -> Duration {
         self.waited
     }
-
-    /// Whose it is.
-    pub fn principal(&self) -> &str {
-        &self.held.principal
-    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.shared.release(&self.principal);
+        if self.number != 0 {
+            self.slots.leave(self.number);
+        }
     }
 }
 
 impl std::fmt::Debug for Held {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held").field("principal", &self.principal).finish_non_exhaustive()
+        f.debug_struct("Held").field("number", &self.number).finish_non_exhaustive()
     }
 }
 

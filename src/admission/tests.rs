@@ -1,8 +1,10 @@
-//! Slots: limits, turns, and nothing lost when somebody goes away.
+//! Guards that give back what they hold, classes, and limits that cannot be meant. Who is next: `scheduler::tests`.
 
 use futures_util::FutureExt;
 
 use super::*;
+use crate::identity::{Method, Principal};
+use crate::telemetry::StatementKind;
 
 fn slots(running: usize, own: usize, queued: usize, own_queued: usize) -> Slots {
     let limits = Config {
@@ -15,48 +17,12 @@ fn slots(running: usize, own: usize, queued: usize, own_queued: usize) -> Slots 
     Slots::new(&limits).expect("sound limits")
 }
 
+fn enter(slots: &Slots, name: &str) -> Result<Ticket, AdmissionError> {
+    slots.enter_as(name, &[], 0)
+}
+
 fn now(ticket: &mut Ticket) -> Option<Slot> {
     ticket.slot().now_or_never()
-}
-
-/// Lets queries in one after the other, with one slot, and gives the order of their principals.
-fn order(arrivals: &[&str]) -> String {
-    let slots = slots(1, 1, 100, 100);
-    let first = now(&mut slots.enter_as("first").expect("in")).expect("a slot");
-    let mut tickets: Vec<(String, Ticket)> =
-        arrivals.iter().map(|name| ((*name).to_owned(), slots.enter_as(name).expect("in"))).collect();
-    let standings: Vec<usize> =
-        tickets.iter().map(|(_, ticket)| ticket.standing().expect("it waits").ahead).collect();
-    let mut run = Vec::new();
-    let mut holder = Some(first);
-    while !tickets.is_empty() {
-        drop(holder.take());
-        let granted: Vec<usize> =
-            (0..tickets.len()).filter(|at| tickets[*at].1.standing().is_none()).collect();
-        assert_eq!(granted.len(), 1, "one slot, one query");
-        let (name, mut ticket) = tickets.remove(granted[0]);
-        run.push(name);
-        holder = now(&mut ticket);
-        assert!(holder.is_some());
-    }
-    let mut foretold: Vec<(usize, &str)> = standings.into_iter().zip(arrivals.iter().copied()).collect();
-    foretold.sort_by_key(|(ahead, _)| *ahead);
-    let foretold: Vec<&str> = foretold.into_iter().map(|(_, name)| name).collect();
-    assert_eq!(run, foretold, "the standings told the order");
-    run.concat()
-}
-
-#[test]
-fn principals_take_turns() {
-    let check = |arrivals: &str, expect: &str| {
-        let names: Vec<String> = arrivals.chars().map(String::from).collect();
-        assert_eq!(order(&names.iter().map(String::as_str).collect::<Vec<_>>()), expect, "{arrivals}");
-    };
-    check("aaa", "aaa");
-    check("aaabbb", "ababab");
-    check("aaaab", "abaaa");
-    check("abcabc", "abcabc");
-    check("aabbbc", "abcabb");
 }
 
 #[test]
@@ -64,16 +30,17 @@ fn limits_hold_for_one_and_for_all() {
     let slots = slots(3, 2, 3, 2);
     let mut running: Vec<Slot> = Vec::new();
     for name in ["a", "a", "b"] {
-        running.push(now(&mut slots.enter_as(name).expect("in")).expect("a slot"));
+        running.push(now(&mut enter(&slots, name).expect("in")).expect("a slot"));
     }
-    let mut a = slots.enter_as("a").expect("it waits");
-    assert_eq!(a.standing(), Some(Standing { ahead: 0, whose: Whose::Principal }));
-    let mut b = slots.enter_as("b").expect("it waits");
-    assert_eq!(b.standing(), Some(Standing { ahead: 0, whose: Whose::All }));
-    let second = slots.enter_as("a").expect("it waits");
-    let full = |whose, limit| Some(AdmissionError::QueueFull { whose, limit });
-    assert_eq!(slots.enter_as("a").err(), full(Whose::Principal, 2));
-    assert_eq!(slots.enter_as("c").err(), full(Whose::All, 3));
+    let mut a = enter(&slots, "a").expect("it waits");
+    assert_eq!(a.standing().map(|standing| standing.reason), Some(Reason::Principal));
+    let mut b = enter(&slots, "b").expect("it waits");
+    assert_eq!(b.standing(), Some(Standing { ahead: 0, reason: Reason::Class }));
+    let second = enter(&slots, "a").expect("it waits");
+    let full = |whose, limit| Some(AdmissionError::QueueFull { whose, name: "".into(), limit });
+    assert_eq!(enter(&slots, "a").err(), full(Whose::Principal, 2));
+    let of_class = AdmissionError::QueueFull { whose: Whose::Class, name: "interactive".into(), limit: 3 };
+    assert_eq!(enter(&slots, "c").err(), Some(of_class));
     assert_eq!(slots.load(), Load { running: 3, queued: 3 });
     // One of b ends: it goes to b, since a has two running.
     running.pop();
@@ -89,37 +56,16 @@ fn limits_hold_for_one_and_for_all() {
 }
 
 #[test]
-fn a_principal_at_its_limit_holds_nobody_up() {
-    let slots = slots(2, 1, 10, 10);
-    let a = now(&mut slots.enter_as("a").expect("in")).expect("a slot");
-    let mut waiting = slots.enter_as("a").expect("in");
-    let b = now(&mut slots.enter_as("b").expect("in"));
-    assert!(b.is_some(), "a's own queue is not b's");
-    drop(a);
-    assert!(now(&mut waiting).is_some());
-}
-
-#[test]
-fn where_nobody_may_wait_a_free_slot_is_still_given() {
-    let slots = slots(1, 1, 0, 0);
-    let slot = now(&mut slots.enter_as("a").expect("in"));
-    assert!(slot.is_some());
-    assert!(slots.enter_as("a").is_err());
-    drop(slot);
-    assert!(slots.enter_as("b").is_ok());
-}
-
-#[test]
 fn whoever_goes_away_leaves_nothing_behind() {
     let slots = slots(1, 1, 10, 10);
-    let running = now(&mut slots.enter_as("a").expect("in")).expect("a slot");
-    let gone = slots.enter_as("b").expect("in");
-    let mut next = slots.enter_as("c").expect("in");
+    let running = now(&mut enter(&slots, "a").expect("in")).expect("a slot");
+    let gone = enter(&slots, "b").expect("in");
+    let mut next = enter(&slots, "c").expect("in");
     // A wait that is given up keeps its place.
     assert!(now(&mut next).is_none());
     drop(gone);
     assert_eq!(next.standing().map(|s| s.ahead), Some(0));
-    let never_asked = slots.enter_as("d").expect("in");
+    let never_asked = enter(&slots, "d").expect("in");
     drop(running);
     // c is granted and has not looked yet; gone, its slot is d's.
     assert_eq!(next.standing(), None);
@@ -133,15 +79,15 @@ fn whoever_goes_away_leaves_nothing_behind() {
 #[tokio::test(start_paused = true)]
 async fn the_wait_is_measured_and_ends_with_the_slot_before() {
     let slots = slots(1, 1, 10, 10);
-    let running = slots.enter_as("a").expect("in").slot().await;
-    let mut ticket = slots.enter_as("b").expect("in");
+    let running = enter(&slots, "a").expect("in").slot().await;
+    let mut ticket = enter(&slots, "b").expect("in");
     let wait = tokio::spawn(async move { ticket.slot().await.waited() });
     tokio::time::sleep(std::time::Duration::from_secs(7)).await;
     drop(running);
     assert_eq!(wait.await.expect("no panic"), std::time::Duration::from_secs(7));
 }
 
-/// Many arrivals, ends and cancels in a fixed random order: the limits hold at every moment and nothing leaks.
+/// Many arrivals, ends and cancels in a fixed random order: the guards lose nothing, whatever is dropped when.
 #[test]
 fn ten_thousand_random_moments() {
     let slots = slots(7, 3, 40, 15);
@@ -156,7 +102,7 @@ fn ten_thousand_random_moments() {
     };
     for _ in 0..10_000 {
         match random(4) {
-            0 | 1 => tickets.extend(slots.enter_as(["a", "b", "c", "d", "e"][random(5)])),
+            0 | 1 => tickets.extend(slots.enter_as(["a", "b", "c", "d", "e"][random(5)], &[], random(2))),
             2 if !running.is_empty() => drop(running.swap_remove(random(running.len()))),
             3 if !tickets.is_empty() && random(3) == 0 => drop(tickets.swap_remove(random(tickets.len()))),
             _ => {}
@@ -171,28 +117,143 @@ fn ten_thousand_random_moments() {
         tickets = still;
         assert_eq!(slots.load(), Load { running: running.len(), queued: tickets.len() });
         assert!(running.len() <= 7 && tickets.len() <= 40);
-        for name in ["a", "b", "c", "d", "e"] {
-            let own = running.iter().filter(|slot| slot.principal() == name).count();
-            assert!(own <= 3);
-        }
-        // No slot is idle while somebody waits who may have it.
-        let idle = running.len() < 7;
-        assert!(!idle || tickets.iter().all(|t| t.standing().is_some_and(|s| s.whose == Whose::Principal)));
     }
     drop((tickets, running));
     assert_eq!(slots.load(), Load { running: 0, queued: 0 });
     assert!(format!("{slots:?}").contains("running: 0"));
 }
 
+fn read(text: &str) -> Result<Slots, AdmissionError> {
+    Slots::new(&toml::from_str(text).expect("a section"))
+}
+
 #[test]
-fn limits_that_let_nobody_in_are_refused() {
-    let check = |change: fn(&mut Config)| {
-        let mut limits = Config::default();
-        change(&mut limits);
-        assert!(matches!(Slots::new(&limits), Err(AdmissionError::Config(_))));
+fn what_cannot_be_meant_is_refused() {
+    let check = |text: &str, expect: &str| match read(text) {
+        Err(AdmissionError::Config(why)) => assert!(why.contains(expect), "{text}: {why}"),
+        other => panic!("{text}: {other:?}"),
     };
-    check(|c| c.running = 0);
-    check(|c| c.running_per_principal = 0);
-    check(|c| c.running_per_principal = c.running + 1);
-    check(|c| c.queued_per_principal = c.queued + 1);
+    check("running = 0", "at least 1");
+    check("running_per_principal = 0", "at least 1");
+    check("running = 2000000", "at most 1000000");
+    check("running = 5", "running_per_principal must not be above running");
+    check("queued = 5", "queued_per_principal must not be above queued");
+    check("ageing = \"10m\"", "ageing: from 1s to 1m");
+    check("lease = \"0s\"", "lease: from 1s");
+    check("replicas = 5\nrunning = 4\nrunning_per_principal = 4", "at least replicas");
+    check("default_class = \"none\"", "there is no class 'none'; there are interactive, batch");
+    check("time_zone = \"Mars/Base\"", "there is no 'Mars/Base'");
+    let class = |text: &str| format!("[[class]]\nname = \"etl\"\n{text}");
+    check("[[class]]\nname = \"E T L\"", "small letters, digits and hyphens");
+    check(&format!("{}\n{}", class(""), class("")), "class 'etl': is there twice");
+    check(&class("weight = 0"), "weight: from 1 to 1000");
+    check(&class("weight = 4000000000"), "weight: from 1 to 1000");
+    check(&class("running = 0"), "its queries never run");
+    check(&class("running = 201"), "is above admission.running, 200");
+    check(&class("running = 5\nguaranteed = 6"), "guaranteed: is above the 5 that it may run");
+    check(&class("guaranteed = 5\nreserved = 6"), "reserved: is above guaranteed");
+    check(
+        &class("guaranteed = 200\nreserved = 200"),
+        "class 'interactive': all slots are reserved for others",
+    );
+    let two = "[[class]]\nname = \"a\"\nguaranteed = 150\n[[class]]\nname = \"b\"\nguaranteed = 51";
+    check(two, "more is guaranteed than the 200");
+    check(
+        &class("session_properties = { join_reordering_strategy = \"NONE\" }"),
+        "may not be set; there are",
+    );
+    check(&class("client_tag = \"a,b\""), "cannot be sent to Trino");
+    let rule = |text: &str| format!("[[rule]]\nclass = \"batch\"\n{text}");
+    check("[[rule]]\nclass = \"btach\"", "rule 1: there is no class 'btach'");
+    check(&rule("users = []"), "rule 1: users: matches nothing");
+    check(&rule("sources = [\"\"]"), "rule 1: sources: matches nothing");
+    check(&rule("hours = \"09:00-09:00\""), "rule 1: hours: '09:00-09:00' matches nothing");
+    check(&rule("hours = \"9 to 5\""), "is not of the form 22:00-06:00");
+    check(&rule("kinds = [\"selects\"]"), "there is no 'selects'; there are query, show");
+    check(&format!("{}\n{}", rule(""), rule("users = [\"a\"]")), "rule 1: matches everything");
+    let claimed = "[[rule]]\nclass = \"interactive\"\nsources = [\"tableau*\"]";
+    let claimed = &format!("default_class = \"batch\"\n{claimed}");
+    check(claimed, "never counts: sources and tags are what clients say of themselves");
+    assert!(read(&format!("{claimed}\ntrust_client = true")).is_ok());
+    check("[[group]]\nname = \"a\"\nrunning = 0", "its members never run");
+    check("[[group]]\nname = \"a\"\n[[group]]\nname = \"a\"", "there twice");
+    assert!(toml::from_str::<Config>("replicas = 0").is_err());
+}
+
+#[test]
+fn classes_by_rules() {
+    let text = "
+        [[class]]
+        name = 'board'
+        weight = 100
+        [[rule]]
+        class = 'batch'
+        groups = ['jobs']
+        [[rule]]
+        class = 'board'
+        users = ['ceo*']
+        [[rule]]
+        class = 'board'
+        tags = ['board']
+        groups = ['chiefs']
+        trust_client = true
+        [[rule]]
+        class = 'interactive'
+        sources = ['tableau*']
+        [[rule]]
+        class = 'batch'
+        kinds = ['write']
+        hours = '22:00-06:00'
+    ";
+    let slots = read(text).expect("sound");
+    let check =
+        |who: &str, group: &str, (source, tag): (&str, &str), kind, time: &str, expect: (&str, &str)| {
+            let principal = Principal::new(who, Method::Password).with_groups([group]);
+            let tags = [tag.to_owned()];
+            let now = format!("2026-11-30T{time}:00Z").parse().expect("a time");
+            let facts = Facts { principal: &principal, source: Some(source), tags: &tags, kind, now };
+            let class = slots.classes().classify(&facts);
+            let at = format!("{who} {group} {source} {tag} {time}: {class:?}");
+            assert!(&*class.name == expect.0 && class.rule.contains(expect.1), "{at}");
+        };
+    let query = StatementKind::Query;
+    check("ann", "eu", ("", ""), query, "12:00", ("interactive", "no rule"));
+    check("ann", "eu", ("Apache Airflow", ""), query, "12:00", ("batch", "Northgate's own"));
+    check("ann", "eu", ("dbt-trino-1.9", ""), query, "12:00", ("batch", "Northgate's own"));
+    check("etl", "jobs", ("", ""), query, "12:00", ("batch", "rule 1"));
+    // What a client says moves nobody up.
+    check("etl", "jobs", ("Tableau", ""), query, "12:00", ("batch", "rule 1"));
+    check("ceo-1", "eu", ("", ""), query, "12:00", ("board", "rule 2"));
+    check("ann", "eu", ("", "board"), query, "12:00", ("interactive", "no rule"));
+    check("ann", "chiefs", ("", "Board"), query, "12:00", ("board", "rule 3"));
+    check("ceo-1", "eu", ("spark", ""), query, "12:00", ("board", "rule 2"));
+    check("ann", "eu", ("Tableau Desktop", ""), query, "12:00", ("interactive", "rule 4"));
+    check("ann", "eu", ("", ""), StatementKind::Write, "21:59", ("interactive", "no rule"));
+    check("ann", "eu", ("", ""), StatementKind::Write, "22:00", ("batch", "rule 5"));
+    check("ann", "eu", ("", ""), StatementKind::Write, "05:59", ("batch", "rule 5"));
+    check("ann", "eu", ("", ""), StatementKind::Write, "06:00", ("interactive", "no rule"));
+}
+
+#[test]
+fn a_claim_moves_nobody_up_who_is_batch_by_identity() {
+    let text = "
+        default_class = 'batch'
+        [[rule]]
+        class = 'interactive'
+        sources = ['tableau*']
+        groups = ['eu']
+        [[rule]]
+        class = 'interactive'
+        groups = ['people']
+    ";
+    let slots = read(text).expect("sound: people may be of either");
+    let principal = Principal::new("job", Method::Password).with_groups(["eu"]);
+    let facts = Facts {
+        principal: &principal,
+        source: Some("tableau"),
+        tags: &[],
+        kind: StatementKind::Query,
+        now: jiff::Timestamp::UNIX_EPOCH,
+    };
+    assert_eq!(&*slots.classes().classify(&facts).name, "batch");
 }

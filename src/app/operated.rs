@@ -2,10 +2,15 @@
 
 use http::StatusCode;
 
-use super::{App, clusters, tokens};
-use crate::admin::{Check, ClusterRequest, Operated, TokenRequest};
+use super::{App, clusters, queries, tokens};
+use crate::admin::{Check, ClusterRequest, Operated, QueryRequest, TokenRequest};
+use crate::admission::Sharing;
 use crate::identity::{Method, Principal};
+use crate::query::Claims;
 use crate::rewrite::Names;
+
+/// What readiness says of a gateway that cannot count with others.
+const PART: &str = "Redis is lost: this gateway has its part of the limits";
 
 impl Operated for App {
     fn metrics(&self) -> String {
@@ -13,6 +18,10 @@ impl Operated for App {
         self.metrics.audit_state(audit.healthy, audit.held, audit.lost);
         self.metrics.audit_copy(audit.copying, audit.behind);
         self.metrics.audit_log(audit.sealed, audit.witnessed);
+        for (name, load) in self.gateway.slots.class_loads() {
+            self.metrics.class(&name, load.running, load.queued);
+        }
+        self.metrics.together(self.gateway.slots.sharing() != Sharing::Divided);
         for report in self.fleet.reports() {
             self.metrics.cluster(&report.name, report.usable, report.queries, report.ejections);
         }
@@ -20,13 +29,19 @@ impl Operated for App {
     }
 
     async fn ready(&self) -> Vec<Check> {
-        let problem = |holds: bool, text: &str| (!holds).then(|| text.to_owned());
+        let check = |name, holds: bool, text: &str| Check {
+            name,
+            problem: (!holds).then(|| text.to_owned()),
+            note: None,
+        };
         let leaving = self.gateway.is_leaving();
+        let alone = self.gateway.slots.sharing() == Sharing::Divided;
         vec![
-            Check { name: "policies", problem: problem(!self.policies.load().is_empty(), "there are none") },
-            Check { name: "audit", problem: problem(self.audit.healthy(), "records cannot be written") },
-            Check { name: "trino", problem: problem(self.fleet.is_ready(), "no active cluster is well") },
-            Check { name: "serving", problem: problem(!leaving, "stopping") },
+            check("policies", !self.policies.load().is_empty(), "there are none"),
+            check("audit", self.audit.healthy(), "records cannot be written"),
+            check("trino", self.fleet.is_ready(), "no active cluster is well"),
+            check("serving", !leaving, "stopping"),
+            Check { name: "admission", problem: None, note: alone.then(|| PART.to_owned()) },
         ]
     }
 
@@ -37,7 +52,8 @@ impl Operated for App {
             principal = principal.with_groups(asked.groups.clone());
         }
         let names = Names { catalog: asked.catalog.as_deref(), schema: asked.schema.as_deref() };
-        self.gateway.explain(&principal, asked.token.as_ref(), names, &asked.sql).await.to_string()
+        let claims = Claims { source: asked.source.as_deref(), tags: &asked.tags };
+        self.gateway.explain(&principal, asked.token.as_ref(), names, claims, &asked.sql).await.to_string()
     }
 
     async fn tokens(&self, asked: TokenRequest) -> Result<String, (StatusCode, String)> {
@@ -46,6 +62,10 @@ impl Operated for App {
 
     async fn clusters(&self, asked: ClusterRequest) -> Result<String, (StatusCode, String)> {
         clusters::answer(&self.fleet, &self.store, &self.audit, asked).await
+    }
+
+    async fn queries(&self, asked: QueryRequest) -> Result<String, (StatusCode, String)> {
+        queries::answer(&self.gateway, &self.audit, asked).await
     }
 
     fn keys(&self) -> String {

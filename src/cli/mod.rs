@@ -5,6 +5,7 @@ mod audit;
 mod classify;
 mod clusters;
 mod operator;
+mod queries;
 mod sign_in;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::policy::{Set, Surroundings};
 pub use audit::{Audit, audit};
 pub use classify::{Classify, classify};
 pub use clusters::{ClusterCommand, clusters};
+pub use queries::{QueryCommand, queries};
 pub use sign_in::{SignIn, sign_in};
 pub use token::{TokenCommand, token};
 pub use trial::{Trial, TrialError};

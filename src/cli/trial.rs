@@ -250,6 +250,7 @@ impl Trial {
                     policies: &policies,
                     properties: &properties,
                     limits: &limits,
+                    classes: None,
                 };
                 question.explain(&sql).await
             });

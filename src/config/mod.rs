@@ -146,9 +146,15 @@ impl Config {
             let why = "identity.alb: nobody's word is taken without server.trusted_proxies";
             return Some(why.to_owned());
         }
-        if let Some(why) =
-            self.routing.problem(&self.trino.groups(), &self.trino.active_groups(), ["default"])
-        {
+        if self.admission.replicas.get() > 1 && self.state.backend != state::Backend::Redis {
+            let why = "admission.replicas: several gateways count together in Redis; set state.backend";
+            return Some(why.to_owned());
+        }
+        if let Some(why) = self.routing.problem(
+            &self.trino.groups(),
+            &self.trino.active_groups(),
+            self.admission.class_names(),
+        ) {
             return Some(why);
         }
         match (&self.server.client_ca_file, &self.identity.client_certificates) {

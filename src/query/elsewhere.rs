@@ -101,7 +101,7 @@ impl Gateway {
         let link = Link { target: Target::Local { token }, ..link.clone() };
         let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms: 0 };
         Ok(match self.sealer.seal_link(&link, login(caller)) {
-            Ok(sealed) => Answer::page(wire::queued_page(&origin, &sealed)),
+            Ok(sealed) => Answer::page(wire::queued_page(&origin, &sealed, None)),
             Err(error) => Answer::page(wire::failure_page(&origin, &error)),
         })
     }

@@ -62,6 +62,14 @@ pub enum StatementError {
     /// Nobody has asked for the query for too long, or it was cancelled while it waited.
     #[error("the query was canceled while it waited")]
     Canceled,
+    /// Somebody else has cancelled it.
+    #[error("canceled by {by}: {reason}")]
+    CanceledBy {
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        reason: String,
+    },
     /// The gateway where the query waited is gone.
     #[error("the gateway where the query waited is gone; sent to Trino: {sent}")]
     Orphaned {
@@ -96,6 +104,7 @@ impl StatementError {
             | Self::Malformed(_)
             | Self::Admission(_)
             | Self::Canceled
+            | Self::CanceledBy { .. }
             | Self::Orphaned { .. }
             | Self::Fault
             | Self::Relay(_) => false,
@@ -132,6 +141,7 @@ impl StatementError {
             | Self::NotPrepared(_)
             | Self::ReadOnly(_)
             | Self::Canceled
+            | Self::CanceledBy { .. }
             | Self::Orphaned { .. }
             | Self::Fault
             | Self::Relay(_) => return None,
@@ -147,6 +157,7 @@ impl Failure for StatementError {
             Self::NotPrepared(_) => "not_prepared",
             Self::ReadOnly(_) => "read_only",
             Self::Canceled => "canceled",
+            Self::CanceledBy { .. } => "canceled_by",
             Self::Relay(_) => "relay",
             Self::Orphaned { .. } => "orphaned",
             Self::Fault => "fault",
@@ -159,7 +170,7 @@ impl Failure for StatementError {
             Self::Transaction => ErrorCode::UNKNOWN_TRANSACTION,
             Self::NotPrepared(_) => ErrorCode::NOT_FOUND,
             Self::ReadOnly(_) => ErrorCode::PERMISSION_DENIED,
-            Self::Canceled => ErrorCode::USER_CANCELED,
+            Self::Canceled | Self::CanceledBy { .. } => ErrorCode::USER_CANCELED,
             Self::Orphaned { .. } => ErrorCode::SERVER_SHUTTING_DOWN,
             Self::Disagree(_) | Self::Relay(_) => ErrorCode::REMOTE_HOST_GONE,
             _ => self.inner().map_or(ErrorCode::GENERIC_INTERNAL_ERROR, Failure::code),
@@ -178,6 +189,7 @@ impl Failure for StatementError {
                  another, or yourself."
             ),
             Self::Canceled => "The query was canceled.".to_owned(),
+            Self::CanceledBy { by, reason } => format!("The query was canceled by {by}: {reason}"),
             Self::Orphaned { sent: false } => {
                 "The gateway where the query waited has stopped. It was not run: run it again.".to_owned()
             }

@@ -2,8 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
+use super::plan::label;
 use super::view::Reader;
 use super::{StatementError, target};
+use crate::admission::{Classes, Classified, Facts};
 use crate::catalog::{Catalog, TableName};
 use crate::error::Failure;
 use crate::identity::Principal;
@@ -28,6 +30,17 @@ pub struct Question<'a> {
     pub properties: &'a [String],
     /// The limits of statements.
     pub limits: &'a Limits,
+    /// The classes, if that of the statement is asked, and what the client would say of itself.
+    pub classes: Option<(&'a Classes, Claims<'a>)>,
+}
+
+/// What a client says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Claims<'a> {
+    /// Its source.
+    pub source: Option<&'a str>,
+    /// Its tags.
+    pub tags: &'a [String],
 }
 
 /// The answer, in text. It holds expressions of policies and is not for users.
@@ -35,6 +48,7 @@ pub struct Question<'a> {
 pub struct Explanation {
     who: String,
     kind: &'static str,
+    class: Option<Classified>,
     relations: Vec<(TableName, Result<Seen, StatementError>)>,
     sent: Result<(String, bool), StatementError>,
 }
@@ -53,6 +67,7 @@ impl Explanation {
         Self {
             who: format!("{} (groups: {})", principal.name(), groups.join(", ")),
             kind: "unreadable",
+            class: None,
             relations: Vec::new(),
             sent: Err(error),
         }
@@ -70,6 +85,10 @@ impl Question<'_> {
     async fn sent(&self, sql: &str, to: &mut Explanation) -> Result<(String, bool), StatementError> {
         let mut statement = Statement::parse(sql, self.limits)?;
         to.kind = statement.kind().name();
+        to.class = self.classes.map(|(classes, Claims { source, tags })| {
+            let (kind, now) = (label(statement.kind()), jiff::Timestamp::now());
+            classes.classify(&Facts { principal: self.principal, source, tags, kind, now })
+        });
         // What is executed or prepared is what policy is about.
         while let Some(inner) = match statement.kind() {
             Kind::Prepare { inner, .. } => Some((**inner).clone()),
@@ -116,6 +135,7 @@ impl super::Gateway {
         principal: &Principal,
         token: Option<&Secret<String>>,
         names: Names<'_>,
+        claims: Claims<'_>,
         sql: &str,
     ) -> Explanation {
         let policies = self.policies.load_full();
@@ -131,6 +151,7 @@ impl super::Gateway {
             policies: &policies,
             properties: &self.config.session_properties,
             limits: &self.limits,
+            classes: Some((self.slots.classes(), claims)),
         };
         question.explain(sql).await
     }
@@ -159,6 +180,9 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}, asked by {}", self.kind, self.who)?;
+        if let Some(class) = &self.class {
+            writeln!(f, "Class {}, by {}", class.name, class.rule)?;
+        }
         for (name, seen) in &self.relations {
             writeln!(f, "\n{name}")?;
             match seen {
@@ -234,8 +258,13 @@ mod tests {
             let error = || CatalogError::Rest { catalog: "lake".to_owned(), error: error.clone() }.into();
             let name = TableName::new("lake", "crm", "customers").expect("a name");
             let who = "ann (groups: )".to_owned();
-            let explanation =
-                Explanation { who, kind: "query", relations: vec![(name, Err(error()))], sent: Err(error()) };
+            let explanation = Explanation {
+                who,
+                kind: "query",
+                class: None,
+                relations: vec![(name, Err(error()))],
+                sent: Err(error()),
+            };
             assert_eq!(explanation.to_string(), expect);
         };
         check(

@@ -9,6 +9,7 @@ mod config;
 mod elsewhere;
 mod error;
 mod explain;
+mod people;
 mod placed;
 mod plan;
 mod poll;
@@ -32,7 +33,8 @@ use tokio_util::task::TaskTracker;
 pub use answer::{Answer, Body};
 pub use config::Config;
 pub use error::{QueryError, StatementError};
-pub use explain::{Explanation, Question};
+pub use explain::{Claims, Explanation, Question};
+pub use people::Shown;
 pub use relay::RelayError;
 
 use crate::admission::{Rate, Slots};

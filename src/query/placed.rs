@@ -40,6 +40,7 @@ impl Gateway {
     pub(super) fn placed(
         &self,
         caller: &Authenticated,
+        class: &str,
         tried: &mut Vec<String>,
     ) -> Result<Placed, StatementError> {
         let session = caller.call().session();
@@ -49,7 +50,7 @@ impl Gateway {
             let place = self.fleet.place_at(&opened.cluster).ok_or(StatementError::Transaction)?;
             Placed { place, group: None, transaction: Some(opened.id) }
         } else {
-            let group = self.group_for(caller.principal(), Some(session), "");
+            let group = self.group_for(caller.principal(), Some(session), class);
             let place = self.fleet.place(&group, tried)?;
             Placed { place, group: Some(group), transaction: None }
         };

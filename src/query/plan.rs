@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::placed::Placed;
 use super::view::Reader;
 use super::{Gateway, StatementError, target};
+use crate::admission::{Classified, Facts};
 use crate::audit::Read;
 use crate::catalog::{Catalog, Noted, TableName};
 use crate::identity::Authenticated;
@@ -55,6 +56,8 @@ pub(super) struct Seen {
     pub(super) kind: Option<&'static str>,
     pub(super) label: Option<StatementKind>,
     pub(super) relations: Vec<TableName>,
+    /// Its class, once it is parsed.
+    pub(super) class: Option<Classified>,
     /// When it came, by the audit's clock.
     pub(super) received_us: u64,
     pub(super) tables: Vec<Read>,
@@ -78,12 +81,21 @@ impl Gateway {
         self.check_properties(session)?;
         let statement = Statement::parse(caller.call().body(), &self.limits)?;
         seen.kind = Some(statement.kind().name());
-        seen.label = Some(label(statement.kind()));
+        let label = label(statement.kind());
+        seen.label = Some(label);
+        let class = self.slots.classes().classify(&Facts {
+            principal: caller.principal(),
+            source: session.source.as_deref(),
+            tags: &session.client_tags,
+            kind: label,
+            now: jiff::Timestamp::now(),
+        });
+        seen.class = Some(class.clone());
         if let Some(local) = local(&statement, session)? {
             return Ok(Plan::Local(local));
         }
         // From here on one cluster is asked what the relations are, and it is the one that gets the query.
-        let place = self.placed(caller, tried)?;
+        let place = self.placed(caller, &class.name, tried)?;
         let (catalog, noted) = place.catalog().noting();
         let (sql, relations, permit) = self.scoped(caller, &statement, &catalog, seen).await?;
         Ok(Plan::Submit(Box::new(Planned { sql, relations, permit, place, noted })))
@@ -272,7 +284,8 @@ fn names(session: &Session) -> Names<'_> {
     Names { catalog: session.catalog.as_deref(), schema: session.schema.as_deref() }
 }
 
-fn label(kind: &Kind) -> StatementKind {
+/// What metrics and rules of classes call a statement.
+pub(super) fn label(kind: &Kind) -> StatementKind {
     match kind {
         Kind::Query => StatementKind::Query,
         Kind::ShowCatalogs { .. }

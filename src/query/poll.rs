@@ -6,10 +6,12 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 
+use super::people::Admitted;
 use super::record::outcome;
 use super::registry::{EXECUTING, FirstPage, Running, Served};
 use super::relay::{Cut, Relayed, relay};
 use super::{Answer, Gateway, QueryError, StatementError, answer};
+use crate::admission::{Reason, Standing};
 use crate::audit::{Outcome, State};
 use crate::error::Failure;
 use crate::identity::Authenticated;
@@ -36,6 +38,12 @@ impl Gateway {
         self.rate.poll(caller.principal().name()).await;
         let link = self.sealer.open_link(sealed, login(caller)).ok_or(QueryError::NoSuchQuery)?;
         let running = self.registry.find(&link.query);
+        if running.is_none()
+            && method == LinkMethod::Get
+            && let Some(page) = self.registry.last(&link.query)
+        {
+            return Ok(first(page));
+        }
         let served = running.as_ref().map(Running::serve);
         match (method, &link.target) {
             (LinkMethod::Get, Target::Local { .. }) => self.waiting(caller, &link, running.as_ref()).await,
@@ -130,7 +138,7 @@ impl Gateway {
         let elapsed_ms = u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let origin = Origin { id: &running.id, base: caller.call().base(), elapsed_ms };
         match self.sealer.seal_link(&link, login(caller)) {
-            Ok(sealed) => Answer::page(wire::queued_page(&origin, &sealed)),
+            Ok(sealed) => Answer::page(wire::queued_page(&origin, &sealed, waiting(running).as_deref())),
             Err(error) => Answer::page(wire::failure_page(&origin, &error)),
         }
     }
@@ -143,7 +151,18 @@ impl Gateway {
         running: Option<&Arc<Running>>,
         served: Option<Served>,
     ) -> Answer {
-        let response = match self.follow(caller, &link.cluster, path, Verb::Get).await {
+        let canceled = async {
+            match running {
+                Some(running) => running.until_canceled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let followed = tokio::select! {
+            biased;
+            () = canceled => return self.cut_off(caller, link),
+            followed = self.follow(caller, &link.cluster, path, Verb::Get) => followed,
+        };
+        let response = match followed {
             Ok(response) => response,
             Err(error) => return self.lost(caller, link, running, &error),
         };
@@ -210,6 +229,15 @@ impl Gateway {
             wire::SessionChange::StartedTransaction(&sealed).write(&mut headers)?;
         }
         Ok(headers)
+    }
+
+    /// The end of a query that was cancelled while its client waited for a page.
+    fn cut_off(&self, caller: &Authenticated, link: &Link) -> Answer {
+        if let Some(page) = self.registry.last(&link.query) {
+            return first(page);
+        }
+        let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms: 0 };
+        Answer::page(wire::failure_page(&origin, &StatementError::Canceled))
     }
 
     /// A page that cannot be had, after all retries: the end of the query.
@@ -315,6 +343,21 @@ impl Gateway {
 /// Whose the links are: who signed in, whomever the query runs as.
 pub(super) fn login(caller: &Authenticated) -> &str {
     caller.impersonator().unwrap_or_else(|| caller.principal().name())
+}
+
+/// Where a query stands that waits for a slot, in words for its client, if they are due.
+fn waiting(running: &Running) -> Option<String> {
+    let Admitted { class, queued, .. } = &running.admitted;
+    let Standing { ahead, reason } = queued.standing().filter(|_| running.is_told())?;
+    let why = match reason {
+        Reason::Principal => "as many of your queries are running as may".to_owned(),
+        Reason::Group(at) => {
+            format!("as many queries of the group '{}' are running as may", queued.group(at))
+        }
+        Reason::Class => format!("as many queries of the class '{}' are running as may", class.name),
+        Reason::All => "all slots are taken".to_owned(),
+    };
+    Some(format!("The query waits: {why}. It is number {} of the class '{}'.", ahead + 1, class.name))
 }
 
 /// The answer that a first page makes.

@@ -5,7 +5,7 @@
 //! written and the slot freed when the last page passes, the query is cancelled, or nobody asks any more.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use http::HeaderMap;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
+use super::people::Admitted;
 use crate::admission::Slot;
 use crate::audit::{Guard, Outcome};
 use crate::catalog::TableName;
@@ -50,6 +51,10 @@ pub(super) struct Running {
     pub(super) base: String,
     /// When it came.
     pub(super) began: Instant,
+    /// How it is admitted.
+    pub(super) admitted: Admitted,
+    /// After how many seconds of waiting the client is told its place again.
+    tell: AtomicU64,
     start: watch::Sender<Start>,
     /// Whether it changes a table, whose description is then to be had anew.
     pub(super) writes: bool,
@@ -99,6 +104,7 @@ pub(super) struct Beginning {
     pub(super) base: String,
     pub(super) guard: Guard,
     pub(super) texts: OwnedSemaphorePermit,
+    pub(super) admitted: Admitted,
 }
 
 impl Running {
@@ -300,6 +306,18 @@ impl Running {
         }
     }
 
+    /// Whether the client is told now where the query stands: at first, and after twice as long each time, as drivers keep
+    /// what they are told.
+    pub(super) fn is_told(&self) -> bool {
+        let waited = self.began.elapsed().as_secs();
+        let due = self.tell.load(Ordering::Relaxed);
+        waited >= due
+            && self
+                .tell
+                .compare_exchange(due, (2 * waited).max(1), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+
     /// Marks that a client is being served; the query does not expire while the mark lives.
     pub(super) fn serve(self: &Arc<Self>) -> Served {
         let mut state = self.state();
@@ -388,22 +406,23 @@ pub(super) struct Registry {
     /// First pages of queries that ended before their client had one. The key is the query's name; the
     /// link that leads here is sealed to the login.
     ended: moka::sync::Cache<String, FirstPage>,
+    /// Last pages of queries that somebody else has cancelled, by the queries' names.
+    last: moka::sync::Cache<String, FirstPage>,
     changed: Notify,
 }
 
 impl Registry {
     pub(super) fn new() -> Self {
-        Self {
-            entries: Mutex::default(),
-            ended: moka::sync::Cache::builder()
+        let kept = || {
+            moka::sync::Cache::builder()
                 .weigher(|id: &String, page: &FirstPage| {
                     u32::try_from(id.len() + page.body.len() + OVERHEAD).unwrap_or(u32::MAX)
                 })
                 .max_capacity(KEPT_AT_MOST)
                 .time_to_live(KEPT_FOR)
-                .build(),
-            changed: Notify::new(),
-        }
+                .build()
+        };
+        Self { entries: Mutex::default(), ended: kept(), last: kept(), changed: Notify::new() }
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Arc<Running>>> {
@@ -419,6 +438,8 @@ impl Registry {
             writes: beginning.writes,
             positions: beginning.positions,
             began: Instant::now(),
+            admitted: beginning.admitted,
+            tell: AtomicU64::new(0),
             start,
             linked: AtomicBool::new(false),
             publishing: tokio::sync::Mutex::default(),
@@ -496,6 +517,16 @@ impl Registry {
     /// Whether none runs.
     pub(super) fn is_empty(&self) -> bool {
         self.entries().is_empty()
+    }
+
+    /// Keeps what the client of a query that is about to be cancelled is told, however far it is.
+    pub(super) fn keep_last(&self, id: &str, page: FirstPage) {
+        self.last.insert(id.to_owned(), page);
+    }
+
+    /// What the client of a query is told that somebody else has cancelled.
+    pub(super) fn last(&self, id: &str) -> Option<FirstPage> {
+        self.last.get(id)
     }
 
     /// The first page of a query that ended a moment ago.

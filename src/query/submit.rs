@@ -8,6 +8,7 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Limited};
 
+use super::people::Admitted;
 use super::placed::Placed;
 use super::plan::{Local, Plan, Planned, Seen};
 use super::poll::{first, positions, upstream_outcome};
@@ -153,7 +154,11 @@ impl Gateway {
         planned: Planned,
     ) -> Result<Answer, StatementError> {
         let caller = metered.authenticated();
+        let class = seen.class.clone().ok_or(StatementError::Fault)?;
         let mut headers = submit_headers(caller, &planned)?;
+        let told = self.slots.classes().told(&class);
+        let (properties, tag) = (&told.properties, told.tag.as_deref());
+        wire::tell_class(&mut headers, properties, tag, |tag| self.slots.classes().is_tag(tag))?;
         if let Ok(id) = HeaderValue::from_str(id) {
             // By this a later start finds the query at Trino, should this process be killed while it runs.
             headers.entry(TRACE).or_insert(id);
@@ -163,7 +168,10 @@ impl Gateway {
         let blocks = u32::try_from(bytes / super::TEXT_BLOCK + 1).unwrap_or(u32::MAX);
         let texts = Arc::clone(&self.texts).try_acquire_many_owned(blocks);
         let texts = texts.map_err(|_| AdmissionError::TextsFull)?;
-        let ticket = self.slots.enter(metered)?;
+        let ticket = self
+            .slots
+            .enter(caller.principal(), &class)
+            .inspect_err(|_| self.metrics.refused(&class.name))?;
         let timer = self.metrics.time(Stage::Audit);
         let guard = self.audit.intend(self.intent(caller, id, seen, Some(&planned))).await?;
         drop(timer);
@@ -178,6 +186,12 @@ impl Gateway {
             base: caller.call().base().to_owned(),
             guard,
             texts,
+            admitted: Admitted {
+                class,
+                queued: ticket.queued(),
+                principal: caller.principal().name().to_owned(),
+                kind: seen.kind.unwrap_or("statement"),
+            },
         });
         let served = running.serve();
         let link = Link {
@@ -214,7 +228,8 @@ impl Gateway {
             () = running.until_canceled() => {
                 let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
                 let body = wire::failure_page(&origin, &StatementError::Canceled).into();
-                running.answer(FirstPage { headers: HeaderMap::new(), body });
+                let canceled = FirstPage { headers: HeaderMap::new(), body };
+                running.answer(self.registry.last(&running.id).unwrap_or(canceled));
                 self.publish(running);
                 self.end(running, &Outcome::of(State::Canceled));
                 return;
@@ -224,6 +239,7 @@ impl Gateway {
         running.count_running(self.metrics.running());
         drop(waiting);
         self.metrics.stage(Stage::Queue, slot.waited());
+        self.metrics.waited(&running.admitted.class.name, slot.waited());
         let result = self.sent(running, submission, slot).await;
         if let Err(error) = result {
             tracing::warn!(query = %running.id, %error, "a query could not be submitted");

@@ -12,7 +12,7 @@ mod redis;
 mod script;
 mod shared;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vault;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The stores that gateways share. The tests that start the real servers are not run without being asked for: `cargo test --lib state::tests -- --ignored`.
+//! The stores that gateways share. The tests that start the real servers are not run without being asked for: `cargo test --lib -- --ignored`.
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -12,36 +12,50 @@ use crate::units::Span;
 const LIFE: Duration = Duration::from_mins(1);
 
 /// A server, which ends with this.
-struct Server {
+pub(crate) struct Server {
     guard: Child,
+    what: String,
     port: u16,
     tls: bool,
     folder: tempfile::TempDir,
 }
 
 impl Server {
-    fn start(what: &str, tls: bool) -> Self {
+    pub(crate) fn start(what: &str, tls: bool) -> Self {
         let stack = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stack");
         let folder = tempfile::tempdir().expect("a folder");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         drop(listener);
-        let certificates = folder.path().join("certs");
-        let mut command = Command::new(stack.join("guard"));
-        command
-            .args(["--pid".as_ref(), folder.path().join("pid").as_os_str()])
-            .arg(stack.join("stack"))
-            .args([what.as_ref(), folder.path().join("server").as_os_str(), port.to_string().as_ref()]);
         if tls {
+            let certificates = folder.path().join("certs");
             let made =
                 Command::new(stack.join("stack")).arg("certs").arg(&certificates).status().expect("bash");
             assert!(made.success());
-            command.arg(&certificates);
         }
-        let output = || std::fs::File::create(folder.path().join("log")).expect("a file");
-        let guard =
-            command.stdin(Stdio::piped()).stdout(output()).stderr(Stdio::null()).spawn().expect("bash");
-        Self { guard, port, tls, folder }
+        let guard = Self::run(what, port, tls, folder.path());
+        Self { guard, what: what.to_owned(), port, tls, folder }
+    }
+
+    fn run(what: &str, port: u16, tls: bool, folder: &Path) -> Child {
+        let stack = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stack");
+        let mut command = Command::new(stack.join("guard"));
+        command.args(["--pid".as_ref(), folder.join("pid").as_os_str()]).arg(stack.join("stack")).args([
+            what.as_ref(),
+            folder.join("server").as_os_str(),
+            port.to_string().as_ref(),
+        ]);
+        if tls {
+            command.arg(folder.join("certs"));
+        }
+        let output = std::fs::File::create(folder.join("log")).expect("a file");
+        command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::null()).spawn().expect("bash")
+    }
+
+    /// Starts it again where it was, after it was stopped.
+    pub(crate) fn again(&mut self) {
+        let _ = self.guard.wait();
+        self.guard = Self::run(&self.what, self.port, self.tls, self.folder.path());
     }
 
     fn file(&self, name: &str, text: &str) -> PathBuf {
@@ -50,7 +64,7 @@ impl Server {
         path
     }
 
-    fn config(&self, backend: Backend, key: &str) -> Config {
+    pub(crate) fn config(&self, backend: Backend, key: &str) -> Config {
         let port = self.port;
         let url = match (backend, self.tls) {
             (Backend::Postgres, false) => format!("postgresql://postgres@127.0.0.1:{port}/postgres"),
@@ -70,7 +84,7 @@ impl Server {
         }
     }
 
-    fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         drop(self.guard.stdin.take());
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(("127.0.0.1", self.port)).is_ok() && Instant::now() < deadline {
@@ -110,7 +124,7 @@ async fn postgres() {
     in_tls(Backend::Postgres, "postgres").await;
 }
 
-const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+pub(crate) const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 const OTHER_KEY: &str = "BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY=";
 
 async fn on(backend: Backend, what: &str) {

@@ -256,4 +256,5 @@ sets! {
     OfReload { outcome: Reload }
     OfConnection { tls: Tls }
     OfCluster { cluster: String }
+    OfClass { class: String }
 }

@@ -11,12 +11,13 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::labels::{
-    AuthMethod, AuthOutcome, OfAuthentication, OfCluster, OfConnection, OfQuery, OfReload, OfRequest,
-    OfStage, OfStatement, OfUpstream, QueryEnd, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls,
-    UpstreamOperation, UpstreamOutcome, Verdict,
+    AuthMethod, AuthOutcome, OfAuthentication, OfClass, OfCluster, OfConnection, OfQuery, OfReload,
+    OfRequest, OfStage, OfStatement, OfUpstream, QueryEnd, Reload, RequestRoute, Stage, StatementKind,
+    StatusClass, Tls, UpstreamOperation, UpstreamOutcome, Verdict,
 };
 
 type Stages = Family<OfStage, Histogram, fn() -> Histogram>;
+type Waits = Family<OfClass, Histogram, fn() -> Histogram>;
 type Seconds = Gauge<f64, AtomicU64>;
 
 macro_rules! metrics {
@@ -63,6 +64,16 @@ metrics! {
     running: Gauge = "queries_running", Gauge::default();
     /// Queries that wait for a slot now.
     queued: Gauge = "queries_queued", Gauge::default();
+    /// Time that queries waited for their slots, by class, in seconds.
+    waits: Waits = "admission_wait_seconds", Family::new_with_constructor(wait_histogram);
+    /// Queries that were refused since a queue was full, by class.
+    refusals: Family<OfClass, Counter> = "admission_refusals", Family::default();
+    /// Queries of each class that have a slot of this gateway's now.
+    class_running: Family<OfClass, Gauge> = "admission_running", Family::default();
+    /// Queries of each class that wait at this gateway now: when they stay, the cluster is too small.
+    class_queued: Family<OfClass, Gauge> = "admission_queued", Family::default();
+    /// Whether the limits hold for all gateways together: 1, or 0 while each has its part since Redis is lost.
+    admission_together: Gauge = "admission_together", Gauge::default();
     /// Requests to clusters, by operation and outcome.
     upstream_requests: Family<OfUpstream, Counter> = "upstream_requests", Family::default();
     /// Whether queries can be sent to a cluster: 1, or 0 while it does not answer, or is not to get any.
@@ -112,6 +123,11 @@ fn query_histogram() -> Histogram {
 /// From 50 microseconds to 26 seconds.
 fn stage_histogram() -> Histogram {
     Histogram::new(exponential_buckets(50e-6, 2.0, 20))
+}
+
+/// From a millisecond to nine hours.
+fn wait_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(1e-3, 4.0, 13))
 }
 
 impl Default for Metrics {
@@ -175,6 +191,28 @@ impl Metrics {
     pub fn audit_copy(&self, copying: bool, behind: u64) {
         self.audit_copying.set(i64::from(copying));
         self.audit_behind.set(i64::try_from(behind).unwrap_or(i64::MAX));
+    }
+
+    /// Says how many queries of a class run and wait. Its name is one of the configuration's.
+    pub fn class(&self, name: &str, running: usize, queued: usize) {
+        let of = OfClass { class: name.to_owned() };
+        self.class_running.get_or_create(&of).set(i64::try_from(running).unwrap_or(i64::MAX));
+        self.class_queued.get_or_create(&of).set(i64::try_from(queued).unwrap_or(i64::MAX));
+    }
+
+    /// Says whether the limits hold for all gateways together.
+    pub fn together(&self, together: bool) {
+        self.admission_together.set(i64::from(together));
+    }
+
+    /// Notes how long a query of a class waited for its slot.
+    pub fn waited(&self, class: &str, waited: Duration) {
+        self.waits.get_or_create(&OfClass { class: class.to_owned() }).observe(waited.as_secs_f64());
+    }
+
+    /// Counts a query of a class that was refused since a queue was full.
+    pub fn refused(&self, class: &str) {
+        self.refusals.get_or_create(&OfClass { class: class.to_owned() }).inc();
     }
 
     /// Says how a cluster is. Its name is one of the configuration's.

@@ -13,6 +13,7 @@
 //! | `/oauth2/token/TICKET` | what a driver asks for its token |
 //! | `/oauth2/device`, `/oauth2/device/token` | sign-in at a terminal |
 //! | `/history` | one's own queries |
+//! | `/queries` | those that wait and run: one's own, or everybody's for operators, who cancel with a reason |
 //! | `/audit`, `/audit/query/ID`, `/audit/records.jsonl` | the audit, for auditors |
 //! | `/audit/reports`, `/audit/report.csv` | reports of it |
 //! | `/audit/exports`, `/audit/exports/ID.tar` | exports of it with their proofs |
@@ -25,6 +26,7 @@ mod driver;
 mod exports;
 mod history;
 mod pages;
+mod queries;
 mod records;
 mod reports;
 mod request;
@@ -48,6 +50,7 @@ use self::request::{Asked, SESSION};
 use crate::audit::{Audit, Auditors, Event};
 use crate::error::Failure;
 use crate::identity::{Identity, Login, Refused, Session};
+use crate::query::Gateway;
 use crate::wire::Peer;
 
 /// Longest message of an identity provider, in bytes.
@@ -58,6 +61,21 @@ pub struct Web {
     identity: Arc<Identity>,
     audit: Arc<Audit>,
     auditors: Arc<Auditors>,
+    queries: Option<Queries>,
+}
+
+/// The queries that there are pages of, and who sees everybody's.
+pub struct Queries {
+    /// Where they wait and run.
+    pub gateway: Arc<Gateway>,
+    /// The groups whose members see and cancel those of all.
+    pub operators: Vec<String>,
+}
+
+impl Queries {
+    fn admits(&self, session: &Session) -> bool {
+        self.operators.iter().any(|group| session.principal().groups().contains(group))
+    }
 }
 
 /// Why there is no page.
@@ -92,6 +110,7 @@ struct Page<'p> {
     identity: &'p Arc<Identity>,
     audit: &'p Arc<Audit>,
     auditors: &'p Auditors,
+    queries: Option<&'p Queries>,
     login: &'p Login,
     asked: Asked<'p>,
     /// Our address, as browsers see it.
@@ -101,7 +120,13 @@ struct Page<'p> {
 impl Web {
     /// Pages of these.
     pub fn new(identity: Arc<Identity>, audit: Arc<Audit>, auditors: Arc<Auditors>) -> Self {
-        Self { identity, audit, auditors }
+        Self { identity, audit, auditors, queries: None }
+    }
+
+    /// The same, and of queries.
+    #[must_use]
+    pub fn with_queries(self, queries: Queries) -> Self {
+        Self { queries: Some(queries), ..self }
     }
 
     /// Whether a request is for a page: everything but Trino's protocol.
@@ -146,6 +171,7 @@ impl Web {
             identity: &self.identity,
             audit: &self.audit,
             auditors: &self.auditors,
+            queries: self.queries.as_ref(),
             login,
             asked,
             origin,
@@ -196,20 +222,23 @@ impl Page<'_> {
             ["audit", "exports"] if post => self.begin_export().await,
             ["audit", "exports", name] if get => self.fetch_export(name).await,
             ["history"] if get => self.history().await,
+            ["queries"] if get => self.queries().await,
+            ["queries", id, "cancel"] if post => self.cancel_query(id).await,
             ["tokens"] if get => self.tokens().await,
             ["tokens"] if post => self.make_token().await,
             ["tokens", id, "revoke"] if post => self.revoke_token(id).await,
             ["audit", "exports"] => Err(Failed::Method("GET, POST")),
-            ["style.css" | "" | "login" | "history"]
+            ["style.css" | "" | "login" | "history" | "queries"]
             | ["login", "finish" | "saml" | "oidc", ..]
             | ["audit", ..] => Err(Failed::Method("GET")),
             ["login", "password"] | ["logout" | "tokens"] | ["oauth2", "token", "initiate", _] => {
                 Err(Failed::Method("GET, POST"))
             }
             ["oauth2", "token", _] => Err(Failed::Method("GET, DELETE")),
-            ["oauth2", "device"] | ["oauth2", "device", "token"] | ["tokens", _, "revoke"] => {
-                Err(Failed::Method("POST"))
-            }
+            ["oauth2", "device"]
+            | ["oauth2", "device", "token"]
+            | ["tokens", _, "revoke"]
+            | ["queries", _, "cancel"] => Err(Failed::Method("POST")),
             _ => Err(Failed::NotFound),
         }
     }
@@ -228,7 +257,12 @@ impl Page<'_> {
 
     fn frame<'f>(&self, title: &'f str, session: Option<&'f Session>) -> Frame<'f> {
         let audit = session.is_some_and(|session| self.auditors.admits(session.principal().groups()));
-        Frame { tokens: self.identity.access_tokens().is_some(), audit, ..Frame::new(title, session) }
+        Frame {
+            tokens: self.identity.access_tokens().is_some(),
+            queries: self.queries.is_some(),
+            audit,
+            ..Frame::new(title, session)
+        }
     }
 
     async fn session(&self) -> Result<Option<Session>> {

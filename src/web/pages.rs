@@ -11,6 +11,7 @@ use crate::identity::{Asking, Choice, Scope, Session, Token};
 pub(super) enum Place {
     Home,
     Tokens,
+    Queries,
     Audit,
     History,
     Elsewhere,
@@ -23,6 +24,8 @@ pub(super) struct Frame<'f> {
     pub(super) session: Option<&'f Session>,
     /// Whether there are tokens here.
     pub(super) tokens: bool,
+    /// Whether there are pages of queries.
+    pub(super) queries: bool,
     /// Whether they may read the audit.
     pub(super) audit: bool,
     /// Where the browser goes by itself.
@@ -31,7 +34,15 @@ pub(super) struct Frame<'f> {
 
 impl<'f> Frame<'f> {
     pub(super) fn new(title: &'f str, session: Option<&'f Session>) -> Self {
-        Self { title, place: Place::Elsewhere, session, tokens: false, audit: false, next: None }
+        Self {
+            title,
+            place: Place::Elsewhere,
+            session,
+            tokens: false,
+            queries: false,
+            audit: false,
+            next: None,
+        }
     }
 
     pub(super) fn around(&self, narrow: bool, content: &Markup) -> Markup {
@@ -61,6 +72,9 @@ impl<'f> Frame<'f> {
                                     a href="/history" aria-current=[current(Place::History)] { "History" }
                                     @if self.tokens {
                                         a href="/tokens" aria-current=[current(Place::Tokens)] { "Access tokens" }
+                                    }
+                                    @if self.queries {
+                                        a href="/queries" aria-current=[current(Place::Queries)] { "Queries" }
                                     }
                                     @if self.audit {
                                         a href="/audit" aria-current=[current(Place::Audit)] { "Audit" }

@@ -104,6 +104,32 @@ pub fn upstream_headers(
     Ok(headers)
 }
 
+/// Adds what Trino is told of a query's class to the headers of its submission: session properties, which come behind the
+/// client's, so that they count, and a client tag. Tags of the client that `is_tag` of a class are left out.
+///
+/// # Errors
+/// [`NotAHeader`] if a value does not fit in a header.
+pub fn tell_class(
+    headers: &mut HeaderMap,
+    properties: &[(String, String)],
+    tag: Option<&str>,
+    is_tag: impl Fn(&str) -> bool,
+) -> Result<(), NotAHeader> {
+    const TAGS: &str = "x-trino-client-tags";
+    for (name, text) in properties {
+        let line = value("x-trino-session", &format!("{name}={}", url_encode(text)))?;
+        headers.append(HeaderName::from_static("x-trino-session"), line);
+    }
+    let claimed = headers.remove(TAGS);
+    let claimed = claimed.as_ref().and_then(|tags| tags.to_str().ok()).unwrap_or_default();
+    let claimed = claimed.split(',').filter(|tag| !tag.is_empty() && !is_tag(tag));
+    let tags: Vec<&str> = claimed.chain(tag).collect();
+    if !tags.is_empty() {
+        headers.insert(HeaderName::from_static(TAGS), value(TAGS, &tags.join(","))?);
+    }
+    Ok(())
+}
+
 /// The headers of a poll or a cancel for Trino.
 ///
 /// # Errors

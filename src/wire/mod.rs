@@ -22,7 +22,8 @@ pub use certificate::{ClientCertificate, UnreadableCertificate};
 pub use credentials::{Credentials, read as read_credentials, read_assertion};
 pub use forwarded::{Proxies, Proxy};
 pub use headers::{
-    NotAHeader, SessionChange, response_headers, started_transaction, upstream_headers, upstream_poll_headers,
+    NotAHeader, SessionChange, response_headers, started_transaction, tell_class, upstream_headers,
+    upstream_poll_headers,
 };
 pub use malformed::{BodyFault, HeaderFault, Malformed};
 pub use own::{

@@ -46,13 +46,20 @@ impl LocalColumn {
     }
 }
 
-/// A page that says that the query waits. `sealed` is the sealed link of the next page.
-pub fn queued_page(origin: &Origin<'_>, sealed: &str) -> Vec<u8> {
+/// A page that says that the query waits, and why, if that is to be told. `sealed` is the sealed link of the next page.
+pub fn queued_page(origin: &Origin<'_>, sealed: &str, why: Option<&str>) -> Vec<u8> {
     let mut out = begin(origin);
     out.extend_from_slice(b",\"nextUri\":");
     json::string(&mut out, &link(origin.base, sealed));
     stats(&mut out, origin, "QUEUED");
-    end(out)
+    let Some(why) = why else { return end(out) };
+    // Northgate's own code: Trino's warnings are numbered from 1 up, those of connectors from 0x0100_0000.
+    out.extend_from_slice(
+        b",\"warnings\":[{\"warningCode\":{\"code\":65281,\"name\":\"QUERY_QUEUED\"},\"message\":",
+    );
+    json::string(&mut out, why);
+    out.extend_from_slice(b"}]}");
+    out
 }
 
 /// The page of a query that failed here. Its text is what the failure has for clients.
@@ -226,7 +233,11 @@ mod tests {
 
     #[test]
     fn a_query_waits() {
-        let page = read(&queued_page(&ORIGIN, "abc-_1"), "QUEUED");
+        let page: Value =
+            serde_json::from_slice(&queued_page(&ORIGIN, "abc-_1", Some("it \"waits\""))).expect("JSON");
+        let warning = serde_json::json!({"warningCode": {"code": 65281, "name": "QUERY_QUEUED"}, "message": "it \"waits\""});
+        assert_eq!(page["warnings"], serde_json::json!([warning]));
+        let page = read(&queued_page(&ORIGIN, "abc-_1", None), "QUEUED");
         assert_eq!(page["nextUri"], "https://gw:8443/v1/statement/executing/abc-_1");
         assert_eq!(page["stats"]["queued"], true);
         assert!(page.get("error").is_none() && page.get("columns").is_none());

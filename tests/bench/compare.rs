@@ -14,7 +14,7 @@ use crate::pages;
 use crate::processes::{self, MemoryWatch, Running, family};
 use crate::report::{self, Figure};
 use crate::setup::{self, Ground};
-use crate::{catalogs, engine, gateway, library, peer, record, sign_in, tokens};
+use crate::{admission, catalogs, engine, gateway, library, peer, record, sign_in, tokens};
 
 /// Connections that poll when latency is measured: some, but far from as many as the machine can serve.
 const LATENCY_CONNECTIONS: usize = 4;
@@ -54,6 +54,8 @@ const GROUPS: [(Group, &[&str]); 6] = [
             "policy_reload",
             "catalog_cold_requests",
             "catalog_cache_rss",
+            "admission_p50",
+            "admission_redis_p50",
             "pat_check_p50",
             "bearer_check_p50",
             "logins_per_minute",
@@ -73,7 +75,7 @@ const GROUPS: [(Group, &[&str]); 6] = [
 
 type Measure = fn() -> Result<Figure>;
 /// The figures that need neither a server of ours nor nginx.
-const LIBRARY: [(&str, Measure); 18] = [
+const LIBRARY: [(&str, Measure); 20] = [
     ("rewrite_typical_p50", library::typical),
     ("rewrite_1mb_growth", library::growth),
     ("rewrite_tpcds_p50", engine::tpcds),
@@ -84,6 +86,8 @@ const LIBRARY: [(&str, Measure); 18] = [
     ("policy_reload", catalogs::reload),
     ("catalog_cold_requests", catalogs::cold),
     ("catalog_cache_rss", catalogs::cache),
+    ("admission_p50", admission::in_memory),
+    ("admission_redis_p50", admission::through_redis),
     ("pat_check_p50", tokens::check),
     ("bearer_check_p50", sign_in::bearer),
     ("logins_per_minute", sign_in::logins),

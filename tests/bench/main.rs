@@ -3,6 +3,7 @@
 // This program's figures and complaints are for the terminal.
 #![allow(clippy::print_stderr)]
 
+mod admission;
 mod bank;
 mod catalogs;
 mod compare;

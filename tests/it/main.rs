@@ -3,6 +3,7 @@
 //! `cargo test --test it` runs all of them; the test stack (tests/stack) fetches what is missing. Trino and the
 //! gateway are started by the first test that asks for them.
 
+mod admission;
 mod attacks;
 mod audit;
 mod auditor;

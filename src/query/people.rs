@@ -1,0 +1,89 @@
+//! What people see of the queries that wait and run here, and how they cancel one.
+
+use serde::Serialize;
+
+use super::registry::{FirstPage, Running};
+use super::{Gateway, StatementError};
+use crate::admission::{Classified, Queued};
+use crate::audit::{Outcome, State};
+use crate::error::Failure as _;
+use crate::wire::{self, Origin};
+
+/// The longest reason of a cancel, in characters.
+const LONGEST_REASON: usize = 300;
+
+/// How a query is admitted.
+pub(super) struct Admitted {
+    /// Its class, and by which rule.
+    pub(super) class: Classified,
+    /// Its place among those who wait.
+    pub(super) queued: Queued,
+    /// Whose it is.
+    pub(super) principal: String,
+    /// What kind of statement it is.
+    pub(super) kind: &'static str,
+}
+
+/// A query that waits or runs at this gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Its id.
+    pub id: String,
+    /// Whose it is.
+    pub principal: String,
+    /// What kind of statement it is.
+    pub kind: &'static str,
+    /// Its class.
+    pub class: String,
+    /// By which rule.
+    pub rule: String,
+    /// Its place among those of its class that wait, from 1; none if it has its slot.
+    pub position: Option<usize>,
+    /// Seconds since it came.
+    pub age: u64,
+}
+
+impl Gateway {
+    /// The queries of a principal that wait and run here, or of all, the oldest first.
+    pub fn queries(&self, of: Option<&str>) -> Vec<Shown> {
+        let mut all = self.registry.all();
+        all.retain(|running| of.is_none_or(|of| running.admitted.principal == of));
+        all.sort_by_key(|running| running.began);
+        all.iter().map(|running| shown(running)).collect()
+    }
+
+    /// Cancels a query, of that principal if one is named; whose it was, if it was there. Its client reads who has cancelled
+    /// it, and why.
+    pub fn cancel_for(&self, id: &str, of: Option<&str>, by: &str, reason: &str) -> Option<String> {
+        let running = self.registry.find(id)?;
+        let principal = &running.admitted.principal;
+        if of.is_some_and(|of| of != principal) {
+            return None;
+        }
+        let reason: String = reason.chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect();
+        let error = StatementError::CanceledBy { by: by.to_owned(), reason };
+        let origin = Origin { id, base: &running.base, elapsed_ms: 0 };
+        let page =
+            FirstPage { headers: http::HeaderMap::new(), body: wire::failure_page(&origin, &error).into() };
+        // Before it is cancelled: a poll that is under way is given this page then.
+        self.registry.keep_last(id, page.clone());
+        running.cancel(page);
+        self.cancel_upstream(&running);
+        let told = Outcome::failed(error.code().name, error.to_string());
+        self.end(&running, &Outcome { state: State::Canceled, ..told });
+        Some(principal.clone())
+    }
+}
+
+fn shown(running: &Running) -> Shown {
+    let Admitted { class, queued, principal, kind, .. } = &running.admitted;
+    Shown {
+        id: running.id.clone(),
+        principal: principal.clone(),
+        kind,
+        class: class.name.to_string(),
+        rule: class.rule.to_string(),
+        position: queued.standing().map(|standing| standing.ahead + 1),
+        age: running.began.elapsed().as_secs(),
+    }
+}
