@@ -87,7 +87,7 @@ pub(super) mod tests {
     /// `UPDATE_GOLDEN=1` writes what is so.
     #[test]
     fn the_published_schema_is_that_of_the_code() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/audit-record.json");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/audit/record.schema.json");
         let text = serde_json::to_string_pretty(&schema()).expect("JSON") + "\n";
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(path, &text).expect("written");
