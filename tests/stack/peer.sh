@@ -29,6 +29,8 @@ clusterStatsConfiguration:
 monitor:
   taskDelay: 1s
 EOF
+    # It writes a log of requests into the folder that it is started in.
+    cd "$dir" || exit 1
     exec "$java/bin/java" -Xmx1g --enable-native-access=ALL-UNNAMED -cp "$database:$gateway" \
         io.trino.gateway.ha.HaGatewayLauncher "$dir/gateway.yaml"
 }
