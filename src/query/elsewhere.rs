@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::poll::{first, login};
@@ -14,6 +15,7 @@ use crate::audit::{Outcome, State};
 use crate::identity::Authenticated;
 use crate::replica::{Ending, Page, Report, Waiting};
 use crate::sql::SourceMap;
+use crate::state::StoreError;
 use crate::upstream::{Heard, UpstreamError};
 use crate::wire::{self, Link, Origin, PageSummary, Target};
 
@@ -27,6 +29,9 @@ const UNHEARD: u64 = 120;
 pub(super) const QUIET: Duration = Duration::from_secs(30);
 /// How much longer than others a query lives whose cluster cannot be asked.
 const DOUBT: u32 = 4;
+/// How many clusters' answers are waited for at once, and for how long.
+const ASKED_AT_ONCE: usize = 16;
+const ASKED_FOR: Duration = Duration::from_secs(5);
 
 impl Gateway {
     /// Publishes how far a query is that waits here, for a client that may ask elsewhere.
@@ -35,13 +40,19 @@ impl Gateway {
             return;
         }
         let (gateway, running) = (Arc::clone(self), Arc::clone(running));
-        self.work.spawn(async move { gateway.published(&running).await });
+        self.work.spawn(async move {
+            // That it fails is logged where the store is asked; it is published again.
+            _ = gateway.published(&running).await;
+        });
     }
 
     /// The same, and waits until it is done.
-    pub(super) async fn published(&self, running: &Running) {
+    ///
+    /// # Errors
+    /// The store has not taken it: others may believe what was published before.
+    pub(super) async fn published(&self, running: &Running) -> Result<(), StoreError> {
         if !self.replicas.are_several() || !running.is_linked() {
-            return;
+            return Ok(());
         }
         // One after another, each with what is so by then: the last one stands.
         let _turn = running.publishing().await;
@@ -49,14 +60,14 @@ impl Gateway {
             Start::Waiting => Waiting::Queued,
             Start::Sending => Waiting::Sent,
             Start::Answered(page) => {
-                let Ok(body) = String::from_utf8(page.body.to_vec()) else { return };
+                let Ok(body) = String::from_utf8(page.body.to_vec()) else { return Ok(()) };
                 let header = |(name, value): (&HeaderName, &HeaderValue)| {
                     (name.as_str().to_owned(), value.as_bytes().to_vec())
                 };
                 Waiting::Answered { headers: page.headers.iter().map(header).collect(), body }
             }
         };
-        self.replicas.publish(&running.id, &waiting).await;
+        self.replicas.publish(&running.id, &waiting).await
     }
 
     /// A poll of a query that waits at another gateway.
@@ -170,6 +181,8 @@ impl Gateway {
             Some(Ending::Finished) => self.end(&running, &Outcome::of(State::Finished)),
             Some(Ending::Failed { error, message }) => {
                 self.forget_after(&running, &error);
+                // It may be that only its page could not be had.
+                self.cancel_upstream(&running);
                 self.end(&running, &Outcome::failed(error, message));
             }
             Some(Ending::Canceled) => {
@@ -194,27 +207,34 @@ impl Gateway {
         if !self.replicas.are_several() {
             return;
         }
-        for running in self.registry.idle(QUIET) {
-            let Some((cluster, path)) = running.upstream().filter(|_| running.is_to_be_asked_about()) else {
-                continue;
-            };
-            let Some(cluster) = self.fleet.cluster(&cluster) else { continue };
-            match cluster.heard(&path).await {
-                Ok(Heard { ended: true, error: None, .. }) => {
-                    self.end(&running, &Outcome::of(State::Finished));
-                }
-                Ok(Heard { ended: true, error: Some(error), .. }) => {
-                    let message = "Trino says so; the page that did got lost".to_owned();
-                    self.end(&running, &Outcome::failed(error, message));
-                }
-                Ok(Heard { client, .. }) if running.client_was_there(&client) => drop(running.serve()),
-                Ok(_) => {}
-                // Trino no longer knows it: nobody can have more of it.
-                Err(UpstreamError::Gone { .. }) => self.end(&running, &Outcome::of(State::Abandoned)),
-                Err(error) => {
-                    tracing::debug!(%error, query = %running.id, "it is not known whether a query is followed");
-                    running.is_in_doubt();
-                }
+        let idle = futures_util::stream::iter(self.registry.idle(QUIET));
+        idle.for_each_concurrent(ASKED_AT_ONCE, |running| self.look_for(running)).await;
+    }
+
+    async fn look_for(&self, running: Arc<Running>) {
+        let Some((cluster, path)) = running.upstream().filter(|_| running.is_to_be_asked_about()) else {
+            return;
+        };
+        let Some(cluster) = self.fleet.cluster(&cluster) else { return };
+        let Ok(heard) = tokio::time::timeout(ASKED_FOR, cluster.heard(&path)).await else {
+            running.is_in_doubt();
+            return;
+        };
+        match heard {
+            Ok(Heard { ended: true, error: None, .. }) => {
+                self.end(&running, &Outcome::of(State::Finished));
+            }
+            Ok(Heard { ended: true, error: Some(error), .. }) => {
+                let message = "Trino says so; the page that did got lost".to_owned();
+                self.end(&running, &Outcome::failed(error, message));
+            }
+            Ok(Heard { client, .. }) if running.client_was_there(&client) => drop(running.serve()),
+            Ok(_) => {}
+            // Trino no longer knows it: nobody can have more of it.
+            Err(UpstreamError::Gone { .. }) => self.end(&running, &Outcome::of(State::Abandoned)),
+            Err(error) => {
+                tracing::debug!(%error, query = %running.id, "it is not known whether a query is followed");
+                running.is_in_doubt();
             }
         }
     }

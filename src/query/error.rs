@@ -236,6 +236,9 @@ pub enum QueryError {
     /// What cannot be recorded is not done.
     #[error(transparent)]
     Audit(AuditError),
+    /// The query of another gateway runs at a cluster that is not known here.
+    #[error("the cluster of another gateway's query is not known here")]
+    UnknownCluster,
     /// Northgate is stopping and takes no new queries.
     #[error("shutting down")]
     ShuttingDown,
@@ -252,8 +255,9 @@ impl QueryError {
             Self::NotAuditor => StatusCode::FORBIDDEN,
             Self::Asked(_) => StatusCode::BAD_REQUEST,
             Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Busy | Self::Audit(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Audit(_) | Self::UnknownCluster | Self::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }
@@ -269,6 +273,7 @@ impl Failure for QueryError {
             Self::Busy => "audit_busy",
             Self::Unreadable => "audit_unreadable",
             Self::Audit(error) => error.kind(),
+            Self::UnknownCluster => "unknown_cluster",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -282,6 +287,7 @@ impl Failure for QueryError {
             Self::Asked(_) => ErrorCode::GENERIC_USER_ERROR,
             Self::Busy | Self::Unreadable => ErrorCode::GENERIC_INTERNAL_ERROR,
             Self::Audit(error) => error.code(),
+            Self::UnknownCluster => ErrorCode::REMOTE_HOST_GONE,
             Self::ShuttingDown => ErrorCode::SERVER_SHUTTING_DOWN,
         }
     }
@@ -298,6 +304,9 @@ impl Failure for QueryError {
             Self::Busy => "Too many searches of the audit at this moment. Try again shortly.".to_owned(),
             Self::Unreadable => "The audit cannot be read. Tell Northgate's operators.".to_owned(),
             Self::Audit(_) => "This could not be recorded, and was not done. Try again later.".to_owned(),
+            Self::UnknownCluster => {
+                "The query's cluster is not known to this gateway at this moment. Ask again.".to_owned()
+            }
             Self::ShuttingDown => "The gateway is stopping. Send the query again.".to_owned(),
         }
     }

@@ -51,6 +51,9 @@ impl Gateway {
                 Err(QueryError::NoSuchQuery)
             }
             (LinkMethod::Get, Target::Upstream { path }) => {
+                if running.is_none() && self.is_known_elsewhere(&link).await {
+                    return Err(QueryError::UnknownCluster);
+                }
                 Ok(self.poll(caller, &link, path, running.as_ref(), served).await)
             }
             (LinkMethod::Head, Target::Local { .. }) => {
@@ -70,6 +73,14 @@ impl Gateway {
                 Ok(Answer::empty(StatusCode::NO_CONTENT))
             }
         }
+    }
+
+    /// Whether a link leads to a cluster that is not known here, while the gateway that knows it lives: one of the two has not
+    /// read the newest configuration. Then the query goes on, and its client asks again.
+    async fn is_known_elsewhere(&self, link: &Link) -> bool {
+        self.replicas.is_another(link.origin)
+            && self.fleet.cluster(&link.cluster).is_none()
+            && !self.replicas.is_gone(link.origin).await
     }
 
     /// Tells another gateway that the client of a query of its was here.

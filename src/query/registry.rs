@@ -125,9 +125,15 @@ impl Running {
         }
     }
 
-    /// Makes the first page known to everybody who waits for it.
+    /// Makes the first page known to everybody who waits for it. One that is there stays: a cancel's is the last.
     pub(super) fn answer(&self, page: FirstPage) {
-        self.start.send_replace(Start::Answered(page));
+        self.start.send_if_modified(|start| {
+            let waiting = !matches!(start, Start::Answered(_));
+            if waiting {
+                *start = Start::Answered(page);
+            }
+            waiting
+        });
     }
 
     /// Notes that it is about to be sent.
@@ -262,13 +268,7 @@ impl Running {
 
     /// Tells whoever submits the query that it is no longer wanted; who waits for the first page gets this one.
     pub(super) fn cancel(&self, page: FirstPage) {
-        self.start.send_if_modified(|start| {
-            let waiting = !matches!(start, Start::Answered(_));
-            if waiting {
-                *start = Start::Answered(page);
-            }
-            waiting
-        });
+        self.answer(page);
         self.abandon();
     }
 

@@ -246,9 +246,14 @@ impl Gateway {
             self.cancel_upstream(running);
             let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
             let body = wire::failure_page(&origin, &error).into();
-            running.answer(FirstPage { headers: HeaderMap::new(), body });
+            let failed = FirstPage { headers: HeaderMap::new(), body };
+            running.answer(self.registry.last(&running.id).unwrap_or(failed));
             self.publish(running);
-            self.end(running, &Outcome::failed(error.code().name, error.to_string()));
+            let outcome = match error {
+                StatementError::Canceled => Outcome::of(State::Canceled),
+                error => Outcome::failed(error.code().name, error.to_string()),
+            };
+            self.end(running, &outcome);
         }
     }
 
@@ -299,9 +304,13 @@ impl Gateway {
     ) -> Result<(Place, upstream::Response), StatementError> {
         running.sending();
         // If this gateway dies now, others know that Trino may have it.
-        self.published(running).await;
-        // A statement that only reads does no harm by running, whatever its client was told.
-        if running.writes && running.is_linked() && self.replicas.may_be_given_up(&running.id).await {
+        let told = self.published(running).await;
+        // A statement that only reads does no harm by running, whatever its client was told. One that writes is not sent where
+        // others would say of it that it was not.
+        if running.writes
+            && running.is_linked()
+            && (told.is_err() || self.replicas.may_be_given_up(&running.id).await)
+        {
             return Err(StatementError::Orphaned { sent: false });
         }
         let mut tried = vec![placed.cluster().to_owned()];
@@ -312,6 +321,10 @@ impl Gateway {
             placed = other;
         }
         loop {
+            // Its outcome may be on record.
+            if running.is_canceled() {
+                return Err(StatementError::Canceled);
+            }
             let timer = self.metrics.time(Stage::Upstream);
             running.marked(Guard::submitted);
             let response = placed.submit(sql, headers.clone()).await;

@@ -251,16 +251,18 @@ impl Replicas {
     }
 
     /// Publishes how far a query is that waits here.
-    pub async fn publish(&self, query: &str, waiting: &Waiting) {
-        let Some(shared) = &self.shared else { return };
+    ///
+    /// # Errors
+    /// The store has not taken it.
+    pub async fn publish(&self, query: &str, waiting: &Waiting) -> Result<(), StoreError> {
+        let Some(shared) = &self.shared else { return Ok(()) };
         let life = match waiting {
             Waiting::Queued | Waiting::Sent => WAITS,
-            Waiting::Answered { body, .. } if body.len() > MAX_PAGE => return,
+            Waiting::Answered { body, .. } if body.len() > MAX_PAGE => return Ok(()),
             Waiting::Answered { .. } => ANSWERED,
         };
-        if let Ok(bytes) = serde_json::to_vec(waiting) {
-            _ = shared.put(Key::new(Kind::Waiting, query), &bytes, life).await;
-        }
+        let bytes = serde_json::to_vec(waiting).map_err(|error| StoreError::Form(error.to_string()))?;
+        shared.put(Key::new(Kind::Waiting, query), &bytes, life).await
     }
 
     /// How far a query is that waits at another gateway.
