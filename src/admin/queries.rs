@@ -4,6 +4,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use super::{Answer, Operated, not_allowed, text, typed};
+use crate::query::reason;
 
 /// What is asked about queries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +53,10 @@ fn read(method: &Method, query: &str) -> Option<Result<QueryRequest, &'static st
     }
     Some(match (method, values) {
         (&Method::GET, [user, ..]) => Ok(QueryRequest::List { user }),
-        (_, [None, Some(id), Some(reason)]) if !reason.trim().is_empty() => {
-            Ok(QueryRequest::Cancel { id, reason })
-        }
+        (_, [None, Some(id), Some(text)]) => match reason(&text) {
+            Some(reason) => Ok(QueryRequest::Cancel { id, reason }),
+            None => Err("a reason has 1 to 300 characters on one line, all of which are seen\n"),
+        },
         _ => Err(names.1),
     })
 }
@@ -77,6 +79,7 @@ mod tests {
         check(Method::DELETE, "id=q&reason=too%20big", Some(cancel));
         check(Method::DELETE, "id=q", None);
         check(Method::DELETE, "id=q&reason=%20", None);
+        check(Method::DELETE, "id=q&reason=a%0Ab", None);
         check(Method::DELETE, "user=a&id=q&reason=x", None);
         check(Method::POST, "", None);
     }

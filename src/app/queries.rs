@@ -19,6 +19,11 @@ pub(super) async fn answer(
         }
         QueryRequest::Cancel { id, reason } => (id, reason),
     };
+    // What is not there is not cancelled, and nothing is recorded.
+    let unknown = || (StatusCode::NOT_FOUND, format!("no query '{id}' waits or runs here"));
+    if !gateway.queries(None).iter().any(|query| query.id == id) {
+        return Err(unknown());
+    }
     let event = Event::Administration {
         action: "cancel".to_owned(),
         by: "operator, by the key of the admin listener".to_owned(),
@@ -31,6 +36,7 @@ pub(super) async fn answer(
     }
     match gateway.cancel_for(&id, None, "an operator", &reason) {
         Some(user) => Ok(serde_json::json!({ "canceled": id, "user": user }).to_string()),
-        None => Err((StatusCode::NOT_FOUND, format!("no query '{id}' waits or runs here"))),
+        // It has ended meanwhile.
+        None => Err(unknown()),
     }
 }

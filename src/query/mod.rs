@@ -34,7 +34,7 @@ pub use answer::{Answer, Body};
 pub use config::Config;
 pub use error::{QueryError, StatementError};
 pub use explain::{Claims, Explanation, Question};
-pub use people::Shown;
+pub use people::{Shown, reason};
 pub use relay::RelayError;
 
 use crate::admission::{Rate, Slots};

@@ -12,6 +12,20 @@ use crate::wire::{self, Origin};
 /// The longest reason of a cancel, in characters.
 const LONGEST_REASON: usize = 300;
 
+/// The reason of a cancel, as a user reads it and the audit has it; none if it is empty or too long, or has characters that
+/// change how the text around it is shown.
+pub fn reason(text: &str) -> Option<String> {
+    let text = text.trim();
+    let sound = !text.is_empty() && text.chars().count() <= LONGEST_REASON && !text.chars().any(hides);
+    sound.then(|| text.to_owned())
+}
+
+/// Characters that control, break lines, turn the direction of text, or are not seen.
+fn hides(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// How a query is admitted.
 pub(super) struct Admitted {
     /// Its class, and by which rule.
@@ -53,15 +67,14 @@ impl Gateway {
     }
 
     /// Cancels a query, of that principal if one is named; whose it was, if it was there. Its client reads who has cancelled
-    /// it, and why.
+    /// it, and why: see [`reason`].
     pub fn cancel_for(&self, id: &str, of: Option<&str>, by: &str, reason: &str) -> Option<String> {
         let running = self.registry.find(id)?;
         let principal = &running.admitted.principal;
         if of.is_some_and(|of| of != principal) {
             return None;
         }
-        let reason: String = reason.chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect();
-        let error = StatementError::CanceledBy { by: by.to_owned(), reason };
+        let error = StatementError::CanceledBy { by: by.to_owned(), reason: reason.to_owned() };
         let origin = Origin { id, base: &running.base, elapsed_ms: 0 };
         let page =
             FirstPage { headers: http::HeaderMap::new(), body: wire::failure_page(&origin, &error).into() };
@@ -85,5 +98,24 @@ fn shown(running: &Running) -> Shown {
         rule: class.rule.to_string(),
         position: queued.standing().map(|standing| standing.ahead + 1),
         age: running.began.elapsed().as_secs(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reason;
+
+    #[test]
+    fn reasons() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(reason(text).as_deref(), expect, "{}", text.escape_debug());
+        };
+        check(" too big ", Some("too big"));
+        check("zu groß", Some("zu groß"));
+        check(&"ß".repeat(300), Some(&"ß".repeat(300)));
+        check(&"a".repeat(301), None);
+        for wrong in ["", "  ", "a\nb", "a\u{1b}[2Jb", "a\u{202e}b", "a\u{2066}b", "a\u{200b}b"] {
+            check(wrong, None);
+        }
     }
 }

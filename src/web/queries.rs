@@ -8,9 +8,7 @@ use super::pages::{self, Place};
 use super::{Failed, Page, Result, to};
 use crate::audit::Event;
 use crate::identity::Session;
-
-/// The longest reason that is read, in bytes.
-const LONGEST: usize = 1_000;
+use crate::query::reason;
 
 impl Page<'_> {
     fn queries_of<'s>(&self, session: &'s Session) -> Option<&'s str> {
@@ -69,11 +67,10 @@ impl Page<'_> {
     pub(super) async fn cancel_query(&self, id: &str) -> Result {
         let queries = self.queries.ok_or(Failed::NotFound)?;
         let Some(session) = self.session_of_form().await? else { return to("/login") };
-        let reason = self.asked.form().text("reason").trim().to_owned();
-        if reason.is_empty() || reason.len() > LONGEST {
-            let why = "A cancel needs a reason of at most 300 characters.";
+        let Some(reason) = reason(self.asked.form().text("reason")) else {
+            let why = "A cancel needs a reason of at most 300 characters, on one line.";
             return Err(Failed::Because(StatusCode::BAD_REQUEST, why.to_owned()));
-        }
+        };
         let of = self.queries_of(&session);
         // One who may not see a query learns nothing of it.
         if !queries.gateway.queries(of).iter().any(|query| query.id == id) {
