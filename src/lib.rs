@@ -18,11 +18,12 @@
 //! | `identity` authenticates | `Call` | `identity::Authenticated` |
 //! | `admission` meters, before any parsing | `Authenticated` | `admission::Metered` |
 //! | `sql` parses | text | `sql::Statement` |
+//! | `admission` classifies, before the cluster is chosen | principal, claims, kind of statement | `admission::Classified` |
 //! | `catalog` describes the relations | names | `catalog::Described`, and what an Iceberg catalog says of them: `catalog::rest::Ruling` |
 //! | `policy` decides, without IO | principal, `Described` | `policy::Permit` |
 //! | `rewrite` applies the permit | `Statement`, `Permit` | `rewrite::ScopedSql` |
 //! | `audit` makes the intent durable | what was decided | `audit::Guard` |
-//! | `admission` grants a slot | principal | `admission::Slot` |
+//! | `admission` grants a slot | principal, `Classified` | `admission::Slot` |
 //! | `upstream` submits, `wire` rebuilds the pages | `ScopedSql`, `Slot` | pages for the client |
 //!
 //! Only `query` knows this order. Polls and cancels open a sealed link, which is bound to the login that
@@ -88,6 +89,10 @@
 //! that took it, which owes the audit its outcome and holds its slot; its links name that one. Any gateway serves any poll
 //! by the link alone, also while the state is lost, and reports to the query's own (`replica`, `query::elsewhere`). What
 //! gets lost on the way is asked of Trino, before anything is given up.
+//!
+//! With Redis they count their limits together (`admission::together`), by a script that is one turn. These counts, the
+//! leases beside them and the names of classes are all in the shared state that is not sealed; principals and groups
+//! stand there under a hash with the key of the state. Nothing of statements is among them.
 //!
 //! # Absent on purpose
 //!

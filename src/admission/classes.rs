@@ -1,7 +1,8 @@
 //! Which class a statement is of.
 //!
 //! What the client says of itself, its source and its tags, is a claim: it moves a statement to a class that comes later
-//! than the one that its principal would have, never to one that comes sooner, unless the rule says `trust_client`.
+//! than the one that its principal would have, never to one that comes sooner, lets more run or wait, or leaves out a session
+//! property that the other sets, unless the rule says `trust_client`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,13 +28,12 @@ const MOST_RULES: usize = 500;
 const MOST_GROUPS: usize = 100;
 /// The greatest weight.
 const HEAVIEST: u32 = 1_000;
-/// The properties that a class may set for Trino.
-const PROPERTIES: [&str; 9] = [
+/// The properties that a class may set for Trino. None of those that tell of rows that filters hide: see `query::Config`.
+const PROPERTIES: [&str; 8] = [
     "query_max_cpu_time",
     "query_max_execution_time",
     "query_max_planning_time",
     "query_max_run_time",
-    "query_max_scan_physical_bytes",
     "query_priority",
     "resource_overcommit",
     "spill_enabled",
@@ -178,7 +178,7 @@ impl Classes {
         let base = by_identity.map_or(self.default, |rule| rule.class);
         let rule = self.rules.iter().find(|rule| {
             rule.matches(facts, minute)
-                && (!rule.claims() || rule.trust_client || !self.is_sooner(rule.class, base))
+                && (!rule.claims() || rule.trust_client || !self.is_better(rule.class, base))
         });
         let (class, rule) = match rule {
             Some(rule) => (rule.class, Arc::clone(&rule.text)),
@@ -187,10 +187,19 @@ impl Classes {
         Classified { class, name: Arc::clone(&self.names[class]), rule }
     }
 
-    /// Whether queries of a class come sooner than those of another.
-    fn is_sooner(&self, class: usize, than: usize) -> bool {
+    /// Whether a class has something that another has not: its queries come sooner, or more of them run or wait, or something
+    /// that the other tells Trino is left out.
+    fn is_better(&self, class: usize, than: usize) -> bool {
+        let tells = |name: &str| self.told[class].properties.iter().any(|(told, _)| told == name);
+        let leaves_out = self.told[than].properties.iter().any(|(name, _)| !tells(name));
         let (class, than) = (&self.plans[class], &self.plans[than]);
-        class.weight > than.weight || class.guaranteed > than.guaranteed || class.reserved > than.reserved
+        leaves_out
+            || class.weight > than.weight
+            || class.guaranteed > than.guaranteed
+            || class.reserved > than.reserved
+            || class.running > than.running
+            || class.running_per_principal > than.running_per_principal
+            || class.queued > than.queued
     }
 
     /// Refuses rules that can never say anything.
@@ -199,12 +208,12 @@ impl Classes {
             self.rules.iter().filter(|rule| !rule.claims()).map(|rule| rule.class).collect();
         bases.push(self.default);
         let never = self.rules.iter().find(|rule| {
-            rule.claims() && !rule.trust_client && bases.iter().all(|base| self.is_sooner(rule.class, *base))
+            rule.claims() && !rule.trust_client && bases.iter().all(|base| self.is_better(rule.class, *base))
         });
         never.map_or(Ok(()), |rule| {
             Err(AdmissionError::Config(format!(
                 "{}: never counts: sources and tags are what clients say of themselves, and would make their queries come \
-                 sooner; `trust_client = true` says that they may",
+                 sooner, let more of them run or wait, or leave out session properties; `trust_client = true` says that they may",
                 rule.text
             )))
         })
@@ -351,6 +360,16 @@ fn classes(config: &Config) -> Result<Vec<config::Class>, AdmissionError> {
             None => classes.push(class.clone()),
         }
     }
+    // A class that nobody has described is not a way round the limits of those that are.
+    if !seen.contains(&BATCH)
+        && let Some(default) = classes.iter().find(|class| class.name == config.default_class).cloned()
+        && let Some(batch) = classes.iter_mut().find(|class| class.name == BATCH)
+    {
+        batch.running = default.running;
+        batch.running_per_principal = default.running_per_principal;
+        batch.queued = default.queued;
+        batch.session_properties = default.session_properties;
+    }
     if classes.len() > MOST_CLASSES {
         return Err(AdmissionError::Config(format!("class: at most {MOST_CLASSES}")));
     }
@@ -458,6 +477,9 @@ fn read_rule(rule: &config::Rule, class: usize, key: &str) -> Result<Rule, Strin
         list.as_ref().map(|list| list.iter().map(|text| text.to_lowercase()).collect())
     };
     let kind = |name: &String| {
+        if name == StatementKind::Execute.as_str() {
+            return Err("kinds: what EXECUTE runs is of that statement's kind; name that".to_owned());
+        }
         let known = StatementKind::ALL.iter().copied().find(|kind| kind.as_str() == name);
         known.ok_or_else(|| {
             let names: Vec<&str> = StatementKind::ALL.iter().map(|kind| kind.as_str()).collect();

@@ -162,6 +162,11 @@ fn what_cannot_be_meant_is_refused() {
         &class("session_properties = { join_reordering_strategy = \"NONE\" }"),
         "may not be set; there are",
     );
+    // It tells of rows that filters hide.
+    check(
+        &class("session_properties = { query_max_scan_physical_bytes = \"1GB\" }"),
+        "may not be set; there are",
+    );
     check(&class("client_tag = \"a,b\""), "cannot be sent to Trino");
     let rule = |text: &str| format!("[[rule]]\nclass = \"batch\"\n{text}");
     check("[[rule]]\nclass = \"btach\"", "rule 1: there is no class 'btach'");
@@ -170,6 +175,7 @@ fn what_cannot_be_meant_is_refused() {
     check(&rule("hours = \"09:00-09:00\""), "rule 1: hours: '09:00-09:00' matches nothing");
     check(&rule("hours = \"9 to 5\""), "is not of the form 22:00-06:00");
     check(&rule("kinds = [\"selects\"]"), "there is no 'selects'; there are query, show");
+    check(&rule("kinds = [\"execute\"]"), "what EXECUTE runs is of that statement's kind");
     check(&format!("{}\n{}", rule(""), rule("users = [\"a\"]")), "rule 1: matches everything");
     let claimed = "[[rule]]\nclass = \"interactive\"\nsources = [\"tableau*\"]";
     let claimed = &format!("default_class = \"batch\"\n{claimed}");
@@ -256,4 +262,33 @@ fn a_claim_moves_nobody_up_who_is_batch_by_identity() {
         now: jiff::Timestamp::UNIX_EPOCH,
     };
     assert_eq!(&*slots.classes().classify(&facts).name, "batch");
+}
+
+#[test]
+fn a_claim_lifts_no_limit() {
+    let class_of = |text: &str| {
+        let slots = read(text).expect("sound");
+        let principal = Principal::new("ann", Method::Password);
+        let facts = Facts {
+            principal: &principal,
+            source: Some("airflow"),
+            tags: &[],
+            kind: StatementKind::Query,
+            now: jiff::Timestamp::UNIX_EPOCH,
+        };
+        slots.classes().classify(&facts).name.to_string()
+    };
+    let people = |limit: &str| format!("[[class]]\nname = \"interactive\"\n{limit}");
+    let jobs = |limit: &str| format!("[[class]]\nname = \"batch\"\n{limit}\n");
+    for limit in [
+        "running = 50",
+        "running_per_principal = 5",
+        "queued = 10",
+        "session_properties = { query_max_run_time = \"5m\" }",
+    ] {
+        // A class of Northgate's own has the limits of the default; one that says nothing of them has none.
+        assert_eq!(class_of(&people(limit)), "batch", "{limit}");
+        assert_eq!(class_of(&format!("{}{}", jobs("weight = 2"), people(limit))), "interactive", "{limit}");
+        assert_eq!(class_of(&format!("{}{}", jobs(limit), people(limit))), "batch", "{limit}");
+    }
 }

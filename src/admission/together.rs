@@ -1,8 +1,9 @@
 //! The limits of several gateways together: what each runs is counted in Redis, under a lease.
 //!
 //! Each gateway decides whom it would let in next, by what all run, and asks Redis, which grants the slot or says which
-//! limit is reached; so no limit is passed while Redis answers. Of gateways that wait for a slot, the one whose query has
-//! waited longest is first. What a gateway runs is counted under its lease, which each turn renews: when the gateway is
+//! limit is reached; so no limit is passed while Redis answers, and reserved slots are kept. Guarantees, ageing, weights and
+//! fair turns are of one gateway's queue. Of gateways that ask for a slot the one whose query has waited longest is first; but
+//! a gateway asks when it sees a slot free, so one whose queue is never empty may keep the slots that it frees. What a gateway runs is counted under its lease, which each turn renews: when the gateway is
 //! not heard of for that long, its slots are free again.
 //!
 //! When Redis does not answer, each gateway has its part of the limits (a limit divided by `admission.replicas`, at least

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::plan::label;
+use super::plan::ran;
 use super::view::Reader;
 use super::{StatementError, target};
 use crate::admission::{Classes, Classified, Facts};
@@ -85,8 +85,12 @@ impl Question<'_> {
     async fn sent(&self, sql: &str, to: &mut Explanation) -> Result<(String, bool), StatementError> {
         let mut statement = Statement::parse(sql, self.limits)?;
         to.kind = statement.kind().name();
+        let run = match statement.kind() {
+            Kind::ExecuteImmediate { text, .. } => ran(&Statement::parse(text, self.limits)?),
+            _ => ran(&statement),
+        };
         to.class = self.classes.map(|(classes, Claims { source, tags })| {
-            let (kind, now) = (label(statement.kind()), jiff::Timestamp::now());
+            let (kind, now) = (run, jiff::Timestamp::now());
             classes.classify(&Facts { principal: self.principal, source, tags, kind, now })
         });
         // What is executed or prepared is what policy is about.
@@ -109,8 +113,14 @@ impl Question<'_> {
         }
         let mut permit = reader.decide(&names).await?;
         target::permit(&statement, &self.names, &reader, &mut permit).await?;
-        let context =
-            Context { names: self.names, permit: &permit, properties: self.properties, limits: self.limits };
+        let told = self.classes.zip(to.class.as_ref()).map(|((classes, _), class)| classes.told(class));
+        let context = Context {
+            names: self.names,
+            permit: &permit,
+            properties: self.properties,
+            fixed: told.map_or(&[], |told| &told.properties),
+            limits: self.limits,
+        };
         let scoped = rewrite::rewrite(&statement, &context)?;
         Ok((scoped.text().to_owned(), scoped.restricted()))
     }

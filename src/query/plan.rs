@@ -81,13 +81,13 @@ impl Gateway {
         self.check_properties(session)?;
         let statement = Statement::parse(caller.call().body(), &self.limits)?;
         seen.kind = Some(statement.kind().name());
-        let label = label(statement.kind());
-        seen.label = Some(label);
+        seen.label = Some(label(statement.kind()));
+        let executed = self.executed(&statement, session)?;
         let class = self.slots.classes().classify(&Facts {
             principal: caller.principal(),
             source: session.source.as_deref(),
             tags: &session.client_tags,
-            kind: label,
+            kind: ran(executed.as_ref().unwrap_or(&statement)),
             now: jiff::Timestamp::now(),
         });
         seen.class = Some(class.clone());
@@ -97,7 +97,7 @@ impl Gateway {
         // From here on one cluster is asked what the relations are, and it is the one that gets the query.
         let place = self.placed(caller, &class.name, tried)?;
         let (catalog, noted) = place.catalog().noting();
-        let (sql, relations, permit) = self.scoped(caller, &statement, &catalog, seen).await?;
+        let (sql, relations, permit) = self.scoped(caller, &statement, executed, &catalog, seen).await?;
         Ok(Plan::Submit(Box::new(Planned { sql, relations, permit, place, noted })))
     }
 
@@ -105,39 +105,36 @@ impl Gateway {
         &self,
         caller: &Authenticated,
         statement: &Statement,
+        executed: Option<Statement>,
         catalog: &Catalog,
         seen: &mut Seen,
     ) -> Result<(ScopedSql, Vec<TableName>, Permit), StatementError> {
         let session = caller.call().session();
-        match statement.kind() {
-            Kind::Execute { name, arguments } => {
+        match (statement.kind(), executed) {
+            (
+                kind @ (Kind::Execute { arguments, .. } | Kind::ExecuteImmediate { arguments, .. }),
+                Some(prepared),
+            ) => {
                 seen.values = values(statement, arguments.as_ref());
-                let prepared = self.prepared(session, &name.value)?;
-                seen.prepared = Some(prepared.slice(prepared.whole()).to_owned());
+                if let Kind::Execute { .. } = kind {
+                    seen.prepared = Some(prepared.slice(prepared.whole()).to_owned());
+                }
                 let (relations, permit) = self.permit(caller, &prepared, catalog, seen).await?;
-                let context = self.context(session, &permit);
+                let context = self.context(session, &permit, seen)?;
                 let sql = rewrite::execute(statement, arguments.clone(), &prepared, &context)?;
                 Ok((sql, relations, permit))
             }
-            Kind::ExecuteImmediate { text, arguments } => {
-                seen.values = values(statement, arguments.as_ref());
-                let prepared = Statement::parse(text, &self.limits)?;
-                let (relations, permit) = self.permit(caller, &prepared, catalog, seen).await?;
-                let context = self.context(session, &permit);
-                let sql = rewrite::execute(statement, arguments.clone(), &prepared, &context)?;
-                Ok((sql, relations, permit))
-            }
-            Kind::DescribeInput { name } | Kind::DescribeOutput { name } => {
+            (Kind::DescribeInput { name } | Kind::DescribeOutput { name }, _) => {
                 let prepared = self.prepared(session, &name.value)?;
                 let (relations, permit) = self.permit(caller, &prepared, catalog, seen).await?;
-                let context = self.context(session, &permit);
+                let context = self.context(session, &permit, seen)?;
                 let sql = rewrite::describe(statement, &name.value, &prepared, &context)?;
                 Ok((sql, relations, permit))
             }
             _ => {
                 let (relations, permit) = self.permit(caller, statement, catalog, seen).await?;
                 let timer = self.metrics.time(Stage::Rewrite);
-                let sql = rewrite::rewrite(statement, &self.context(session, &permit))?;
+                let sql = rewrite::rewrite(statement, &self.context(session, &permit, seen)?)?;
                 drop(timer);
                 Ok((sql, relations, permit))
             }
@@ -152,6 +149,19 @@ impl Gateway {
         match refused {
             Some((name, _)) => Err(RewriteError::SessionProperty(name.clone()).into()),
             None => Ok(()),
+        }
+    }
+
+    /// What a statement executes, if it is an EXECUTE.
+    fn executed(
+        &self,
+        statement: &Statement,
+        session: &Session,
+    ) -> Result<Option<Statement>, StatementError> {
+        match statement.kind() {
+            Kind::Execute { name, .. } => self.prepared(session, &name.value).map(Some),
+            Kind::ExecuteImmediate { text, .. } => Ok(Some(Statement::parse(text, &self.limits)?)),
+            _ => Ok(None),
         }
     }
 
@@ -201,13 +211,20 @@ impl Gateway {
         Ok((relations, permit))
     }
 
-    fn context<'a>(&'a self, session: &'a Session, permit: &'a Permit) -> Context<'a> {
-        Context {
+    fn context<'a>(
+        &'a self,
+        session: &'a Session,
+        permit: &'a Permit,
+        seen: &Seen,
+    ) -> Result<Context<'a>, StatementError> {
+        let class = seen.class.as_ref().ok_or(StatementError::Fault)?;
+        Ok(Context {
             names: names(session),
             permit,
             properties: &self.config.session_properties,
+            fixed: &self.slots.classes().told(class).properties,
             limits: &self.limits,
-        }
+        })
     }
 }
 
@@ -284,8 +301,16 @@ fn names(session: &Session) -> Names<'_> {
     Names { catalog: session.catalog.as_deref(), schema: session.schema.as_deref() }
 }
 
-/// What metrics and rules of classes call a statement.
-pub(super) fn label(kind: &Kind) -> StatementKind {
+/// What rules of classes call a statement: EXPLAIN ANALYZE runs what it explains.
+pub(super) fn ran(statement: &Statement) -> StatementKind {
+    match statement.kind() {
+        Kind::Explain { analyze: true, inner, .. } => label(inner.kind()),
+        kind => label(kind),
+    }
+}
+
+/// What metrics call a statement.
+fn label(kind: &Kind) -> StatementKind {
     match kind {
         Kind::Query => StatementKind::Query,
         Kind::ShowCatalogs { .. }
@@ -305,5 +330,23 @@ pub(super) fn label(kind: &Kind) -> StatementKind {
         Kind::Explain { .. } => StatementKind::Explain,
         Kind::StartTransaction | Kind::Commit | Kind::Rollback => StatementKind::Transaction,
         Kind::Change(_) | Kind::Other(_) => StatementKind::Write,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::Limits;
+
+    #[test]
+    fn classes_go_by_what_is_run() {
+        let check = |sql: &str, expect: StatementKind| {
+            let statement = Statement::parse(sql, &Limits::default()).expect("a statement");
+            assert_eq!(ran(&statement), expect, "{sql}");
+        };
+        check("SELECT 1", StatementKind::Query);
+        check("EXPLAIN SELECT 1", StatementKind::Explain);
+        check("EXPLAIN ANALYZE SELECT 1", StatementKind::Query);
+        check("EXPLAIN ANALYZE VERBOSE DELETE FROM lake.crm.customers", StatementKind::Write);
     }
 }

@@ -39,6 +39,9 @@ pub enum RewriteError {
     /// A session property that may not be set.
     #[error("session property '{0}' is not on the allow-list")]
     SessionProperty(String),
+    /// A session property that the statement's class sets.
+    #[error("session property '{0}' is set by the class of the statement")]
+    FixedProperty(String),
     /// More relations than one statement can name.
     #[error("more than {0} relations")]
     TooManyRelations(usize),
@@ -62,6 +65,7 @@ impl Failure for RewriteError {
             Self::NotAllowed(_) => "not_allowed",
             Self::Restricted { .. } => "restricted",
             Self::SessionProperty(_) => "session_property",
+            Self::FixedProperty(_) => "fixed_property",
             Self::TooManyRelations(_) => "too_many_relations",
             Self::TooLarge(_) => "rewritten_too_large",
             Self::Unsound(_) => "unsound",
@@ -77,7 +81,7 @@ impl Failure for RewriteError {
             Self::SchemaNotFound(_) => ErrorCode::SCHEMA_NOT_FOUND,
             Self::Kind(_) | Self::NotAllowed(_) | Self::Restricted { .. } => ErrorCode::PERMISSION_DENIED,
             Self::TooLarge(_) | Self::TooManyRelations(_) => ErrorCode::NOT_SUPPORTED,
-            Self::SessionProperty(_) => ErrorCode::INVALID_SESSION_PROPERTY,
+            Self::SessionProperty(_) | Self::FixedProperty(_) => ErrorCode::INVALID_SESSION_PROPERTY,
             Self::Unsound(_) => ErrorCode::GENERIC_INTERNAL_ERROR,
         }
     }
@@ -99,6 +103,10 @@ impl Failure for RewriteError {
             ),
             Self::SessionProperty(name) => format!(
                 "Session property '{name}' may not be set here. Ask the gateway's administrators if you need it."
+            ),
+            Self::FixedProperty(name) => format!(
+                "Session property '{name}' may not be set by the statement itself, as the gateway sets it for the statement's \
+                 class. Leave it out."
             ),
             Self::TooManyRelations(most) => {
                 format!("The statement names more than {most} tables. Split it.")

@@ -100,6 +100,8 @@ pub struct Context<'a> {
     pub permit: &'a Permit,
     /// The session properties that may be set.
     pub properties: &'a [String],
+    /// The session properties that the statement's class sets, with their values: WITH SESSION would be stronger.
+    pub fixed: &'a [(String, String)],
     /// The limits of a user's statement.
     pub limits: &'a Limits,
 }
@@ -225,6 +227,7 @@ fn query(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, Rewr
     let inner = derived::inner_name(statement, context.permit)?;
     for name in statement.session_properties() {
         session::check_property(name, context)?;
+        session::check_fixed(name, context)?;
     }
     let restricted = relation::replace(statement, context, &inner, 0, &mut edits)?;
     if restricted && statement.has_inline_functions() {

@@ -100,6 +100,13 @@ pub(super) fn check_property(name: &[Ident], context: &Context<'_>) -> Result<()
     if context.properties.contains(&name) { Ok(()) } else { Err(RewriteError::SessionProperty(name)) }
 }
 
+/// A session property that one statement would set for itself: not one that its class sets.
+pub(super) fn check_fixed(name: &[Ident], context: &Context<'_>) -> Result<(), RewriteError> {
+    let name = shown(name).to_lowercase();
+    let is_fixed = context.fixed.iter().any(|(fixed, _)| *fixed == name);
+    if is_fixed { Err(RewriteError::FixedProperty(name)) } else { Ok(()) }
+}
+
 /// Puts literals in place of `current_catalog` and `current_schema` among some tokens: Trino is not told the
 /// session's catalog and schema, so that a name that Northgate overlooked is an error there and not a table.
 pub(super) fn words(statement: &Statement, tokens: Range<u32>, context: &Context<'_>, edits: &mut Edits) {

@@ -81,7 +81,7 @@ impl World {
         let described: Option<Vec<_>> = resolved.iter().map(|name| self.tables.get(name).cloned()).collect();
         let described = described.ok_or("a table that is not there")?;
         let permit = self.policies.decide(&self.principal, &described).map_err(|error| error.to_string())?;
-        let context = Context { names, permit: &permit, properties: &[], limits: &self.limits };
+        let context = Context { names, permit: &permit, properties: &[], fixed: &[], limits: &self.limits };
         let scoped = rewrite::rewrite(&statement, &context).map_err(|error| error.to_string())?;
         Ok(scoped.text().to_owned())
     }

@@ -187,7 +187,8 @@ impl Session {
         let context = Context {
             names,
             permit: &permit,
-            properties: &["query_max_run_time".to_owned()],
+            properties: &["query_max_run_time".to_owned(), "spill_enabled".to_owned()],
+            fixed: &[("spill_enabled".to_owned(), "true".to_owned())],
             limits: &limits,
         };
         let scoped = match (statement.kind(), &inner) {
@@ -508,6 +509,14 @@ fn t11_inline_functions_and_captured_names() {
         "WITH SESSION query_max_run_time = '1s'",
     );
     check("WITH SESSION time_zone_id = 'UTC' SELECT id FROM open", "INVALID_SESSION_PROPERTY");
+    // What the class sets stands; in the session its value comes last.
+    check("WITH SESSION spill_enabled = false SELECT id FROM open", "INVALID_SESSION_PROPERTY");
+    check("WITH SESSION \"Spill_Enabled\" = false SELECT id FROM open", "INVALID_SESSION_PROPERTY");
+    check(
+        "EXPLAIN ANALYZE WITH SESSION spill_enabled = false SELECT id FROM open",
+        "INVALID_SESSION_PROPERTY",
+    );
+    check("EXECUTE IMMEDIATE 'WITH SESSION spill_enabled = false SELECT 1'", "INVALID_SESSION_PROPERTY");
     check("WITH SESSION query_max_run_time = (SELECT name FROM customers) SELECT 1", "NOT_SUPPORTED");
     // The alias inside is none that the statement has, so that a dropped column finds nothing.
     let sent =

@@ -184,3 +184,19 @@ fn a_prepared_statement_comes_back_as_it_went() {
     });
     check(&noise.collect::<String>(), false);
 }
+
+#[test]
+fn a_classs_properties_come_after_the_clients() {
+    // Trino takes the last of a name: SET SESSION changes nothing of what a class sets.
+    let mut headers = HeaderMap::new();
+    headers.append("x-trino-session", "query_max_run_time=9h".parse().expect("a value"));
+    headers.insert("x-trino-client-tags", "mine,northgate-batch".parse().expect("a value"));
+    let properties = [("query_max_run_time".to_owned(), "4h".to_owned())];
+    let is_tag = |tag: &str| tag == "northgate-batch";
+    tell_class(&mut headers, &properties, Some("northgate-batch"), is_tag).expect("headers");
+    let told: Vec<_> = headers.get_all("x-trino-session").iter().collect();
+    assert_eq!(told, ["query_max_run_time=9h", "query_max_run_time=4h"]);
+    assert_eq!(headers["x-trino-client-tags"], "mine,northgate-batch");
+    tell_class(&mut headers, &[], None, is_tag).expect("headers");
+    assert_eq!(headers["x-trino-client-tags"], "mine");
+}

@@ -64,7 +64,7 @@ fuzz_target!(|text: &str| {
     }
     let Some(permit) = permit(&statement) else { return };
     let names = Names { catalog: Some("lake"), schema: Some("gold") };
-    let context = Context { names, permit: &permit, properties: &[], limits: &limits };
+    let context = Context { names, permit: &permit, properties: &[], fixed: &[], limits: &limits };
     let Ok(scoped) = rewrite::rewrite(&statement, &context) else { return };
     let larger = Limits { bytes: usize::MAX, tokens: usize::MAX, ..limits };
     let sent = Statement::parse(scoped.text(), &larger)
