@@ -23,7 +23,7 @@ fn start(folder: &Path, more: &str) -> Gateway {
 fn end(gateway: &Gateway) {
     let mut process = gateway.process.lock().expect("no panic in a lock");
     process.signal("TERM");
-    assert_eq!(process.wait(Duration::from_secs(40)), Some(0), "{}", gateway.log());
+    assert_eq!(process.wait(Duration::from_mins(2)), Some(0), "{}", gateway.log());
 }
 
 fn verified(folder: &Path, witness: &str) -> (bool, String) {
@@ -66,7 +66,7 @@ fn a_witness_signs_and_finds_a_folder_that_was_put_back() {
     for count in [1, 70, 70] {
         (0..count).for_each(|_| drop(admin.query("PREPARE p FROM SELECT 1")));
         let more = || Some(witnessed(&gateway)).filter(|now| *now >= before + 2 * count);
-        before = within(Duration::from_secs(30), more).unwrap_or_else(|| panic!("{}", gateway.log()));
+        before = within(Duration::from_mins(2), more).unwrap_or_else(|| panic!("{}", gateway.log()));
     }
     end(&gateway);
     let (good, said) = verified(&folder, &own);
