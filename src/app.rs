@@ -288,6 +288,8 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         limits,
         work: tokio::runtime::Handle::current(),
     }));
+    // Before anybody can connect: from then on there is something to end in order.
+    let stop = stop_signal();
     let server = Server::bind(config.server).await.map_err(because("[server]"))?;
     let admin = Admin::bind(&config.admin).await.map_err(because("[admin]"))?;
     let admin = admin.with_key(&config.admin.key_file).map_err(because("[admin]"))?;
@@ -334,7 +336,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     tasks.spawn(Arc::clone(&app).reload_when_told());
     tasks.spawn(Arc::clone(&app).record_endings());
     tracing::info!(address = %server.address(), "serving");
-    server.serve(Arc::clone(&app), metrics, stop_signal()).await;
+    server.serve(Arc::clone(&app), metrics, stop).await;
     gateway.abandon().await;
     audit.close().await.map_err(because("[audit]"))?;
     tracing::info!("stopped");
@@ -356,14 +358,17 @@ fn together(
     together.map(Some).map_err(because("[admission]"))
 }
 
-async fn stop_signal() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// Ends at SIGTERM or SIGINT, also one that came since this was called.
+fn stop_signal() -> impl Future<Output = ()> + use<> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut term), Ok(mut int)) = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
     }
 }
 
