@@ -167,7 +167,6 @@ impl Gateway {
     fn heard(self: &Arc<Self>, report: Report) {
         let Some(running) = self.registry.find(&report.query) else { return };
         drop(running.serve());
-        running.goes_abroad();
         for Page { number, rows, bytes } in report.pages {
             running.count(Some(number), rows, bytes);
         }

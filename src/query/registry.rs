@@ -81,8 +81,6 @@ struct State {
     tally: Tally,
     /// How it ended, while pages that were fetched elsewhere are still to be counted, and when.
     ended: Option<(Outcome, Instant)>,
-    /// It is followed at other gateways, too.
-    abroad: bool,
     /// When its client was at Trino last, as that writes it, and when that was asked.
     heartbeat: Option<String>,
     asked: Option<Instant>,
@@ -169,11 +167,6 @@ impl Running {
         self.is_linked()
             && !matches!(*self.start.borrow(), Start::Answered(_))
             && self.state().published.is_none_or(|published| published.elapsed() >= AGAIN)
-    }
-
-    /// Notes that it is followed at other gateways.
-    pub(super) fn goes_abroad(&self) {
-        self.state().abroad = true;
     }
 
     /// Whether it is time to ask its cluster whether it is followed.
@@ -455,7 +448,6 @@ impl Registry {
                 place: None,
                 tally: Tally::default(),
                 ended: None,
-                abroad: false,
                 heartbeat: None,
                 asked: None,
                 doubt: false,
@@ -495,7 +487,7 @@ impl Registry {
         let (guard, outcome) = {
             let mut state = running.state();
             let Some((outcome, when)) = &state.ended else { return };
-            let due = now || !state.abroad || state.tally.is_whole() || when.elapsed() >= MISSING_PAGES;
+            let due = now || state.tally.is_whole() || when.elapsed() >= MISSING_PAGES;
             if !due {
                 return;
             }
