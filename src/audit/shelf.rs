@@ -82,13 +82,17 @@ impl Source for Shelf {
     }
 
     fn beginning(&self, n: u64, width: u64, most: usize) -> io::Result<Option<Vec<u8>>> {
-        let path = |width| self.root.join(bundle_path(n, width));
-        match begin(&path(width), most)? {
-            None if width < WIDTH => begin(&path(WIDTH), most),
-            read => Ok(read),
-        }
+        let read = |width| begin(&self.root.join(bundle_path(n, width)), most);
+        self.grown(width, &|width| bundle_path(n, width), &read)
+    }
+
+    fn whole_or_part(&self, width: u64, path: &dyn Fn(u64) -> String) -> io::Result<Option<Vec<u8>>> {
+        self.grown(width, path, &|width| self.read(&path(width)))
     }
 }
+
+/// How often it is looked for what of a tile is there. It changes with each checkpoint, which are seconds apart.
+const LOOKS: usize = 3;
 
 fn begin(path: &Path, most: usize) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
@@ -107,6 +111,49 @@ impl Shelf {
 
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// A tile of this width or, where a checkpoint since then has taken its place, what it has grown to.
+    fn grown(
+        &self,
+        width: u64,
+        path: &dyn Fn(u64) -> String,
+        read: &dyn Fn(u64) -> io::Result<Option<Vec<u8>>>,
+    ) -> io::Result<Option<Vec<u8>>> {
+        if width >= WIDTH {
+            return read(width);
+        }
+        for _ in 0..LOOKS {
+            for there in [width, WIDTH] {
+                if let Some(bytes) = read(there)? {
+                    return Ok(Some(bytes));
+                }
+            }
+            // It is written before what it takes the place of is removed.
+            if let Some(there) = self.narrowest(width, &path(width))?
+                && let Some(bytes) = read(there)?
+            {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The least width, of at least this, of what is there of a tile.
+    fn narrowest(&self, width: u64, path: &str) -> io::Result<Option<u64>> {
+        let path = self.root.join(path);
+        let entries = match std::fs::read_dir(path.parent().unwrap_or(&self.root)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            entries => entries?,
+        };
+        let mut least: Option<u64> = None;
+        for entry in entries {
+            // What is being written has another ending.
+            let there = entry?.file_name().to_str().and_then(|name| name.parse().ok());
+            let fits = there.filter(|there| (width..WIDTH).contains(there));
+            least = least.into_iter().chain(fits).min();
+        }
+        Ok(least)
     }
 
     /// Bytes that were written so far, less those that were removed since.
@@ -269,6 +316,28 @@ pub(super) fn size_of(path: &Path) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_grown_stands_for_what_it_was() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut shelf = Shelf::new(temp.path());
+        let check = |shelf: &Shelf, width: u64, expect: Option<&[u8]>| {
+            assert_eq!(shelf.bundle(0, width).expect("read").as_deref(), expect, "{width}");
+            assert_eq!(shelf.beginning(0, width, 9).expect("read").as_deref(), expect, "{width}");
+        };
+        check(&shelf, 5, None);
+        for (width, bytes) in [(4, "4"), (9, "9"), (120, "120")] {
+            shelf.write(&bundle_path(0, width), bytes.as_bytes()).expect("written");
+        }
+        shelf.write("tile/entries/000.p/7.new", b"torn").expect("written");
+        check(&shelf, 4, Some(b"4"));
+        check(&shelf, 5, Some(b"9"));
+        check(&shelf, 10, Some(b"120"));
+        check(&shelf, 121, None);
+        shelf.write(&bundle_path(0, WIDTH), b"whole").expect("written");
+        check(&shelf, 9, Some(b"9"));
+        check(&shelf, 10, Some(b"whole"));
+    }
 
     #[test]
     fn a_torn_checkpoint_is_left_out() {

@@ -115,17 +115,20 @@ fn verify(
     witnesses: &[witness::Key],
 ) -> io::Result<Verdict> {
     let mut run = Run { source, verdict: Verdict::default(), agreed: 0, told: false };
+    // While a gateway runs there is ever more. What witnesses signed had its line in the history before, and so is under a
+    // checkpoint that is read after it.
+    let cosigned = source.read(COSIGNED)?;
     let Some(head) = run.head(verifier)? else { return Ok(run.verdict) };
     let mut kept = kept.to_vec();
-    if let Some(note) = source.read(COSIGNED)? {
+    if let Some(note) = cosigned {
         run.witnessed(&note, verifier, witnesses);
         kept.push(Kept { name: COSIGNED.to_owned(), note });
     } else if !witnesses.is_empty() {
         run.file(COSIGNED.to_owned(), "is missing: no witness vouches for the log");
     }
     let kept = kept.as_slice();
+    let (head, mut heads) = run.heads(verifier, kept, head)?;
     run.verdict.records = head.size;
-    let mut heads = run.heads(verifier, kept, &head)?;
     let mut edge = Edge::default();
     run.agree(&edge, &mut heads);
     for n in 0..head.size.div_ceil(WIDTH) {
@@ -206,8 +209,9 @@ impl<S: Source> Run<'_, S> {
         }
     }
 
-    /// All checkpoints, by their size. Those of the history are few enough: 100 bytes for each interval with records.
-    fn heads(&mut self, verifier: &Verifier, kept: &[Kept], head: &Head) -> io::Result<Heads> {
+    /// The newest checkpoint of the log's own, and all of them by their size. Those of the history are few enough: 100 bytes for
+    /// each interval with records. A checkpoint has its line there before it takes the place of the last one.
+    fn heads(&mut self, verifier: &Verifier, kept: &[Kept], mut head: Head) -> io::Result<(Head, Heads)> {
         let mut heads = vec![(head.clone(), CHECKPOINT.to_owned())];
         for name in self.source.history()? {
             let bytes = self.source.read(&name)?.unwrap_or_default();
@@ -222,6 +226,9 @@ impl<S: Source> Run<'_, S> {
                             self.checkpoint(&name, what);
                         }
                         last = found.size;
+                        if found.size > head.size {
+                            head = found.clone();
+                        }
                         heads.push((found, name));
                     }
                     Err(error) => self.checkpoint(&name, error.to_string()),
@@ -244,7 +251,7 @@ impl<S: Source> Run<'_, S> {
             );
             self.checkpoint(&name, what);
         }
-        Ok(within.into())
+        Ok((head, within.into()))
     }
 
     /// Compares the root with that of each checkpoint of this size.

@@ -125,6 +125,13 @@ async fn each_way_of_tampering_is_named() {
         &[&format!("checkpoint: the checkpoint is not signed by the key {}", verifier.text())],
     );
 
+    // A checkpoint has its line in the history first: between the two, verifying goes by the newer one.
+    let between = temp.path().join("between");
+    copy(&log_folder, &between);
+    fs::write(between.join("checkpoint"), &older.note).expect("written");
+    let verdict = verify::folder(&between, &verifier, std::slice::from_ref(&newer), &[]).expect("read");
+    assert_eq!((verdict.records, verdict.faults), (612, Vec::new()));
+
     // A folder that was put back is whole by itself; a checkpoint that somebody kept tells.
     let verdict = verify::folder(&old, &verifier, &[newer], &[]).expect("read");
     let told: Vec<String> = verdict.faults.iter().map(ToString::to_string).collect();
