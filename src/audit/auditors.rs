@@ -1,7 +1,7 @@
 //! Who may read the audit through the gateway, and how much of that is done at a time.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -19,6 +19,8 @@ pub struct Auditors {
     text_keys: Option<std::path::PathBuf>,
     searches: Arc<Semaphore>,
     own: Arc<Semaphore>,
+    /// Who looks, or waits to look, for their own records.
+    looking: Arc<Mutex<BTreeSet<String>>>,
     jobs: Arc<Jobs>,
 }
 
@@ -31,6 +33,7 @@ impl Auditors {
             text_keys: config.text_keys.clone(),
             searches: Arc::new(Semaphore::new(SEARCHES)),
             own: Arc::new(Semaphore::new(OWN)),
+            looking: Arc::default(),
             jobs: Arc::new(Jobs::new(config.clone())),
         }
     }
@@ -60,9 +63,55 @@ impl Auditors {
         Arc::clone(&self.searches).try_acquire_owned().ok()
     }
 
-    /// The right to look for one's own records, if nobody else does just now; waits for it a little.
-    pub async fn own_turn(&self) -> Option<OwnedSemaphorePermit> {
+    /// The right to look for one's own records, if nobody else does just now; waits for it a little, with one request of each
+    /// principal.
+    pub async fn own_turn(&self, principal: &str) -> Option<OwnTurn> {
+        let looking = Looking::begin(&self.looking, principal)?;
         let turn = Arc::clone(&self.own).acquire_owned();
-        tokio::time::timeout(std::time::Duration::from_secs(5), turn).await.ok()?.ok()
+        let turn = tokio::time::timeout(std::time::Duration::from_secs(5), turn).await.ok()?.ok()?;
+        Some(OwnTurn { _looking: looking, _turn: turn })
+    }
+}
+
+/// The right to look for one's own records, while this is held.
+pub struct OwnTurn {
+    _looking: Looking,
+    _turn: OwnedSemaphorePermit,
+}
+
+/// That a principal is one of those who look.
+struct Looking {
+    all: Arc<Mutex<BTreeSet<String>>>,
+    principal: String,
+}
+
+impl Looking {
+    fn begin(all: &Arc<Mutex<BTreeSet<String>>>, principal: &str) -> Option<Self> {
+        let new = all.lock().unwrap_or_else(PoisonError::into_inner).insert(principal.to_owned());
+        new.then(|| Self { all: Arc::clone(all), principal: principal.to_owned() })
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.principal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_looks_twice_at_a_time() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let auditors = Auditors::new(&Config { folder: temp.path().join("audit"), ..Config::default() });
+        let turn = auditors.own_turn("ann").await.expect("free");
+        assert!(auditors.own_turn("ann").await.is_none(), "twice");
+        assert!(auditors.own_turn("bob").await.is_none(), "two at a time");
+        drop(turn);
+        // Who waited in vain waits no more.
+        drop(auditors.own_turn("bob").await.expect("free"));
+        drop(auditors.own_turn("ann").await.expect("free"));
     }
 }
