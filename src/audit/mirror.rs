@@ -18,6 +18,7 @@ use super::entry::{Peek, large_path};
 use super::index;
 use super::note::{NoteError, Verifier};
 use super::partition::{self, Partition, Partitions};
+use super::reader::told_size;
 use super::s3::{Bucket, Config, S3Error};
 use super::sealer::Stop;
 use super::shared::Shared;
@@ -79,10 +80,12 @@ pub(super) struct Mirror {
     /// Bytes of whole bundles that are not copied, and the bundle up to which they are counted.
     behind: (u64, u64),
     parquet_every: Duration,
-    /// None before the copy was looked at, or where none are written.
+    /// None before it was asked for those that are there, or where none are written.
     partitions: Option<Partitions>,
-    /// Where this log is listed, and what is written there.
+    /// Where this log is listed, and what is written there; none once it is.
     index: Option<(Bucket, Bytes)>,
+    /// What witnesses signed, as it was copied last.
+    cosigned: Option<Vec<u8>>,
 }
 
 impl Mirror {
@@ -117,12 +120,13 @@ impl Mirror {
             parquet_every: config.parquet_every.0,
             partitions: None,
             index: index.transpose()?,
+            cosigned: None,
         })
     }
 
     /// Runs until it is told to stop, or until nobody can tell it any more.
     pub(super) fn run(mut self, inbox: &Receiver<Stop>) {
-        let (mut pause, mut failing) = (RETRY, false);
+        let (mut pause, mut failing, mut bare) = (RETRY, false, false);
         let mut due = Instant::now();
         loop {
             let stop = match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
@@ -130,8 +134,20 @@ impl Mirror {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => Some(None),
             };
-            let done = self.turn().and_then(|()| self.partition(stop.is_some()));
+            let done = self.turn();
             self.measure();
+            if done.is_ok() {
+                // What is for convenience does not stop what is evidence.
+                match self.beside(stop.is_some()) {
+                    Ok(()) => bare = false,
+                    Err(error) if !std::mem::replace(&mut bare, true) => {
+                        tracing::error!(%error, "the audit is copied, but not its Parquet or its place in the index");
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "still not beside the audit's copy: its Parquet or its place in the index");
+                    }
+                }
+            }
             match &done {
                 Ok(()) => {
                     if std::mem::take(&mut failing) {
@@ -173,7 +189,7 @@ impl Mirror {
         };
         self.signed = Some(signed);
         if here == signed {
-            return Ok(());
+            return self.cosigned(signed);
         }
         while self.copied + WIDTH <= here {
             let first = self.copied / WIDTH;
@@ -198,18 +214,47 @@ impl Mirror {
             bucket.put_over(CHECKPOINT, &note).await
         })?;
         self.signed = Some(here);
-        self.cosigned()
+        self.cosigned(here)
     }
 
-    /// Copies the newest checkpoint that witnesses signed.
-    fn cosigned(&self) -> Result<(), MirrorError> {
+    /// Copies the newest checkpoint that witnesses signed, if it is not newer than the copy's own: else it would tell of a copy
+    /// that was put back.
+    fn cosigned(&mut self, signed: u64) -> Result<(), MirrorError> {
         let Some(note) = self.shelf.read(COSIGNED)? else { return Ok(()) };
-        let note = Bytes::from(note);
-        Ok(self.runtime.block_on(self.bucket.put_over(COSIGNED, &note))?)
+        let is_covered = told_size(&note).is_some_and(|size| size <= signed);
+        if !is_covered || self.cosigned.as_ref() == Some(&note) {
+            return Ok(());
+        }
+        self.runtime.block_on(self.bucket.put_over(COSIGNED, &Bytes::from(note.clone())))?;
+        self.cosigned = Some(note);
+        Ok(())
+    }
+
+    /// Lists the log in the index, and writes what is copied as Parquet, too.
+    fn beside(&mut self, last: bool) -> Result<(), MirrorError> {
+        // Before there is a checkpoint, nobody has looked at the copy.
+        if self.signed.is_none() {
+            return Ok(());
+        }
+        let listed = self.list();
+        let written = self.partition(last);
+        listed.and(written)
+    }
+
+    fn list(&mut self) -> Result<(), MirrorError> {
+        if let Some((index, entry)) = &self.index {
+            self.runtime.block_on(index.put_once(&index::name(entry), entry))?;
+            self.index = None;
+        }
+        Ok(())
     }
 
     /// Writes what is copied as Parquet, too, if that is due.
     fn partition(&mut self, last: bool) -> Result<(), MirrorError> {
+        if self.parquet_every > Duration::ZERO && self.partitions.is_none() {
+            let names = self.runtime.block_on(self.bucket.list(&format!("{}/", partition::FOLDER)))?;
+            self.partitions = Some(Partitions::behind(&names, self.parquet_every));
+        }
         let Some(partitions) = &mut self.partitions else { return Ok(()) };
         while let Some(Partition { name, bytes, end }) = partitions.next(&self.shelf, self.copied, last)? {
             self.runtime.block_on(self.bucket.put_once(&name, &Bytes::from(bytes)))?;
@@ -219,15 +264,8 @@ impl Mirror {
     }
 
     /// Holds the copy's last checkpoint against the log. Gives its size.
-    fn look(&mut self, here: u64) -> Result<u64, MirrorError> {
+    fn look(&self, here: u64) -> Result<u64, MirrorError> {
         let verifier = Bytes::from(format!("{}\n", self.verifier.text()));
-        if let Some((index, entry)) = &self.index {
-            self.runtime.block_on(index.put_once(&index::name(entry), entry))?;
-        }
-        if self.parquet_every > Duration::ZERO && self.partitions.is_none() {
-            let names = self.runtime.block_on(self.bucket.list(&format!("{}/", partition::FOLDER)))?;
-            self.partitions = Some(Partitions::behind(&names, self.parquet_every));
-        }
         let last = self.runtime.block_on(async {
             self.bucket.put_once(VERIFIER, &verifier).await?;
             let names = self.bucket.list(&format!("{HISTORY}/")).await?;
