@@ -31,6 +31,8 @@ const WITHHELD: &str = "sealed:none";
 const ERASED: &str = "[erased]";
 /// The members whose texts are sealed.
 const MEMBERS: [&str; 5] = ["text", "prepared", "rewritten", "parameters", "detail"];
+/// What the name of a key ends with that is being written.
+const NEW: &str = ".new";
 /// Keys that a reader keeps at a time.
 const MOST_KEPT: usize = 10_000;
 
@@ -128,9 +130,14 @@ impl TextKeys {
         let path = folder.join(hex(&id));
         let stored = Stored { user: user.to_owned(), key: STANDARD_NO_PAD.encode(secret.as_slice()) };
         let text = Zeroizing::new(serde_json::to_vec(&stored)?);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
+        // A crash leaves no key that is torn.
+        let new = folder.join(format!("{}{NEW}", hex(&id)));
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let written = file.write_all(&text).and_then(|()| file.sync_all());
+        if let Err(error) = written.and_then(|()| fs::rename(&new, &path)) {
+            drop(fs::remove_file(&new));
+            return Err(error);
+        }
         sync_folder(&folder)?;
         let key = Arc::new(load(&path, &hex(&id))?.1);
         let mut known = locked(&self.known);
@@ -158,7 +165,10 @@ fn files(month: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
-        files.push((entry.path(), entry.file_name().to_string_lossy().into_owned()));
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.ends_with(NEW) {
+            files.push((entry.path(), name));
+        }
     }
     files.sort();
     Ok(files)
@@ -174,31 +184,59 @@ fn load(path: &Path, id: &str) -> io::Result<(String, TextKey)> {
     Ok((stored.user.clone(), TextKey { path: path.to_owned(), name: format!("{month}:{id}"), key }))
 }
 
-/// Destroys the keys of a user, of one month or of all. Gives their months.
+/// Destroys the keys of a user, of one month or of all. Gives their months. What a crash left of a key goes with them: nothing
+/// is sealed with one that was never whole, and what was destroyed by half is to be gone.
 ///
 /// # Errors
-/// A key cannot be read or removed; others may be gone by then.
+/// A key cannot be read or removed. All others of the user's are gone by then.
 pub fn destroy(folder: &Path, user: &str, month: Option<&str>) -> io::Result<Vec<String>> {
-    let mut months = Vec::new();
+    let (mut months, mut wrong) = (Vec::new(), Vec::new());
     for (path, name) in files(folder)? {
         if month.is_some_and(|month| month != name) || !path.is_dir() {
             continue;
         }
         for (path, id) in files(&path)? {
-            if load(&path, &id)?.0 != user {
-                continue;
+            match destroy_one(&path, &id, user) {
+                Ok(true) => months.push(name.clone()),
+                Ok(false) => {}
+                Err(error) => wrong.push(error.to_string()),
             }
-            // Some file systems write over what is there. On others the removal has to do.
-            let length = usize::try_from(fs::metadata(&path)?.len()).unwrap_or(0);
-            let mut file = fs::OpenOptions::new().write(true).open(&path)?;
-            file.write_all(&vec![0; length])?;
-            file.sync_all()?;
-            fs::remove_file(&path)?;
-            months.push(name.clone());
         }
         sync_folder(&path)?;
     }
-    Ok(months)
+    if wrong.is_empty() {
+        return Ok(months);
+    }
+    let gone = if months.is_empty() { "none".to_owned() } else { months.join(", ") };
+    Err(io::Error::other(format!(
+        "{}; whose key that is, is not known; the months whose keys of {user} are destroyed: {gone}",
+        wrong.join("; ")
+    )))
+}
+
+/// Destroys a key if it is this user's, and says whether it was.
+fn destroy_one(path: &Path, id: &str, user: &str) -> io::Result<bool> {
+    let wrong = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let is_left_over = |path: &Path| fs::read(path).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0));
+    match load(path, id) {
+        Ok((of, _)) if of == user => {}
+        Ok(_) => return Ok(false),
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(_) if is_left_over(path) => return fs::remove_file(path).map(|()| false).map_err(wrong),
+        // It is named already.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
+        Err(error) => return Err(wrong(error)),
+    }
+    // Some file systems write over what is there. On others the removal has to do.
+    let over = || {
+        let length = usize::try_from(fs::metadata(path)?.len()).unwrap_or(0);
+        let mut file = fs::OpenOptions::new().write(true).open(path)?;
+        file.write_all(&vec![0; length])?;
+        file.sync_all()?;
+        fs::remove_file(path)
+    };
+    over().map(|()| true).map_err(wrong)
 }
 
 /// Seals the texts of a record, as far as there is a key; else they are left out.

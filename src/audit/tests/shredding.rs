@@ -161,6 +161,30 @@ async fn a_key_that_is_destroyed_while_it_is_in_use_is_used_no_more() {
     assert_eq!(fs::read_dir(months[0].as_ref().expect("a month").path()).expect("read").count(), 1);
 }
 
+/// A crash while a key was made or destroyed, and a file that somebody damaged.
+#[tokio::test]
+async fn what_is_left_of_a_key_keeps_nobody_from_erasing_others() {
+    let temp = tempfile::tempdir().expect("a folder");
+    let audit = Audit::open(&config_of(temp.path())).expect("opened");
+    drop(audit.intend(of("ann", "q1")).await.expect("recorded"));
+    drop(audit.intend(of("bob", "q2")).await.expect("recorded"));
+    audit.close().await.expect("closed");
+    drop(audit);
+    let keys = temp.path().join("keys");
+    let month = fs::read_dir(&keys).expect("read").next().expect("a month").expect("an entry").path();
+    for (name, bytes) in [("00", &b""[..]), ("01", &[0; 60]), ("02", b"{\"us"), ("03.new", b"{\"us")] {
+        fs::write(month.join(name), bytes).expect("written");
+    }
+    let error = shred::destroy(&keys, "ann", None).expect_err("one cannot be read").to_string();
+    assert!(error.contains("02 is no key") && !error.contains("03"), "{error}");
+    assert!(!month.join("00").exists() && !month.join("01").exists());
+    let texts: Vec<_> =
+        seen(temp.path()).iter().filter_map(|record| record["text"].as_str().map(str::to_owned)).collect();
+    assert_eq!(texts, ["[erased]", "SELECT 'written by bob'"]);
+    fs::remove_file(month.join("02")).expect("removed");
+    assert_eq!(shred::destroy(&keys, "bob", None).expect("destroyed").len(), 1);
+}
+
 #[tokio::test]
 async fn a_query_whose_text_cannot_be_sealed_is_refused() {
     let temp = tempfile::tempdir().expect("a folder");
