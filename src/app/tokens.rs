@@ -38,18 +38,20 @@ pub(super) async fn answer(identity: &Identity, audit: &Audit, asked: TokenReque
             Ok(serde_json::json!({ "token": token }).to_string())
         }
         TokenRequest::RevokeAll { user } => {
-            let mut all = Vec::new();
+            // Whatever becomes of one: the others must not stay in use.
+            let (mut all, mut first) = (Vec::new(), Ok(()));
             for token in tokens.list(&user).await.map_err(wrong)? {
                 match tokens.revoke(&user, &token.id).await {
                     Ok(token) => {
-                        revoked(audit, &token).await?;
+                        first = first.and(revoked(audit, &token).await);
                         all.push(token);
                     }
                     // Its owner was faster.
                     Err(TokenError::NotFound) => {}
-                    Err(error) => return Err(wrong(error)),
+                    Err(error) => first = first.and(Err(wrong(error))),
                 }
             }
+            first?;
             Ok(serde_json::json!({ "tokens": all }).to_string())
         }
     }
