@@ -36,7 +36,7 @@ impl Wanted {
     pub(super) fn selection(&self) -> std::result::Result<Selection, String> {
         let given = |text: &String| (!text.is_empty()).then(|| text.clone());
         Ok(Selection {
-            from: Some(day(&self.from)?),
+            from: given(&self.from).as_deref().map(day).transpose()?,
             to: Some(day(&self.to)?.checked_add(24.hours()).map_err(|error| error.to_string())?),
             user: given(&self.user),
             table: given(&self.table),

@@ -42,16 +42,18 @@ impl Page<'_> {
             if text.is_empty() { default.to_owned() } else { text }
         };
         let mut wanted = self.wanted();
+        let kind = text("kind", "");
         if self.asked.parameter("from").is_none_or(|from| from.trim().is_empty()) {
-            let from = Timestamp::now().checked_sub((DAYS * 24).hours()).unwrap_or_default();
-            wanted.from = from.strftime("%Y-%m-%d").to_string();
+            // Who has not been seen for long was seen before.
+            wanted.from = if matches!(&*kind, "" | "inactive") {
+                String::new()
+            } else {
+                let from = Timestamp::now().checked_sub((DAYS * 24).hours()).unwrap_or_default();
+                from.strftime("%Y-%m-%d").to_string()
+            };
         }
-        let form = Form {
-            kind: text("kind", ""),
-            hours: text("hours", "8-18"),
-            zone: text("zone", "UTC"),
-            days: text("days", "90"),
-        };
+        let form =
+            Form { kind, hours: text("hours", "8-18"), zone: text("zone", "UTC"), days: text("days", "90") };
         (form, wanted)
     }
 
@@ -105,7 +107,8 @@ impl Page<'_> {
         let (form, wanted) = self.report_form();
         match self.report(&session, &form, &wanted).await? {
             Ok(report) => {
-                let name = format!("{}-{}-{}.csv", form.kind, wanted.from, wanted.to);
+                let from = if wanted.from.is_empty() { "all" } else { &wanted.from };
+                let name = format!("{}-{from}-{}.csv", form.kind, wanted.to);
                 Ok(Reply::download("text/csv; charset=utf-8", &name, report.csv().into_bytes()))
             }
             Err(wrong) => Err(Failed::Because(StatusCode::BAD_REQUEST, wrong)),
@@ -138,7 +141,7 @@ fn page(
                     @for (name, title) in KINDS { option value=(name) selected[name == form.kind] { (title) } }
                 }
             }
-            div.field { label for="from" { "From (UTC)" } input #from type="date" name="from" value=(wanted.from) required; }
+            div.field { label for="from" { "From (UTC), if not " (DAYS) " days ago" } input #from type="date" name="from" value=(wanted.from); }
             div.field { label for="to" { "To, this day included" } input #to type="date" name="to" value=(wanted.to) required; }
             div.field { label for="user" { "User" } input #user type="text" name="user" value=(wanted.user); }
             div.field { label for="table" { "Table" } input #table type="text" name="table" value=(wanted.table) placeholder="lake.gold.*"; }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use super::{Format, Place, Selection, Summary, TakeError, export};
 use crate::audit::Config;
 use crate::units::hex;
 
-/// Exports that are kept, and the bytes that one may have.
+/// Exports that are kept, and the bytes that one may have; all that are kept may have as many.
 const MOST: usize = 6;
 const MOST_BYTES: u64 = 20_000_000_000;
 /// What the names of our files begin with.
@@ -82,17 +83,24 @@ fn locked<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Jobs {
     config: Config,
     folder: PathBuf,
-    all: Mutex<VecDeque<Arc<Job>>>,
+    all: Arc<Mutex<VecDeque<Arc<Job>>>>,
 }
 
 impl Jobs {
-    /// Exports of the log of a configuration, beside its folder (`audit.exports`).
+    /// Exports of the log of a configuration, beside its folder (`audit.exports`). Those that an earlier process left behind
+    /// are removed.
     pub fn new(config: Config) -> Self {
         let folder = config.folder.with_extension("exports");
-        Self { config, folder, all: Mutex::default() }
+        let jobs = Self { config, folder, all: Arc::default() };
+        if jobs.folder.is_dir()
+            && let Err(error) = jobs.clear()
+        {
+            tracing::error!(%error, folder = %jobs.folder.display(), "old exports of the audit cannot be removed");
+        }
+        jobs
     }
 
-    /// Begins one. Those that an earlier process left behind go with the first.
+    /// Begins one.
     ///
     /// # Errors
     /// Another is being written, or this one cannot be begun.
@@ -126,7 +134,7 @@ impl Jobs {
             of: AtomicU64::new(0),
             progress: Mutex::new(Progress::Running),
         });
-        let (work, config) = (Arc::clone(&job), self.config.clone());
+        let (work, config, all) = (Arc::clone(&job), self.config.clone(), Arc::clone(&self.all));
         let made = self.folder.join(format!("{PREFIX}{}", job.id));
         std::thread::Builder::new().name("audit-export".to_owned()).spawn(move || {
             let ended = Ended(&work);
@@ -139,6 +147,7 @@ impl Jobs {
                     Progress::Failed(error.to_string())
                 }
             };
+            bound(&mut locked(&all), MOST_BYTES);
         })?;
         jobs.push_front(Arc::clone(&job));
         jobs.truncate(MOST);
@@ -152,8 +161,8 @@ impl Jobs {
 
     fn clear(&self) -> io::Result<()> {
         let mut builder = fs::DirBuilder::new();
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(&self.folder)?;
+        builder.recursive(true).mode(0o700).create(&self.folder)?;
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
@@ -166,6 +175,17 @@ impl Jobs {
             }
         }
         Ok(())
+    }
+}
+
+/// Drops the oldest while all together have more bytes than this. The newest stays.
+fn bound(jobs: &mut VecDeque<Arc<Job>>, most: u64) {
+    let bytes = |job: &Arc<Job>| fs::metadata(&job.file).map_or(0, |metadata| metadata.len());
+    let mut all: u64 = jobs.iter().map(bytes).sum();
+    while all > most && jobs.len() > 1 {
+        if let Some(oldest) = jobs.pop_back() {
+            all = all.saturating_sub(bytes(&oldest));
+        }
     }
 }
 
@@ -203,4 +223,54 @@ fn write(job: &Job, config: &Config, selection: &Selection, to: &Path) -> Result
     tar.append_dir_all("audit-export", to)?;
     tar.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     Ok(summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("there").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_was_left_behind_is_removed_at_the_start() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let config = Config { folder: temp.path().join("audit"), ..Config::default() };
+        let folder = temp.path().join("audit.exports");
+        fs::create_dir_all(folder.join("export-1")).expect("made");
+        fs::write(folder.join("export-2.tar"), "old").expect("written");
+        fs::write(folder.join("another's"), "kept").expect("written");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("set");
+        drop(Jobs::new(config));
+        let names = fs::read_dir(&folder).expect("read").map(|entry| entry.expect("an entry").file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["another's"]);
+        assert_eq!(mode(&folder), 0o700);
+    }
+
+    #[test]
+    fn the_oldest_go_where_all_are_too_large() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut jobs = VecDeque::new();
+        for n in 0..4 {
+            let file = temp.path().join(n.to_string());
+            fs::write(&file, [0; 10]).expect("written");
+            jobs.push_back(Arc::new(Job {
+                id: n.to_string(),
+                by: "eva".to_owned(),
+                asked: String::new(),
+                format: Format::Csv,
+                begun: Timestamp::now(),
+                looked: AtomicU64::new(0),
+                of: AtomicU64::new(0),
+                progress: Mutex::new(Progress::Running),
+                file,
+            }));
+        }
+        for (most, left) in [(40, 4), (39, 3), (25, 2), (1, 1)] {
+            bound(&mut jobs, most);
+            assert_eq!(jobs.iter().map(|job| &*job.id).collect::<Vec<_>>(), ["0", "1", "2", "3"][..left]);
+            assert_eq!(fs::read_dir(temp.path()).expect("read").count(), left);
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod verify;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -160,7 +161,8 @@ pub fn export(
     let note =
         note.ok_or_else(|| TakeError::Asked("there is no checkpoint: nothing is recorded yet".to_owned()))?;
     let head = verifier.open(&note)?;
-    fs::create_dir_all(to)?;
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(to)?;
     if fs::read_dir(to)?.next().is_some() {
         return Err(TakeError::Asked(format!("{} is not empty", to.display())));
     }

@@ -14,6 +14,9 @@ use super::{Place, TakeError};
 
 /// The most lines of a report, and the most queries whose outcome is awaited.
 const MOST: usize = 1_000_000;
+/// The bytes that a report and what it waits for may have in memory, and the characters of a cell.
+const MOST_BYTES: usize = 64 << 20;
+const CELL: usize = 1000;
 
 /// What is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,6 +180,16 @@ pub fn report(place: &Place, kind: &Kind, selection: &Selection) -> Result<Repor
         Kind::Access if selection.table.is_none() && selection.tag.is_none() => {
             return Err(TakeError::Asked("say of which --table or --tag".to_owned()));
         }
+        // Of whom there is no record in the time that is looked at, nothing can be said.
+        Kind::Inactive(days)
+            if selection
+                .from
+                .map_or(Ok(false), |from| Ok(from > limit(*days, &selection)?))
+                .map_err(|error: jiff::Error| TakeError::Asked(error.to_string()))? =>
+        {
+            let why = format!("from must be more than {days} days before the end, or be left out");
+            return Err(TakeError::Asked(why));
+        }
         _ => {}
     }
     let mut making = Making {
@@ -185,11 +198,15 @@ pub fn report(place: &Place, kind: &Kind, selection: &Selection) -> Result<Repor
         counts: BTreeMap::new(),
         open: HashMap::new(),
         lines: Vec::new(),
+        bytes: 0,
     };
     super::walk(place, &mut Filter::new(&selection), |_, _, row| {
         making.add(row);
         if making.lines.len() + making.counts.len() > MOST {
             return Err(TakeError::Asked("more than a million lines: ask for a shorter time".to_owned()));
+        }
+        if making.bytes > MOST_BYTES {
+            return Err(TakeError::Asked("more than 64 MB: ask for a shorter time".to_owned()));
         }
         Ok(true)
     })?;
@@ -199,6 +216,16 @@ pub fn report(place: &Place, kind: &Kind, selection: &Selection) -> Result<Repor
 /// Somebody, a table, its columns or tag.
 type Key = [String; 3];
 
+fn bytes_of(cells: &[String]) -> usize {
+    cells.iter().map(String::len).sum()
+}
+
+/// The moment after which somebody has to be seen.
+fn limit(days: u32, selection: &Selection) -> Result<Timestamp, jiff::Error> {
+    let end = selection.to.unwrap_or_else(Timestamp::now);
+    end.checked_sub(Span::new().hours(i64::from(days) * 24))
+}
+
 struct Making<'a> {
     kind: &'a Kind,
     selection: &'a Selection,
@@ -206,6 +233,8 @@ struct Making<'a> {
     /// Queries whose outcome is to come, and what they count for.
     open: HashMap<String, Vec<Key>>,
     lines: Vec<Vec<String>>,
+    /// Bytes of all of these.
+    bytes: usize,
 }
 
 impl Making<'_> {
@@ -217,7 +246,7 @@ impl Making<'_> {
                     || row.kind == "sign_in" && row.outcome == "accepted";
                 if seen {
                     let key = [row.actor().to_owned(), String::new(), String::new()];
-                    self.counts.entry(key).or_default().add(&row.time);
+                    self.add_to(&key, &row.time);
                 }
             }
             Kind::Denials => self
@@ -245,13 +274,25 @@ impl Making<'_> {
 
     fn line(&mut self, row: &Row<'_>, cells: &[&str]) {
         let mut line = vec![row.time.to_string(), row.actor().to_owned(), row.kind.to_string()];
-        line.extend(cells.iter().map(ToString::to_string));
+        line.extend(cells.iter().map(|cell| match cell.char_indices().nth(CELL) {
+            None => (*cell).to_owned(),
+            Some((end, _)) => format!("{}…", cell.get(..end).unwrap_or_default()),
+        }));
+        self.bytes += bytes_of(&line);
         self.lines.push(line);
+    }
+
+    fn add_to(&mut self, key: &Key, time: &str) {
+        if !self.counts.contains_key(key) {
+            self.bytes += bytes_of(key);
+        }
+        self.counts.entry(key.clone()).or_default().add(time);
     }
 
     fn count(&mut self, row: &Row<'_>) {
         if row.kind == "outcome" {
             for key in self.open.remove(&*row.query).unwrap_or_default() {
+                self.bytes = self.bytes.saturating_sub(bytes_of(&key));
                 if let Some(count) = self.counts.get_mut(&key) {
                     count.rows += row.rows.unwrap_or(0);
                 }
@@ -283,9 +324,10 @@ impl Making<'_> {
             keys.push([who, table.name.clone(), columns.join(",")]);
         }
         for key in &keys {
-            self.counts.entry(key.clone()).or_default().add(&row.time);
+            self.add_to(key, &row.time);
         }
         if !keys.is_empty() && self.open.len() < MOST {
+            self.bytes += keys.iter().map(|key| bytes_of(key)).sum::<usize>();
             self.open.insert(row.query.to_string(), keys);
         }
     }
@@ -302,9 +344,7 @@ impl Making<'_> {
         };
         let lines = match self.kind {
             Kind::Inactive(days) => {
-                let end = self.selection.to.unwrap_or_else(Timestamp::now);
-                let hours = Span::new().hours(i64::from(*days) * 24);
-                let limit = end.checked_sub(hours).map_err(io::Error::other)?;
+                let limit = limit(*days, self.selection).map_err(io::Error::other)?;
                 let absent = |count: &Count| count.last.parse::<Timestamp>().is_ok_and(|last| last < limit);
                 let all = self.counts.into_iter().filter(|(_, count)| absent(count));
                 all.map(|([who, ..], count)| vec![who, count.last]).collect()
@@ -346,6 +386,26 @@ fn is_change(statement: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reports_are_bounded_in_bytes() {
+        let selection = Selection::default();
+        let mut making = Making {
+            kind: &Kind::Denials,
+            selection: &selection,
+            counts: BTreeMap::new(),
+            open: HashMap::new(),
+            lines: Vec::new(),
+            bytes: 0,
+        };
+        let line = format!("{{\"type\":\"denied\",\"detail\":\"{}\"}}", "ä".repeat(1 << 20));
+        let row = Row::of(line.as_bytes()).expect("a row");
+        making.add(&row);
+        making.add(&row);
+        let detail = making.lines[0].last().expect("a cell");
+        assert_eq!((detail.chars().count(), detail.ends_with("ä…")), (CELL + 1, true));
+        assert_eq!(making.bytes, making.lines.iter().map(|line| bytes_of(line)).sum::<usize>());
+    }
 
     #[test]
     fn hours_end_and_weekends_are_free() {

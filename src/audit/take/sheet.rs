@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -146,7 +147,8 @@ pub(crate) enum Sheet {
 
 impl Sheet {
     pub(crate) fn create(format: Format, path: &Path) -> io::Result<Self> {
-        let file = File::create_new(path)?;
+        let mut options = File::options();
+        let file = options.write(true).create_new(true).mode(0o600).open(path)?;
         let buffered = |file| BufWriter::with_capacity(1 << 20, file);
         Ok(match format {
             Format::Jsonl => Self::Jsonl(buffered(file)),

@@ -76,6 +76,10 @@ async fn exports_verify_and_say_what_was_changed() {
         let to = temp.path().join(format.file());
         let made = export(&place, &config, &all, format, &to, &|_, _| Ok(())).expect("made");
         assert_eq!(made.records, made.size);
+        for (path, mode) in [(&to, 0o700), (&to.join(format.file()), 0o600)] {
+            let permissions = fs::metadata(path).expect("there").permissions();
+            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&permissions) & 0o777, mode, "{path:?}");
+        }
         let kept =
             Kept { name: "kept".into(), note: fs::read(config.folder.join(CHECKPOINT)).expect("read") };
         let verdict = verify_export(&to, &verifier, &[kept]).expect("read");
@@ -205,6 +209,9 @@ async fn what_is_asked_for_is_found_with_its_outcome() {
     let in_a_year = Timestamp::now() + jiff::SignedDuration::from_hours(24 * 365);
     let year = Selection { to: Some(in_a_year), ..Selection::default() };
     assert_eq!(report(&place, &Kind::Inactive(90), &year).expect("made").lines.len(), 4);
+    // Who was seen before this time is not in it, and would not be missed.
+    let late = Selection { from: Some(in_a_year - jiff::SignedDuration::from_hours(24 * 30)), ..year };
+    assert!(matches!(report(&place, &Kind::Inactive(90), &late), Err(TakeError::Asked(_))));
 }
 
 /// A log whose clock goes back three hours, and then ahead by a day.
