@@ -33,7 +33,7 @@ pub enum TokenRequest {
         /// Its id.
         id: String,
     },
-    /// To revoke all of an owner.
+    /// To revoke all of an owner, and to end what they are signed in with.
     RevokeAll {
         /// The owner.
         user: String,

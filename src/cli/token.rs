@@ -44,12 +44,12 @@ pub enum TokenCommand {
         #[arg(long)]
         user: Option<String>,
     },
-    /// Revokes a token, or all of somebody who has left.
+    /// Revokes a token, or all of somebody who has left, and ends their sessions.
     Revoke {
         /// Its id, as the list has it.
         #[arg(required_unless_present = "user")]
         id: Option<String>,
-        /// All tokens of this user.
+        /// All tokens of this user; what they are signed in with ends, too.
         #[arg(long, conflicts_with = "id")]
         user: Option<String>,
     },
@@ -118,6 +118,9 @@ fn said(command: &TokenCommand, body: &str) -> Result<Said, String> {
         (TokenCommand::Revoke { .. }, _, one) => {
             for token in one.into_iter().chain(answered.tokens) {
                 let _ = writeln!(said.out, "revoked {} ({}) of {}", token.id, token.name, token.owner);
+            }
+            if let TokenCommand::Revoke { user: Some(user), .. } = command {
+                let _ = writeln!(said.err, "{user} is signed in no longer");
             }
         }
         (TokenCommand::List { .. }, ..) => {

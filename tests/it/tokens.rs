@@ -18,7 +18,7 @@ fn start(mut settings: Settings, more: &str) -> Gateway {
 }
 
 /// `northgate token ...` beside a gateway: what it prints.
-fn token(gateway: &Gateway, arguments: &[&str]) -> String {
+pub(crate) fn token(gateway: &Gateway, arguments: &[&str]) -> String {
     let mut command = binary();
     command.arg("token").args(arguments).arg("--config").arg(gateway.folder.path().join("northgate.toml"));
     run(&mut command).trim().to_owned()

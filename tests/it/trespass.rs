@@ -12,6 +12,7 @@ use crate::harness::http::path_of;
 use crate::harness::keycloak::{Browser, Keycloak, field};
 use crate::harness::sign_in::{by_password, by_saml, challenge, keycloak, oidc, origin, poll};
 use crate::harness::{Client, Gateway, Response};
+use crate::tokens::token;
 
 const COUNT: &str = "SELECT count(*) FROM lake.silver.customers";
 const SESSION: &str = "__Host-northgate-session";
@@ -290,6 +291,28 @@ fn forms_of_other_sites_do_nothing() {
         404
     );
     assert!(listed().contains(&id));
+}
+
+#[test]
+fn who_leaves_is_signed_in_nowhere() {
+    let gateway = by_password("");
+    let (of_eva, key) = signed_in(&gateway, "eva");
+    let (of_otto, _) = signed_in(&gateway, "otto");
+    let (initiate, driver) = challenge(&gateway, Some("eva"));
+    form(&gateway, &of_eva, &path_of(&initiate), &format!("key={key}&decision=allow"));
+    let secret = poll(&gateway.client(), &driver)["token"].as_str().expect("a token").to_owned();
+    let ask = || gateway.client().bearer(&secret).submit("SELECT 1").status;
+    assert_eq!(ask(), 200);
+    token(&gateway, &["revoke", "--user", "eva"]);
+    let sees = |session: &str| gateway.client().with("Cookie", session).get("/tokens").status;
+    assert_eq!((sees(&of_eva), sees(&of_otto)), (303, 200));
+    assert_eq!(ask(), 401, "the driver that the session had let in");
+    let made = form(&gateway, &of_eva, "/tokens", &format!("key={key}&name=late&days=7"));
+    assert_eq!((made.status, made.header("location")), (303, Some("/login")));
+    let ended = |record: &serde_json::Value| {
+        record["action"] == "end_sessions" && record["detail"] == "all sessions of eva"
+    };
+    assert!(gateway.audit().iter().any(ended));
 }
 
 #[test]

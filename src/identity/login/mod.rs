@@ -37,7 +37,7 @@ pub use self::drivers::Waiting;
 
 use self::attempt::Attempt;
 pub(super) use self::drivers::is_driver_token;
-use self::session::{By, Kept, Proof, There, Who, seconds};
+use self::session::{By, Kept, Proof, There, Who, ended_user, seconds};
 use super::error::{Cause, Refused, SetupError};
 use super::mapping::Mapper;
 use super::oidc::{self, Provider};
@@ -386,8 +386,30 @@ impl Login {
                 Err(_) => return Ok(None),
             },
         };
+        if self.is_over(&ended_user(principal.name()), &kept).await? {
+            self.store.remove(key).await?;
+            return Ok(None);
+        }
         let (form_key, ends) = (kept.form_key.clone(), kept.ends);
         Ok(Some(Session { principal, form_key, hash, ends, kept }))
+    }
+
+    /// Ends all sessions of a user, and with them the tokens of their drivers, on an administrator's word. Other gateways that
+    /// share the store follow within seconds.
+    ///
+    /// # Errors
+    /// [`Refused::Unavailable`]: the store does not answer, and nothing has ended.
+    pub async fn end_all(&self, user: &str) -> Result<(), Refused> {
+        let now = seconds(SystemTime::now());
+        self.store.put(Key::new(Kind::Ended, &ended_user(user)), &now, LONGEST).await?;
+        self.known.invalidate_all();
+        Ok(())
+    }
+
+    /// Whether sessions of this name were ended after it began.
+    async fn is_over(&self, name: &str, kept: &Kept) -> Result<bool, Refused> {
+        let ended: Option<i64> = self.store.find(Key::new(Kind::Ended, name)).await?;
+        Ok(ended.is_some_and(|ended| kept.began <= ended))
     }
 
     /// Whether they could sign in so today. About whom a provider has signed in that is no longer ours nobody can be asked, and
@@ -408,8 +430,7 @@ impl Login {
             return Ok(None);
         }
         for name in kept.names() {
-            let ended: Option<i64> = self.store.find(Key::new(Kind::Ended, &name)).await?;
-            if ended.is_some_and(|ended| kept.began <= ended) {
+            if self.is_over(&name, &kept).await? {
                 self.store.remove(key).await?;
                 return Ok(None);
             }

@@ -320,3 +320,8 @@ pub(super) fn ended_saml(provider: &str, name: &NameId, index: Option<&str>) -> 
     let rest = rest.into_iter().map(|part| part.as_deref());
     serde_json::json!([parts, rest.collect::<Vec<_>>(), index]).to_string()
 }
+
+/// Under which name it is kept that an administrator has ended all sessions of a user.
+pub(super) fn ended_user(user: &str) -> String {
+    serde_json::json!(["user", user]).to_string()
+}

@@ -136,6 +136,20 @@ async fn what_an_identity_provider_ends_is_over() {
 }
 
 #[tokio::test]
+async fn an_administrator_ends_all_sessions_of_a_user() {
+    let login = login("");
+    let open = async |user: &str| signed_in(&login, user, None).await;
+    let (one, two, other) = (open("ann").await, open("ann").await, open("bob").await);
+    let token = login.token_of(&two.session).await.expect("a token");
+    assert!(login.prove(&token).await.is_ok());
+    login.end_all("ann").await.expect("ended");
+    let lives =
+        async |signed: &SignedIn| login.session(signed.cookie.expose()).await.expect("asked").is_some();
+    assert_eq!((lives(&one).await, lives(&two).await, lives(&other).await), (false, false, true));
+    assert!(login.prove(&token).await.is_err(), "the driver's token has ended with it");
+}
+
+#[tokio::test]
 async fn a_session_by_password_lasts_as_long_as_the_password() {
     let login = login("");
     let cookie = signed_in(&login, "ann", None).await.cookie;
