@@ -12,7 +12,7 @@
 //! | `GET /jwks` | the keys by which Trino checks the gateway's tokens (JWK Set, RFC 7517) |
 //! | `POST /explain?user=u&group=g&catalog=c&schema=s&source=airflow&tag=t` | what would be done with the statement in the body, and why; on the loopback interface only, as it tells of policies. With a token of the user's in `X-Northgate-User-Token` catalogs are asked in their name |
 //! | `GET /tokens?user=u` | the personal access tokens, of all or of one owner (JSON) |
-//! | `POST /tokens?user=u&name=n&life=30d&read_only=true&catalog=c&address=10.0.0.0/8&impersonate=true` | makes one, and shows its secret |
+//! | `POST /tokens?user=u&name=n&life=30d&read_only=true&catalog=c&address=10.0.0.0/8&impersonate=true&audit=true` | makes one, and shows its secret |
 //! | `DELETE /tokens?id=i`, `DELETE /tokens?user=u` | revokes one, or all of an owner, whose sessions end, too |
 //! | `GET /clusters` | the clusters and how they are (JSON) |
 //! | `POST /clusters/NAME?state=draining` | says whether one takes queries: `active`, `draining`, `inactive`, or `configured` |

@@ -62,7 +62,7 @@ fn read(method: &Method, query: &str) -> Result<Option<TokenRequest>, String> {
     }
     let known: &[&str] = match *method {
         Method::GET => &["user"],
-        Method::POST => &["user", "name", "life", "read_only", "catalog", "address", "impersonate"],
+        Method::POST => &["user", "name", "life", "read_only", "catalog", "address", "impersonate", "audit"],
         Method::DELETE => &["id", "user"],
         _ => return Ok(None),
     };
@@ -106,6 +106,7 @@ fn read(method: &Method, query: &str) -> Result<Option<TokenRequest>, String> {
                 catalogs: (!catalogs.is_empty()).then(|| catalogs.into()),
                 addresses,
                 impersonate: flag("impersonate")?,
+                audit: flag("audit")?,
             };
             TokenRequest::Create { user: needed("user")?, name: needed("name")?, life: life.0, scope }
         }

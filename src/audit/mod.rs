@@ -77,7 +77,7 @@ use record::Body;
 use sealer::{Parts, Sealer, Stop};
 use shared::{Line, PIECE, Shared};
 use shelf::Shelf;
-use shred::{TextKey, TextKeys};
+use shred::{Author, TextKey, TextKeys};
 use witness::Witnesses;
 use writer::{Item, Message, Waiter, Writer};
 
@@ -245,7 +245,7 @@ impl Audit {
     /// returns an error, or is dropped, the query must not be sent, and the journal says that it was not.
     pub async fn intend(&self, mut intent: Intent) -> Result<Guard, AuditError> {
         let shared = &self.line.shared;
-        let made = match self.text_key(intent.asker.author()).await {
+        let made = match self.text_key(|| Author::of(&intent.asker)).await {
             Ok(None) => self.intend_inner(&intent).await,
             key => {
                 // Also where there is no key: then the texts are left out of the record of the refusal.
@@ -308,7 +308,7 @@ impl Audit {
         let (reply, answer) = oneshot::channel();
         match shred::author(event) {
             Some(author) if self.text_keys.is_some() => {
-                let key = self.text_key(author).await.inspect_err(|error| {
+                let key = self.text_key(|| author).await.inspect_err(|error| {
                     tracing::error!(%error, "the texts of a refusal are left out of its record");
                 });
                 self.queue(&sealed(key.ok().flatten().as_deref(), event), Some(reply))?;
@@ -326,7 +326,7 @@ impl Audit {
     /// Queues an event without waiting for it.
     pub fn keep(&self, event: &Event) {
         let queued = match (shred::author(event), &self.text_keys) {
-            (Some(author), Some(keys)) => self.queue(&sealed(keys.known(author).as_deref(), event), None),
+            (Some(author), Some(keys)) => self.queue(&sealed(keys.known(&author).as_deref(), event), None),
             _ => self.queue(event, None),
         };
         if let Err(error) = queued {
@@ -335,12 +335,13 @@ impl Audit {
     }
 
     /// The key for what somebody writes, made where there is none; none where texts are not sealed.
-    async fn text_key(&self, author: &str) -> Result<Option<Arc<TextKey>>, AuditError> {
+    async fn text_key(&self, author: impl FnOnce() -> Author) -> Result<Option<Arc<TextKey>>, AuditError> {
         let Some(keys) = &self.text_keys else { return Ok(None) };
-        if let Some(key) = keys.known(author) {
+        let author = author();
+        if let Some(key) = keys.known(&author) {
             return Ok(Some(key));
         }
-        let (keys, author) = (Arc::clone(keys), author.to_owned());
+        let keys = Arc::clone(keys);
         let patience = self.line.shared.patience();
         let made = tokio::task::spawn_blocking(move || keys.made(&author));
         match tokio::time::timeout(patience, made).await {

@@ -77,13 +77,6 @@ pub struct Asker {
     pub trace_token: Option<String>,
 }
 
-impl Asker {
-    /// Who wrote what is asked.
-    pub(super) fn author(&self) -> &str {
-        self.impersonator.as_deref().unwrap_or(&self.principal)
-    }
-}
-
 /// What is asked, in the client's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Asked {

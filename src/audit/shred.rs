@@ -1,7 +1,8 @@
 //! Texts of queries under keys that can be destroyed, so that what people wrote can be erased from a log that nobody can
 //! change: the record stays as it is, and its tree verifies, but nobody can read the text any more.
 //!
-//! Each user has a key of their own for each month, in a file beside the log and never in it (`MONTH/ID`). A text is
+//! Each user has a key of their own for each month, in a file beside the log and never in it (`MONTH/ID`); what is typed by
+//! one user, or through a tool, in the name of another has a third, which is destroyed with either's. A text is
 //! AES-256-GCM-SIV under that key, with the id of the query and the name of the member authenticated, so that no text can be
 //! shown as another's: `sealed:1:MONTH:ID:` and base64 of the nonce and what it seals.
 
@@ -22,7 +23,7 @@ use serde_json::Value;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::folder::sync_folder;
-use super::record::{Asked, Event, Intent};
+use super::record::{Asked, Asker, Event, Intent};
 use crate::units::hex;
 
 const SEALED: &str = "sealed:1:";
@@ -36,10 +37,31 @@ const NEW: &str = ".new";
 /// Keys that a reader keeps at a time.
 const MOST_KEPT: usize = 10_000;
 
+/// Whose words a text may be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+pub(super) struct Author {
+    /// Whom a query runs as.
+    user: String,
+    /// Who runs it, if that is somebody else: they wrote it, or it was written to them, as to a tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+}
+
+impl Author {
+    pub(super) fn of(asker: &Asker) -> Self {
+        Self { user: asker.principal.clone(), by: asker.impersonator.clone() }
+    }
+
+    fn may_be(&self, user: &str) -> bool {
+        self.user == user || self.by.as_deref() == Some(user)
+    }
+}
+
 /// What is in a file of a key.
 #[derive(Deserialize, Serialize)]
 struct Stored {
-    user: String,
+    #[serde(flatten)]
+    author: Author,
     key: String,
 }
 
@@ -80,8 +102,8 @@ impl TextKey {
 /// The keys of a gateway.
 pub(super) struct TextKeys {
     folder: PathBuf,
-    /// Those of this month, by user.
-    known: Mutex<HashMap<String, Arc<TextKey>>>,
+    /// Those of this month.
+    known: Mutex<HashMap<Author, Arc<TextKey>>>,
     making: Mutex<()>,
 }
 
@@ -100,24 +122,24 @@ impl TextKeys {
         let keys = Self { folder: folder.to_owned(), known: Mutex::default(), making: Mutex::default() };
         let mut known = HashMap::new();
         for (path, name) in files(&folder.join(month()))? {
-            if let Ok((user, key)) = load(&path, &name) {
-                known.insert(user, Arc::new(key));
+            if let Ok((author, key)) = load(&path, &name) {
+                known.insert(author, Arc::new(key));
             }
         }
         *locked(&keys.known) = known;
         Ok(keys)
     }
 
-    /// A user's key of this month, if there is one and nobody has destroyed it.
-    pub(super) fn known(&self, user: &str) -> Option<Arc<TextKey>> {
-        let key = Arc::clone(locked(&self.known).get(user)?);
+    /// An author's key of this month, if there is one and nobody has destroyed it.
+    pub(super) fn known(&self, author: &Author) -> Option<Arc<TextKey>> {
+        let key = Arc::clone(locked(&self.known).get(author)?);
         (key.name.starts_with(&month()) && key.path.exists()).then_some(key)
     }
 
-    /// A user's key of this month, made where there is none. It is durable when this returns.
-    pub(super) fn made(&self, user: &str) -> io::Result<Arc<TextKey>> {
+    /// An author's key of this month, made where there is none. It is durable when this returns.
+    pub(super) fn made(&self, author: &Author) -> io::Result<Arc<TextKey>> {
         let _one_at_a_time = locked(&self.making);
-        if let Some(key) = self.known(user) {
+        if let Some(key) = self.known(author) {
             return Ok(key);
         }
         let month = month();
@@ -128,7 +150,7 @@ impl TextKeys {
         rand::fill(&mut id).map_err(random)?;
         rand::fill(&mut *secret).map_err(random)?;
         let path = folder.join(hex(&id));
-        let stored = Stored { user: user.to_owned(), key: STANDARD_NO_PAD.encode(secret.as_slice()) };
+        let stored = Stored { author: author.clone(), key: STANDARD_NO_PAD.encode(secret.as_slice()) };
         let text = Zeroizing::new(serde_json::to_vec(&stored)?);
         // A crash leaves no key that is torn.
         let new = folder.join(format!("{}{NEW}", hex(&id)));
@@ -142,7 +164,7 @@ impl TextKeys {
         let key = Arc::new(load(&path, &hex(&id))?.1);
         let mut known = locked(&self.known);
         known.retain(|_, key| key.name.starts_with(&month));
-        known.insert(user.to_owned(), Arc::clone(&key));
+        known.insert(author.clone(), Arc::clone(&key));
         Ok(key)
     }
 }
@@ -174,17 +196,18 @@ fn files(month: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-fn load(path: &Path, id: &str) -> io::Result<(String, TextKey)> {
+fn load(path: &Path, id: &str) -> io::Result<(Author, TextKey)> {
     let bad = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is no key", path.display()));
     let text = Zeroizing::new(fs::read(path)?);
     let stored: Stored = serde_json::from_slice(&text).map_err(|_| bad())?;
     let secret = Zeroizing::new(STANDARD_NO_PAD.decode(&stored.key).map_err(|_| bad())?);
     let key = UnboundKey::new(&AES_256_GCM_SIV, &secret).map(LessSafeKey::new).map_err(|_| bad())?;
     let month = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
-    Ok((stored.user.clone(), TextKey { path: path.to_owned(), name: format!("{month}:{id}"), key }))
+    Ok((stored.author.clone(), TextKey { path: path.to_owned(), name: format!("{month}:{id}"), key }))
 }
 
-/// Destroys the keys of a user, of one month or of all. Gives their months. What a crash left of a key goes with them: nothing
+/// Destroys the keys of a user, of one month or of all: also of what others typed in their name, and they in others'. Gives
+/// their months. What a crash left of a key goes with them: nothing
 /// is sealed with one that was never whole, and what was destroyed by half is to be gone.
 ///
 /// # Errors
@@ -214,12 +237,12 @@ pub fn destroy(folder: &Path, user: &str, month: Option<&str>) -> io::Result<Vec
     )))
 }
 
-/// Destroys a key if it is this user's, and says whether it was.
+/// Destroys a key if what is under it may be this user's, and says whether it was.
 fn destroy_one(path: &Path, id: &str, user: &str) -> io::Result<bool> {
     let wrong = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let is_left_over = |path: &Path| fs::read(path).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0));
     match load(path, id) {
-        Ok((of, _)) if of == user => {}
+        Ok((author, _)) if author.may_be(user) => {}
         Ok(_) => return Ok(false),
         // Somebody else was faster.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -259,10 +282,10 @@ pub(super) fn intent(key: Option<&TextKey>, intent: &mut Intent) {
     cover(key, &intent.query, "rewritten", &mut intent.rewritten);
 }
 
-/// Whose texts an event has in it, if it has any: who wrote them.
-pub(super) fn author(event: &Event) -> Option<&str> {
+/// Whose texts an event has in it, if it has any.
+pub(super) fn author(event: &Event) -> Option<Author> {
     match event {
-        Event::Denied { asker, .. } | Event::Refused { asker, .. } => Some(asker.author()),
+        Event::Denied { asker, .. } | Event::Refused { asker, .. } => Some(Author::of(asker)),
         _ => None,
     }
 }

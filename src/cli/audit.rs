@@ -350,8 +350,9 @@ fn erase(config: &Path, user: &str, month: Option<&str>, reason: &str) -> Result
     .map_err(|error| {
         format!("{}: this cannot be recorded, and is therefore not done: {error}", config.folder.display())
     })?;
-    let destroyed =
+    let mut destroyed =
         audit::shred::destroy(&keys, user, month).map_err(|error| format!("{}: {error}", keys.display()))?;
+    destroyed.dedup();
     let out = if destroyed.is_empty() {
         format!("{}: there are no keys of {user}\n", keys.display())
     } else {

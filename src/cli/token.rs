@@ -37,6 +37,9 @@ pub enum TokenCommand {
         /// It may run queries as those users whom its owner may be.
         #[arg(long)]
         impersonate: bool,
+        /// It may read the audit over HTTP, if its owner may.
+        #[arg(long)]
+        audit: bool,
     },
     /// Lists tokens.
     List {
@@ -70,12 +73,13 @@ fn request(command: &TokenCommand) -> (Method, String) {
         let _ = write!(query, "{name}={}&", utf8_percent_encode(value, NON_ALPHANUMERIC));
     };
     let method = match command {
-        TokenCommand::Create { user, name, life, read_only, catalogs, addresses, impersonate } => {
+        TokenCommand::Create { user, name, life, read_only, catalogs, addresses, impersonate, audit } => {
             add("user", user);
             add("name", name);
             add("life", &life.to_string());
             add("read_only", &read_only.to_string());
             add("impersonate", &impersonate.to_string());
+            add("audit", &audit.to_string());
             catalogs.iter().for_each(|catalog| add("catalog", catalog));
             addresses.iter().for_each(|address| add("address", address));
             Method::POST

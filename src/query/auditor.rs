@@ -82,6 +82,14 @@ impl Parameters {
     }
 }
 
+/// That somebody looks at the audit, or would.
+fn looked(action: &str, caller: &Authenticated, path: &str, query: &str) -> Event {
+    let who = caller.principal().name();
+    let by = caller.impersonator().map_or(who.to_owned(), |by| format!("{by} as {who}"));
+    let detail = format!("{path}?{query}").trim_end_matches('?').to_owned();
+    Event::Administration { action: action.to_owned(), by, peer: Some(caller.call().peer().origin()), detail }
+}
+
 #[derive(serde::Serialize)]
 struct One {
     n: u64,
@@ -104,10 +112,11 @@ impl Gateway {
         query: &str,
     ) -> Result<Answer, QueryError> {
         let caller = self.authenticated(call).await?;
-        // A token that was given to a tool for some catalogs opens no more than those.
-        let limited = caller.scope().is_some_and(|scope| scope.catalogs.is_some());
+        // A token that was given to a tool for its queries opens no more than those.
+        let limited = caller.scope().is_some_and(|scope| !scope.audit || scope.catalogs.is_some());
         if limited || caller.impersonator().is_some() || !self.auditors.admits(caller.principal().groups()) {
-            tracing::info!("somebody who is no auditor asks for the audit");
+            tracing::info!("somebody who may not read the audit asks for it");
+            self.audit.keep(&looked("audit_refused", &caller, path, query));
             return Err(QueryError::NotAuditor);
         }
         let mut asked = Parameters::of(query)?;
@@ -162,12 +171,7 @@ impl Gateway {
         query: &str,
     ) -> Result<OwnedSemaphorePermit, QueryError> {
         let turn = self.auditors.turn().ok_or(QueryError::Busy)?;
-        let event = Event::Administration {
-            action: action.to_owned(),
-            by: caller.principal().name().to_owned(),
-            peer: Some(caller.call().peer().origin()),
-            detail: format!("{path}?{query}").trim_end_matches('?').to_owned(),
-        };
+        let event = looked(action, caller, path, query);
         self.audit.record(&event).await.map_err(QueryError::Audit)?;
         Ok(turn)
     }

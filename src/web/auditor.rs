@@ -126,6 +126,13 @@ impl Page<'_> {
         if self.auditors.admits(session.principal().groups()) {
             return Ok(Ok(session));
         }
+        self.recorded(&Event::Administration {
+            action: "audit_refused".to_owned(),
+            by: session.principal().name().to_owned(),
+            peer: Some(self.asked.peer.origin()),
+            detail: self.asked.path.to_owned(),
+        })
+        .await?;
         let message = "The audit is for auditors. Ask Northgate's operators to let you read it.".to_owned();
         Err(Failed::Because(StatusCode::FORBIDDEN, message))
     }

@@ -372,6 +372,12 @@ fn scope(scope: &Scope) -> String {
         let from = scope.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         parts.push(format!("from {from}"));
     }
+    if scope.impersonate {
+        parts.push("also as those whom you may be".to_owned());
+    }
+    if scope.audit {
+        parts.push("also the audit".to_owned());
+    }
     parts.join(", ")
 }
 

@@ -77,7 +77,7 @@ pub(super) fn list(
         p.quiet role="status" {
             @if rows.is_empty() { "There are no such records." }
             @else { "Records " (wanted.skip + 1) " to " (wanted.skip + rows.len()) @if next.is_some() { "; there are more" } "." }
-            " Your searches are on record, too."
+            " They are of this gateway; where there are several, each has a log of its own. Your searches are on record, too."
         }
         @if !rows.is_empty() {
             div.card.scroll {

@@ -48,6 +48,7 @@ impl Draft {
             catalogs: (!catalogs.is_empty()).then(|| catalogs.into()),
             addresses,
             impersonate: false,
+            audit: false,
         })
     }
 }

@@ -8,12 +8,14 @@ use crate::harness::chromium::Chromium;
 use crate::harness::gateway::binary;
 use crate::harness::process::within;
 use crate::harness::{Client, Gateway, Settings};
+use crate::tokens::token;
 
 fn start() -> Gateway {
     let mut settings = Settings::new();
     // The first lines are of the table of before: the audit's.
     settings.more = "auditors = ['compliance']\ncheckpoint_every = '1s'\n\
-                     [identity.login]\nexternal_url = 'https://localhost:{port}'\npasswords = true\n"
+                     [identity.login]\nexternal_url = 'https://localhost:{port}'\npasswords = true\n\
+                     [identity.tokens]\n"
         .to_owned();
     Gateway::start(settings)
 }
@@ -159,6 +161,24 @@ fn a_program_pages_through_the_audit_and_streams_it() {
         assert_eq!(gateway.signed_in("admin").get(path).status, 403, "{path}");
         assert_eq!(gateway.client().basic("otto", "wrong").get(path).status, 401, "{path}");
         assert_ne!(eva.clone().with("X-Trino-User", "otto").get(path).status, 200, "{path}");
+    }
+    // A token that was made for queries, of whomever, opens none of it.
+    let of_token = |more: &[&str]| {
+        let mut create = vec!["create", "--user", "otto", "--name", "t", "--life", "7d"];
+        create.extend(more);
+        let secret = token(&gateway, &create);
+        gateway.client().bearer(&secret).get("/v1/audit/records").status
+    };
+    assert_eq!(
+        (of_token(&[]), of_token(&["--audit", "--catalog", "lake"]), of_token(&["--audit"])),
+        (403, 403, 200)
+    );
+    let refused = |by: &str| {
+        let of = |record: &&Value| record["action"] == "audit_refused" && record["by"] == by;
+        gateway.audit().iter().any(|record| of(&record)).then_some(())
+    };
+    for by in ["eva", "otto"] {
+        assert!(within(Duration::from_secs(10), || refused(by)).is_some(), "{by}");
     }
     let noted = |detail: &str| {
         let of_otto = |record: &&Value| record["type"] == "administration" && record["by"] == "otto";

@@ -62,6 +62,13 @@ async fn what_is_erased_is_read_by_nobody_and_the_log_still_verifies() {
     let mut as_bob = of("bob", "q6");
     as_bob.asker.impersonator = Some("ann".into());
     drop(audit.intend(as_bob).await.expect("recorded"));
+    // And what somebody typed into a tool is theirs.
+    let mut by_tool = of("ann", "q7");
+    by_tool.asker.impersonator = Some("tool".into());
+    drop(audit.intend(by_tool).await.expect("recorded"));
+    let mut of_others = of("bob", "q8");
+    of_others.asker.impersonator = Some("tool".into());
+    drop(audit.intend(of_others).await.expect("recorded"));
     audit.close().await.expect("closed");
     let verifier = Verifier::new(audit.verifier()).expect("a key");
     drop(audit);
@@ -110,14 +117,16 @@ async fn what_is_erased_is_read_by_nobody_and_the_log_still_verifies() {
     .expect("made");
     assert_eq!(shred::destroy(&keys, "carl", None).expect("nothing"), [""; 0]);
     assert_eq!(shred::destroy(&keys, "ann", Some("2020-01")).expect("nothing"), [""; 0]);
-    assert_eq!(shred::destroy(&keys, "ann", None).expect("destroyed").len(), 1);
+    assert_eq!(shred::destroy(&keys, "ann", None).expect("destroyed").len(), 3);
     let after = seen(temp.path());
-    for query in ["q1", "q3", "q4", "q5", "q6"] {
+    for query in ["q1", "q3", "q4", "q5", "q6", "q7"] {
         let record = intent_of(&after, query);
         assert_eq!(record["text"], "[erased]", "{record}");
         assert!(!record.to_string().contains(" by "), "{record}");
     }
-    assert_eq!(intent_of(&after, "q2"), intent_of(&before, "q2"));
+    for query in ["q2", "q8"] {
+        assert_eq!(intent_of(&after, query), intent_of(&before, query));
+    }
     let verdict = verify::folder(&config.folder, &verifier, &[], &[]).expect("read");
     assert_eq!(verdict.faults, []);
     assert_eq!(take::verify_export(&exported, &verifier, &[]).expect("read").faults, []);

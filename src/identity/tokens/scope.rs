@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// Most catalogs, and most networks, of one scope.
 const MOST: usize = 100;
 
-/// What a token may be used for. The default is all that its owner may do, but not to be somebody else.
+/// What a token may be used for. The default is all that its owner may do with queries, but not to be somebody else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Scope {
@@ -25,6 +25,9 @@ pub struct Scope {
     pub addresses: Vec<Network>,
     /// Whether its bearer may run queries as those users whom the owner may be.
     pub impersonate: bool,
+    /// Whether its bearer may read the audit, where the owner may.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub audit: bool,
 }
 
 impl Scope {
