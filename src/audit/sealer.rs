@@ -66,6 +66,9 @@ pub(super) struct Sealer {
     /// The bytes that it had at the start, the journal left out.
     had: u64,
     partials: BTreeSet<String>,
+    /// What was written since the last checkpoint may not be what a later sync says is durable: a sync of it failed, and the kernel
+    /// may have dropped it.
+    dropped: bool,
     unfinished: BTreeMap<String, Unfinished>,
     _lock: Lock,
 }
@@ -115,6 +118,7 @@ impl Sealer {
             most,
             had: had.saturating_sub(journal),
             partials: BTreeSet::new(),
+            dropped: false,
             unfinished: unfinished.into_iter().map(|query| (query.query.clone(), query)).collect(),
             _lock: lock,
         };
@@ -139,9 +143,10 @@ impl Sealer {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => Some(None),
             };
-            let mut done = self.take_in();
+            let mut done = self.begin_again().and_then(|()| self.take_in());
             if done.is_ok() && (stop.is_some() || due <= Instant::now()) {
                 done = self.seal();
+                self.dropped = done.is_err();
                 due = Instant::now() + self.every;
             }
             if let Err(error) = &done
@@ -161,6 +166,22 @@ impl Sealer {
                 return;
             }
         }
+    }
+
+    /// Makes the tree again from the journal, whose files are there until a checkpoint covers them, if what was written of it may
+    /// have been dropped.
+    fn begin_again(&mut self) -> io::Result<()> {
+        if !self.dropped {
+            return Ok(());
+        }
+        let head = newest(&self.shelf, &self.key).map_err(io::Error::other)?;
+        let (signed, edge) =
+            check(&self.shelf, &self.progress.stretches(), head.as_ref()).map_err(io::Error::other)?;
+        self.bundle = first_entries(&self.shelf, &edge, signed)?;
+        self.edge = edge;
+        self.at = (PathBuf::new(), 0);
+        self.dropped = false;
+        Ok(())
     }
 
     /// Puts what is durable into the tree. What fills a tile is written.
@@ -397,4 +418,51 @@ fn first_entries(shelf: &Shelf, edge: &Edge, signed: u64) -> io::Result<Vec<u8>>
         return Err(io::Error::other(format!("{} is not what its tile says", bundle_path(n, width))));
     }
     Ok(bundle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::folder::Folder;
+    use super::super::tests::{config, intent};
+    use super::super::{Audit, Config, Event, verify};
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_failed_sync_may_have_dropped_is_made_again() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let config = Config { folder: temp.path().join("audit"), ..config() };
+        let (folder, stretches) = Folder::open(&config.folder).expect("opened");
+        let (progress, shared) =
+            (Arc::new(Progress::new(stretches)), Audit::shared(&config).expect("shared"));
+        let mut sealer = Sealer::resume(Parts {
+            shelf: Shelf::new(&config.folder),
+            key: Key::open(&config.key_path(), &config.origin, true).expect("a key"),
+            progress: Arc::clone(&progress),
+            shared: Arc::clone(&shared),
+            every: config.checkpoint_every.0,
+            most: 0,
+            lock: folder.lock(),
+        })
+        .expect("resumed");
+        let verifier = Verifier::new(sealer.key.verifier()).expect("a key");
+        let audit = Audit::with(Box::new(folder), &config, shared, progress).expect("begun");
+        for round in 0..2 {
+            for n in 0..300 {
+                drop(audit.intend(intent(&format!("{round}-{n}"))).await.expect("recorded"));
+            }
+            // Whatever was queued without anybody who waits is written before this.
+            audit.record(&Event::Stop {}).await.expect("recorded");
+            sealer.take_in().expect("taken in");
+            // What the kernel dropped is not there after a crash.
+            for tile in [bundle_path(2 * round, WIDTH), tile_path(0, 1, WIDTH)] {
+                std::fs::write(config.folder.join(tile), "").expect("written over");
+            }
+            sealer.dropped = true;
+            sealer.begin_again().and_then(|()| sealer.take_in()).expect("made again");
+            sealer.seal().expect("sealed");
+            let verdict = verify::folder(&config.folder, &verifier, &[], &[]).expect("read");
+            assert_eq!(verdict.faults, []);
+            assert_eq!(verdict.records, (round + 1) * 601);
+        }
+    }
 }

@@ -91,6 +91,29 @@ impl Source for Shelf {
     }
 }
 
+/// Files that are made durable at once: the file system has one commit for all of them.
+const AT_ONCE: usize = 16;
+
+fn sync_files(paths: &[PathBuf]) -> io::Result<()> {
+    let sync = |paths: &[PathBuf]| {
+        paths.iter().try_for_each(|path| match File::open(path) {
+            Ok(file) => file.sync_all(),
+            // Written over by a wider one, and removed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        })
+    };
+    if paths.len() <= AT_ONCE {
+        return sync(paths);
+    }
+    std::thread::scope(|scope| {
+        let begin = |paths| std::thread::Builder::new().spawn_scoped(scope, move || sync(paths));
+        let threads: Vec<_> = paths.chunks(paths.len().div_ceil(AT_ONCE)).map(begin).collect();
+        let panicked = |_| Err(io::Error::other("a thread that syncs panicked"));
+        threads.into_iter().try_for_each(|thread| thread?.join().unwrap_or_else(panicked))
+    })
+}
+
 /// How often it is looked for what of a tile is there. It changes with each checkpoint, which are seconds apart.
 const LOOKS: usize = 3;
 
@@ -199,14 +222,9 @@ impl Shelf {
 
     /// Makes everything that was written durable.
     pub(super) fn sync(&mut self) -> io::Result<()> {
+        sync_files(&self.unsynced)?;
         let mut folders = BTreeSet::new();
         for path in &self.unsynced {
-            match File::open(path) {
-                Ok(file) => file.sync_all()?,
-                // Written over by a wider one, and removed.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
             // New folders are entries of those above them.
             let above = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
             folders.extend(above.map(Path::to_owned));

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::*;
 use disk::Disk;
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config {
         timeout: Span(Duration::from_secs(30)),
         in_flight: ByteSize(4_000_000),
@@ -24,7 +24,7 @@ fn config() -> Config {
     }
 }
 
-fn intent(query: &str) -> Intent {
+pub(super) fn intent(query: &str) -> Intent {
     Intent {
         query: query.into(),
         asker: Asker { principal: "ann".into(), auth_method: "jwt".into(), ..Asker::default() },
