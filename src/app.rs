@@ -245,7 +245,7 @@ struct App {
 }
 
 async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
-    let limits = statement_limits(&config);
+    let (limits, configuration) = (statement_limits(&config), config.revision());
     let metrics = Arc::new(Metrics::new());
     if let Err(error) = std::fs::create_dir_all(&config.policies.folder) {
         tracing::warn!(%error, folder = %config.policies.folder.display(), "there is no folder of policies");
@@ -315,6 +315,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     app.recorded(&Event::Start {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         policy_revision: app.policies.load().revision().to_string(),
+        configuration,
     })
     .await?;
     let mut tasks = tokio::task::JoinSet::new();

@@ -81,14 +81,14 @@ impl Operated for App {
             wrong.push(format!("clusters: {detail}"));
         }
         let users = self.identity.reload().map_err(|error| error.to_string());
-        self.told("users", users.as_ref().err()).await;
+        self.told("users", None, users.as_ref().err()).await;
         if let Err(detail) = users {
             tracing::error!(detail, "the new users file is not in force; the one before is");
             wrong.push(format!("users: {detail}"));
         }
         if let Some(certificates) = &self.certificates {
             let outcome = certificates.reload().map_err(|error| error.to_string());
-            self.told("certificate", outcome.as_ref().err()).await;
+            self.told("certificate", None, outcome.as_ref().err()).await;
             if let Err(detail) = outcome {
                 tracing::error!(detail, "the new certificate is not in force; the one before is");
                 wrong.push(format!("certificate: {detail}"));

@@ -65,7 +65,7 @@ impl App {
                 }
                 Ok(()) = users.changed() => {
                     let problem = users.borrow_and_update().clone();
-                    self.told("users", problem.as_ref()).await;
+                    self.told("users", None, problem.as_ref()).await;
                 }
                 Ok(()) = async {
                     match &mut certificates {
@@ -74,7 +74,7 @@ impl App {
                     }
                 } => {
                     let problem = certificates.as_mut().and_then(|told| told.borrow_and_update().clone());
-                    self.told("certificate", problem.as_ref()).await;
+                    self.told("certificate", None, problem.as_ref()).await;
                 }
                 else => return,
             }
@@ -104,7 +104,7 @@ impl App {
             tracing::error!(detail, "the new policies are not in force; those of before are");
         }
         if outcome != Reload::Unchanged {
-            self.told("policies", result.as_ref().err()).await;
+            self.told("policies", None, result.as_ref().err()).await;
         }
         result
     }
@@ -113,8 +113,10 @@ impl App {
     pub(super) async fn reload_clusters(&self) -> Result<(), String> {
         let path = self.config_file.clone();
         let loaded = tokio::task::spawn_blocking(move || Config::load(&path)).await;
+        let mut read = None;
         let result = match loaded {
             Ok(Ok(config)) => {
+                read = Some(config.revision());
                 self.fleet.reload(&config.trino, config.routing).map_err(|error| error.to_string())
             }
             Ok(Err(error)) => Err(error.to_string()),
@@ -124,21 +126,22 @@ impl App {
             Ok(false) => {}
             Ok(true) => {
                 tracing::info!("new settings of clusters are in force");
-                self.told("clusters", None).await;
+                self.told("clusters", read, None).await;
             }
             Err(detail) => {
                 tracing::error!(detail, "the new settings of clusters are not in force; those of before are");
-                self.told("clusters", Some(detail)).await;
+                self.told("clusters", read, Some(detail)).await;
             }
         }
         result.map(drop)
     }
 
-    pub(super) async fn told(&self, what: &str, detail: Option<&String>) {
+    pub(super) async fn told(&self, what: &str, configuration: Option<String>, detail: Option<&String>) {
         let event = Event::Reload {
             what: what.to_owned(),
             accepted: detail.is_none(),
             policy_revision: Some(self.policies.load().revision().to_string()),
+            configuration,
             detail: detail.cloned(),
         };
         if let Err(error) = self.audit.record(&event).await {

@@ -57,6 +57,11 @@ pub struct Asker {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-ocsf" = "proxy_endpoint"))]
     pub proxy: Option<String>,
+    /// The addresses that it was passed on from, as that proxy has them (`X-Forwarded-For`), at most the last 1,000 bytes. Only those
+    /// up to `peer`, from the right, are vouched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-ocsf" = "http_request.x_forwarded_for"))]
+    pub forwarded: Option<String>,
     /// The TLS version, if the connection had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-ocsf" = "tls.version"))]
@@ -367,6 +372,8 @@ pub enum Event {
         version: String,
         /// The policies in force.
         policy_revision: String,
+        /// The SHA-256 of the configuration in force, secrets left out: of two starts that differ in it, somebody has changed it.
+        configuration: String,
     },
     /// The gateway ends in order.
     Stop {},
@@ -379,6 +386,9 @@ pub enum Event {
         /// The revision in force now.
         #[serde(skip_serializing_if = "Option::is_none")]
         policy_revision: Option<String>,
+        /// The SHA-256 of the configuration as it was read, as that of a start.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        configuration: Option<String>,
         /// What was wrong with a new one that is not.
         #[serde(skip_serializing_if = "Option::is_none")]
         detail: Option<String>,

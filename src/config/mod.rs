@@ -14,6 +14,7 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::ConfigError;
@@ -138,6 +139,11 @@ impl Config {
         }
         let message = config.contradiction();
         message.map_or(Ok(config), |message| Err(ConfigError::Whole { file: file.to_owned(), message }))
+    }
+
+    /// What stands for all that is in force, secrets left out: the SHA-256 of it, in hex.
+    pub fn revision(&self) -> String {
+        crate::units::hex(digest::digest(&digest::SHA256, self.to_string().as_bytes()).as_ref())
     }
 
     /// What two sections say that cannot be said together.

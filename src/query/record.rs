@@ -47,6 +47,7 @@ pub(super) fn asker(caller: &Authenticated) -> Asker {
         groups: principal.groups().iter().cloned().collect(),
         peer: peer.origin(),
         proxy: proxy(peer),
+        forwarded: peer.proxy.as_deref().and_then(|proxy| proxy.forwarded.clone()),
         tls: tls(peer),
         source: session.source.clone(),
         client_tags: session.client_tags.clone(),

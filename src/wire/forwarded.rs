@@ -15,12 +15,16 @@ const PORT: &str = "x-forwarded-port";
 const HOST: &str = "x-forwarded-host";
 /// The most addresses of a chain of proxies that are looked at.
 const LONGEST: usize = 32;
+/// The most bytes of it that are kept for the record.
+const CHAIN: usize = 1000;
 
 /// The proxy that a request came by, and what it says of how the client called it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
     /// The other end of the connection.
     pub address: SocketAddr,
+    /// Whom it says that the request was passed on by, as it came, for the record: at most the last 1,000 bytes.
+    pub forwarded: Option<String>,
     /// Whether the client called by `https`, if the proxy says it.
     pub(super) https: Option<bool>,
     /// The host that the client named, and the port if it named one.
@@ -55,6 +59,7 @@ impl Proxies {
         }
         let proxy = Proxy {
             address: peer.address,
+            forwarded: chain(headers),
             https: single(headers, PROTO)?.map(scheme).transpose()?,
             host: single(headers, HOST)?.map(host).transpose()?,
             port: single(headers, PORT)?.map(port).transpose()?,
@@ -81,6 +86,18 @@ impl Proxies {
         }
         origin
     }
+}
+
+/// All that there is of the chain. What is no ASCII of it is `?`.
+fn chain(headers: &HeaderMap) -> Option<String> {
+    let lines = headers.get_all(FOR).iter().map(|line| {
+        let plain = |byte: &u8| if (0x20..0x7f).contains(byte) { char::from(*byte) } else { '?' };
+        line.as_bytes().iter().map(plain).collect::<String>()
+    });
+    let all = lines.collect::<Vec<_>>().join(", ");
+    // The right end is what proxies wrote.
+    let from = all.len().saturating_sub(CHAIN);
+    all.get(from..).filter(|chain| !chain.is_empty()).map(str::to_owned)
 }
 
 /// An address, with a port where the proxy gives one.
@@ -169,6 +186,20 @@ mod tests {
         check("10.0.0.1:7", &["198.51.100.1, "], "10.0.0.1:7");
         let long = "10.2.0.1, ".repeat(100) + "10.3.0.1";
         check("10.0.0.1:7", &[&format!("198.51.100.1, {long}")], "10.2.0.1");
+    }
+
+    #[test]
+    fn all_of_the_chain_is_kept_as_far_as_it_is_vouched_for() {
+        let check = |from: &str, lines: &[&str], expect: Option<&str>| {
+            let lines: Vec<_> = lines.iter().map(|line| (FOR, *line)).collect();
+            let peer = read(from, &lines).expect("readable");
+            let kept = peer.proxy.as_deref().and_then(|proxy| proxy.forwarded.as_deref());
+            assert_eq!(kept, expect, "{from} {lines:?}");
+        };
+        check("203.0.113.9:7", &["198.51.100.1"], None);
+        check("10.0.0.1:7", &[], None);
+        check("10.0.0.1:7", &["192.0.2.1, é", "10.2.0.1"], Some("192.0.2.1, ??, 10.2.0.1"));
+        check("10.0.0.1:7", &[&"1".repeat(3000), &"2".repeat(CHAIN)], Some(&"2".repeat(CHAIN)));
     }
 
     #[test]

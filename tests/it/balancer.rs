@@ -82,10 +82,14 @@ fn a_load_balancer_signs_users_in() {
     assert_eq!(said(&good).query("SELECT current_user").value(), "eva");
     let asked = |what: &str| balancer.keys.requests().iter().filter(|request| request.contains(what)).count();
     assert_eq!(asked("GET"), 1, "the key is remembered");
-    let answer = said(&good).with("X-Forwarded-For", "198.51.100.7").query(COUNT);
+    let answer = said(&good).with("X-Forwarded-For", "192.0.2.1, 198.51.100.7").query(COUNT);
     let records = gateway.audit_of(&answer.id, |records| !records.is_empty());
     assert_eq!(records[0]["auth_method"], "alb", "{records:#?}");
     assert_eq!(records[0]["peer"], "198.51.100.7");
+    assert_eq!(
+        records[0]["forwarded"], "192.0.2.1, 198.51.100.7",
+        "what the client wrote is on record, and not believed"
+    );
     assert!(
         records[0]["proxy"].as_str().is_some_and(|proxy| proxy.starts_with("127.0.0.1:")),
         "{records:#?}"

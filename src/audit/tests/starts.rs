@@ -28,7 +28,8 @@ async fn run(folder: &Path, records: u64) -> Verifier {
     let audit = Audit::open(&config_of(folder)).expect("opened");
     for n in 0..records {
         let what = format!("{n}");
-        let event = Event::Reload { what, accepted: true, policy_revision: None, detail: None };
+        let event =
+            Event::Reload { what, accepted: true, policy_revision: None, configuration: None, detail: None };
         audit.record(&event).await.expect("recorded");
     }
     let verifier = Verifier::new(audit.verifier()).expect("a key");

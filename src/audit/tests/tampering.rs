@@ -16,6 +16,7 @@ async fn log(folder: &Path, count: u64) -> Verifier {
             what: format!("{n}"),
             accepted: true,
             policy_revision: None,
+            configuration: None,
             detail: None,
         });
     }
