@@ -1,6 +1,7 @@
 //! The composition root: builds the parts from the configuration, serves, reloads, drains.
 
 mod clusters;
+mod condition;
 mod handler;
 mod operated;
 mod queries;
@@ -17,6 +18,7 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::admission::{self, Rate, Slots, Together};
@@ -35,6 +37,8 @@ use crate::telemetry::{self, Metrics};
 use crate::upstream::{Fleet, Sender};
 use crate::web::{Queries, Web};
 use crate::wire::Sealer;
+
+use condition::{Condition, Parts};
 
 /// The stack of a worker thread, in bytes: room for a statement nested to the limit, in a debug build too.
 const STACK: usize = 8 << 20;
@@ -238,6 +242,7 @@ struct App {
     audit: Arc<Audit>,
     fleet: Arc<Fleet>,
     store: Arc<Store>,
+    condition: Arc<Condition>,
     /// How long, before it stops, the gateway goes on to take queries while it says that it is not ready.
     drain_delay: Duration,
     metrics: Arc<Metrics>,
@@ -271,6 +276,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         tracing::warn!("without links.key_file other gateways cannot serve the queries of this one");
     }
     let drain_delay = config.server.drain_delay.0;
+    let whole = Arc::new(config.clone());
     let request = config.server.limits();
     let gateway = Arc::new(Gateway::new(Components {
         config: config.query,
@@ -288,6 +294,16 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         limits,
         work: tokio::runtime::Handle::current(),
     }));
+    let condition = Arc::new(Condition::new(Parts {
+        gateway: Arc::clone(&gateway),
+        fleet: Arc::clone(&fleet),
+        policies: Arc::clone(&policies),
+        audit: Arc::clone(&audit),
+        replicas: Arc::clone(&replicas),
+        metrics: Arc::clone(&metrics),
+        config: whole,
+    }));
+    let told = Arc::clone(&condition);
     // Before anybody can connect: from then on there is something to end in order.
     let stop = stop_signal();
     let server = Server::bind(config.server).await.map_err(because("[server]"))?;
@@ -301,11 +317,13 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         web: Web::new(Arc::clone(&identity), Arc::clone(&audit), auditors).with_queries(Queries {
             gateway: Arc::clone(&gateway),
             operators: config.admission.operators.clone(),
+            status: Box::new(move || told.status()),
         }),
         identity,
         audit: Arc::clone(&audit),
         fleet: Arc::clone(&fleet),
         store,
+        condition,
         drain_delay,
         metrics: Arc::clone(&metrics),
         certificates: server.certificates(),
@@ -318,24 +336,8 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         configuration,
     })
     .await?;
-    let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(admin.serve(Arc::clone(&app)));
-    if let Some(together) = together {
-        tasks.spawn(together.run());
-    }
-    tasks.spawn(unfinished::settle(Arc::clone(&audit), Arc::clone(&fleet)));
-    let noted = Arc::clone(&audit);
-    tasks.spawn(async move { noted.watch_inbox().await });
-    tasks.spawn(async move { fleet.watch(CHECK).await });
-    let (sending, living) = (Arc::clone(&replicas), replicas);
-    tasks.spawn(async move { sending.send().await });
-    tasks.spawn(async move { living.live().await });
-    tasks.spawn(Arc::clone(&gateway).hear());
-    tasks.spawn(Arc::clone(&app).hear_of_clusters());
-    let swept = Arc::clone(&gateway);
-    tasks.spawn(async move { swept.sweep().await });
-    tasks.spawn(Arc::clone(&app).reload_when_told());
-    tasks.spawn(Arc::clone(&app).record_endings());
+    // They end with this function.
+    let _tasks = app.tasks(admin, together, replicas);
     tracing::info!(address = %server.address(), "serving");
     server.serve(Arc::clone(&app), metrics, stop).await;
     gateway.abandon().await;
@@ -380,6 +382,35 @@ fn now() -> f64 {
 }
 
 impl App {
+    /// What goes on beside what is served, for as long as the set is kept.
+    fn tasks(
+        self: &Arc<Self>,
+        admin: Admin,
+        together: Option<Together>,
+        replicas: Arc<Replicas>,
+    ) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(admin.serve(Arc::clone(self)));
+        tasks.spawn(Arc::clone(&self.condition).watch());
+        if let Some(together) = together {
+            tasks.spawn(together.run());
+        }
+        tasks.spawn(unfinished::settle(Arc::clone(&self.audit), Arc::clone(&self.fleet)));
+        let (noted, fleet) = (Arc::clone(&self.audit), Arc::clone(&self.fleet));
+        tasks.spawn(async move { noted.watch_inbox().await });
+        tasks.spawn(async move { fleet.watch(CHECK).await });
+        let (sending, living) = (Arc::clone(&replicas), replicas);
+        tasks.spawn(async move { sending.send().await });
+        tasks.spawn(async move { living.live().await });
+        tasks.spawn(Arc::clone(&self.gateway).hear());
+        tasks.spawn(Arc::clone(self).hear_of_clusters());
+        let swept = Arc::clone(&self.gateway);
+        tasks.spawn(async move { swept.sweep().await });
+        tasks.spawn(Arc::clone(self).reload_when_told());
+        tasks.spawn(Arc::clone(self).record_endings());
+        tasks
+    }
+
     async fn recorded(&self, event: &Event) -> Result<(), StartError> {
         self.audit.record(event).await.map_err(because("[audit]"))
     }

@@ -157,6 +157,27 @@ fn authorities(path: &Path) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
+/// The certificates that a server shows, its own first (DER). It has to be one that would be believed; nothing is sent.
+///
+/// # Errors
+/// There is no connection, or the certificate is not to be believed.
+pub async fn shown_certificates(
+    uri: &Uri,
+    ca_file: Option<&Path>,
+    time: Duration,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let host = uri.host().ok_or("no host")?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls(ca_file, true, None)?));
+    let name = rustls::pki_types::ServerName::try_from(host.clone()).map_err(|error| error.to_string())?;
+    let shaken = async {
+        let stream = tokio::net::TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(443))).await?;
+        connector.connect(name, stream).await
+    };
+    let stream = tokio::time::timeout(time, shaken).await.map_err(|_| "no answer".to_owned())?;
+    let stream = stream.map_err(|error| error.to_string())?;
+    Ok(stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec())
+}
+
 /// Checks the address of a server that is sent secrets, or whose word is believed: https, or http within this machine or
 /// where `allow_plain_http` lifts that.
 ///

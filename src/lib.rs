@@ -37,7 +37,7 @@
 //! | rank | modules |
 //! |---|---|
 //! | 0 | error, https, secret, units |
-//! | 1 | wire, sql, state, telemetry |
+//! | 1 | wire, sql, state, status, telemetry |
 //! | 2 | identity |
 //! | 3 | catalog |
 //! | 4 | policy |
@@ -46,9 +46,10 @@
 //! | 7 | query |
 //! | 8 | server, admin, web |
 //! | 9 | config |
-//! | 10 | app |
-//! | 11 | cli |
-//! | 12 | main |
+//! | 10 | doctor |
+//! | 11 | app |
+//! | 12 | cli |
+//! | 13 | main |
 //!
 //! # Invariants
 //!
@@ -82,6 +83,12 @@
 //! the browser), sessions and the tokens of drivers (in `state`), and which identity provider says what
 //! (`identity::oidc`, `identity::saml`, which store nothing). A cookie never signs a query in: drivers get tokens that lead
 //! to a session. Everything that is not below `/v1/` is a page.
+//!
+//! # Operation
+//!
+//! `doctor` looks at files and asks servers before the gateway starts; `app::condition` looks at the same files now and then
+//! while it runs. What they find are `status::Finding`s; `status::Status` is all that operators are told, for the admin
+//! listener, the terminal and the page.
 //!
 //! # Several gateways
 //!
@@ -119,6 +126,7 @@ pub mod audit;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod https;
 pub mod identity;
@@ -130,6 +138,7 @@ pub mod secret;
 pub mod server;
 pub mod sql;
 pub mod state;
+pub mod status;
 pub mod telemetry;
 pub mod units;
 pub mod upstream;

@@ -35,6 +35,28 @@ enum Command {
         #[arg(long, default_value = "northgate.toml")]
         config: PathBuf,
     },
+    /// Looks at the configuration, certificates, disk and clock, and at the servers that the gateway depends on, and says what
+    /// is wrong and what to do. Exits with 1 where something is.
+    Doctor {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml")]
+        config: PathBuf,
+        /// Say it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Says how the gateway on this machine does: clusters, gateways, queues, revisions, audit, and what ends soon. Exits with
+    /// 1 where it is not ready, or something is wrong.
+    Status {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml")]
+        config: PathBuf,
+        /// Say it as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Gathers what somebody who helps needs to know, without secrets and without people.
+    SupportBundle(cli::SupportBundle),
     /// Says what would be done with a statement, by which policies, and what Trino would be sent. Nothing is run,
     /// but Trino is asked for the columns of the tables.
     Explain {
@@ -148,6 +170,12 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { config } => serve(&config),
         Command::Check { config } => check(&config),
+        Command::Doctor { config, json } => return said(cli::doctor(&config, json)),
+        Command::Status { config, json } => {
+            let config = Config::load(&config).map_err(|error| error.to_string());
+            return said(config.and_then(|config| cli::status(&config.admin, json)));
+        }
+        Command::SupportBundle(command) => return said(cli::support_bundle(&command)),
         Command::Explain { config, user, groups, token_file, catalog, schema, source, tags, sql } => {
             user_token(token_file.as_deref()).and_then(|token| {
                 let asked = northgate::app::Asked { user, groups, token, catalog, schema, source, tags, sql };

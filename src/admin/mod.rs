@@ -9,6 +9,7 @@
 //! | `GET /metrics` | all metrics (OpenMetrics) |
 //! | `GET /health` | 200 while the process lives |
 //! | `GET /ready` | 200 when it can do its work, else 503; each check by name (JSON) |
+//! | `GET /status` | clusters, gateways, queues, revisions, audit, and what ends soon (JSON); for who has the key |
 //! | `GET /jwks` | the keys by which Trino checks the gateway's tokens (JWK Set, RFC 7517) |
 //! | `POST /explain?user=u&group=g&catalog=c&schema=s&source=airflow&tag=t` | what would be done with the statement in the body, and why; on the loopback interface only, as it tells of policies. With a token of the user's in `X-Northgate-User-Token` catalogs are asked in their name |
 //! | `GET /tokens?user=u` | the personal access tokens, of all or of one owner (JSON) |
@@ -129,6 +130,9 @@ pub trait Operated: Send + Sync + 'static {
     /// What must be in order before clients are sent here. Called often: it should remember slow answers.
     fn ready(&self) -> impl Future<Output = Vec<Check>> + Send;
 
+    /// How the gateway does (JSON).
+    fn status(&self) -> String;
+
     /// The gateway's public keys, a JWK Set.
     fn keys(&self) -> String;
 
@@ -248,7 +252,7 @@ async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>, local: boo
 
 /// Whether a path is for who has the key.
 fn is_closed(path: &str) -> bool {
-    path == "/tokens" || path == "/queries" || clusters::is_about(path)
+    path == "/tokens" || path == "/queries" || path == "/status" || clusters::is_about(path)
 }
 
 /// Answers who has the key.
@@ -258,6 +262,12 @@ async fn behind<O: Operated>(door: &Door, parts: &Parts, operated: &O) -> Answer
     }
     if !door.admits(&parts.headers) {
         return text(StatusCode::UNAUTHORIZED, "the key of admin.key_file is needed\n");
+    }
+    if parts.uri.path() == "/status" {
+        return match parts.method {
+            Method::GET | Method::HEAD => typed(StatusCode::OK, "application/json", operated.status()),
+            _ => not_allowed("GET, HEAD"),
+        };
     }
     if parts.uri.path() == "/queries" {
         return queries::answer(parts, operated).await;

@@ -36,6 +36,10 @@ impl Operated for Shown {
         ]
     }
 
+    fn status(&self) -> String {
+        "{\"version\":\"0\"}".to_owned()
+    }
+
     fn keys(&self) -> String {
         "{\"keys\":[]}".to_owned()
     }

@@ -5,12 +5,31 @@ use http::StatusCode;
 use super::{App, clusters, queries, tokens};
 use crate::admin::{Check, ClusterRequest, Operated, QueryRequest, TokenRequest};
 use crate::admission::Sharing;
+use crate::audit::Audit;
 use crate::identity::{Method, Principal};
-use crate::query::Claims;
+use crate::query::{Claims, Gateway};
 use crate::rewrite::Names;
+use crate::upstream::Fleet;
 
 /// What readiness says of a gateway that cannot count with others.
 const PART: &str = "Redis is lost: this gateway has its part of the limits";
+
+/// What must be in order for the gateway to be ready.
+pub(super) fn checks(gateway: &Gateway, fleet: &Fleet, audit: &Audit, without_policies: bool) -> Vec<Check> {
+    let check = |name, holds: bool, text: &str| Check {
+        name,
+        problem: (!holds).then(|| text.to_owned()),
+        note: None,
+    };
+    let alone = gateway.slots.sharing() == Sharing::Divided;
+    vec![
+        check("policies", !without_policies, "there are none"),
+        check("audit", audit.healthy(), "records cannot be written"),
+        check("trino", fleet.is_ready(), "no active cluster is well"),
+        check("serving", !gateway.is_leaving(), "stopping"),
+        Check { name: "admission", problem: None, note: alone.then(|| PART.to_owned()) },
+    ]
+}
 
 impl Operated for App {
     fn metrics(&self) -> String {
@@ -22,27 +41,16 @@ impl Operated for App {
             self.metrics.class(&name, load.running, load.queued);
         }
         self.metrics.together(self.gateway.slots.sharing() != Sharing::Divided);
-        for report in self.fleet.reports() {
-            self.metrics.cluster(&report.name, report.usable, report.queries, report.ejections);
-        }
+        self.condition.measure();
         self.metrics.render()
     }
 
     async fn ready(&self) -> Vec<Check> {
-        let check = |name, holds: bool, text: &str| Check {
-            name,
-            problem: (!holds).then(|| text.to_owned()),
-            note: None,
-        };
-        let leaving = self.gateway.is_leaving();
-        let alone = self.gateway.slots.sharing() == Sharing::Divided;
-        vec![
-            check("policies", !self.policies.load().is_empty(), "there are none"),
-            check("audit", self.audit.healthy(), "records cannot be written"),
-            check("trino", self.fleet.is_ready(), "no active cluster is well"),
-            check("serving", !leaving, "stopping"),
-            Check { name: "admission", problem: None, note: alone.then(|| PART.to_owned()) },
-        ]
+        checks(&self.gateway, &self.fleet, &self.audit, self.policies.load().is_empty())
+    }
+
+    fn status(&self) -> String {
+        serde_json::to_string(&self.condition.status()).unwrap_or_default()
     }
 
     async fn explain(&self, asked: crate::admin::Explain) -> String {

@@ -94,6 +94,7 @@ impl App {
                 tracing::info!(revision = %set.revision(), policies = set.len(), "new policies are in force");
                 self.policies.store(Arc::new(set));
                 self.metrics.policy_loaded(now());
+                self.condition.loaded.store(Arc::new(jiff::Timestamp::now()));
                 (Reload::Applied, Ok(()))
             }
             Ok(Err(errors)) => (Reload::Rejected, Err(errors.to_string())),

@@ -141,6 +141,14 @@ impl Config {
     }
 }
 
+/// Whether the bucket of this configuration was made with Object Lock, and what its server's clock says.
+///
+/// # Errors
+/// It cannot be asked.
+pub async fn locks(config: &Config) -> Result<(bool, Option<String>), S3Error> {
+    Bucket::new(config)?.locks().await
+}
+
 /// Why an object was not put or had.
 #[derive(Debug, thiserror::Error)]
 pub enum S3Error {
@@ -284,6 +292,20 @@ impl Bucket {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Whether the bucket was made with Object Lock, and the server's clock, as its answer has it (`Date`).
+    async fn locks(&self) -> Result<(bool, Option<String>), S3Error> {
+        let request = Request::get(format!("{}?object-lock=", self.base));
+        let none = [StatusCode::NOT_FOUND, StatusCode::NOT_IMPLEMENTED];
+        let answer = self.send("the bucket's Object Lock", request, &Bytes::new(), &none).await?;
+        let text = String::from_utf8_lossy(answer.body());
+        if text.contains("NoSuchBucket") {
+            let text = super::record::cut(&text, 300).to_owned();
+            return Err(S3Error::Status { key: "the bucket".to_owned(), status: answer.status(), text });
+        }
+        let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        Ok((text.contains("<ObjectLockEnabled>Enabled<"), date.map(str::to_owned)))
     }
 
     fn url(&self, key: &str) -> String {

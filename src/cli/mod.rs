@@ -4,9 +4,12 @@
 mod audit;
 mod classify;
 mod clusters;
+mod doctor;
 mod operator;
 mod queries;
 mod sign_in;
+mod status;
+mod support;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -23,8 +26,11 @@ use crate::policy::{Set, Surroundings};
 pub use audit::{Audit, audit};
 pub use classify::{Classify, classify};
 pub use clusters::{ClusterCommand, clusters};
+pub use doctor::doctor;
 pub use queries::{QueryCommand, queries};
 pub use sign_in::{SignIn, sign_in};
+pub use status::status;
+pub use support::{SupportBundle, support_bundle};
 pub use token::{TokenCommand, token};
 pub use trial::{Trial, TrialError};
 

@@ -1,5 +1,8 @@
 //! Makes the parser's messages ones that tell what to do.
 
+/// Keys of former versions, and what to write in their place.
+const FORMER: [(&str, &str); 1] = [("identity.state", "this section is called [state] now")];
+
 /// The name of the key that a message says is not known.
 pub(super) fn unknown(found: &str) -> Option<&str> {
     found.strip_prefix("unknown field `")?.split('`').next()
@@ -20,8 +23,8 @@ pub(super) fn message(found: &str, path: &str, secrets: &[&str]) -> String {
                 key.replace('.', "__").to_uppercase()
             );
         }
-        if key == "identity.state" {
-            return format!("{key}: this section is called [state] now");
+        if let Some((_, now)) = FORMER.iter().find(|(former, _)| *former == key) {
+            return format!("{key}: {now}");
         }
         if known.contains(&format!("{name}_file")) {
             return format!(

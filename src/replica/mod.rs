@@ -18,7 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -32,6 +34,8 @@ use outbox::Outbox;
 /// How long a gateway that is not heard of is taken to live, and how often it says that it does.
 const LEASE: Duration = Duration::from_secs(15);
 const RENEWED: Duration = Duration::from_secs(5);
+/// Whose leases are listed together.
+const LIVING: &str = "gateways";
 /// How long a lease must be seen to be missing: a store that has lost what it knew is told of it anew.
 const MISSING: Duration = Duration::from_secs(10);
 /// How long what is known of a lease is believed.
@@ -55,9 +59,21 @@ const MAX_PAGE: usize = 1 << 20;
 const MAX_POSITIONS: usize = 256 << 10;
 const POSITIONS: Duration = Duration::from_hours(1);
 
+/// A gateway that lives.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Living {
+    /// Its id. Each start has another.
+    pub id: String,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started: Timestamp,
+}
+
 /// This gateway among those that it shares its state with.
 pub struct Replicas {
     id: u64,
+    started: Timestamp,
     shared: Option<Arc<Shared>>,
     outbox: Mutex<Outbox>,
     /// There is something that must be sent at once.
@@ -90,6 +106,7 @@ impl Replicas {
         rand::fill(&mut id).map_err(|_| "no random numbers".to_owned())?;
         Ok(Self {
             id: u64::from_be_bytes(id),
+            started: Timestamp::now(),
             shared,
             outbox: Mutex::default(),
             urgent: Notify::new(),
@@ -199,14 +216,35 @@ impl Replicas {
     /// Says that this gateway lives, for ever. For a task of its own.
     pub async fn live(&self) {
         let Some(shared) = &self.shared else { return };
+        let this = self.this();
         loop {
             let began = Instant::now();
             // That it fails is logged where the store is asked.
-            if shared.put(lease(self.id), b"lives", LEASE).await.is_ok() {
+            if shared.put_of(lease(self.id), LIVING, &this, LEASE).await.is_ok() {
                 *locked(&self.renewed) = Some(began);
             }
             tokio::time::sleep(RENEWED).await;
         }
+    }
+
+    fn this(&self) -> Living {
+        Living {
+            id: hex(&self.id.to_be_bytes()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: self.started,
+        }
+    }
+
+    /// The gateways that live, this one among them.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn living(&self) -> Result<Vec<Living>, StoreError> {
+        let Some(shared) = &self.shared else { return Ok(vec![self.this()]) };
+        let mut all: Vec<Living> =
+            shared.list(Kind::Replica, Some(LIVING)).await?.into_iter().map(|(_, one)| one).collect();
+        all.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
+        Ok(all)
     }
 
     /// Whether another gateway is gone for good. While the store does not answer, none is.

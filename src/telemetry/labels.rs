@@ -202,6 +202,26 @@ values! {
         Garbage = "garbage",
     }
 
+    /// What it is that has an end.
+    Ending {
+        /// The gateway's certificate.
+        Server = "server",
+        /// The authorities of clients' certificates.
+        ClientAuthority = "client_authority",
+        /// The list of withdrawn client certificates.
+        RevocationList = "revocation_list",
+        /// The certificate that Trino is shown.
+        ToTrino = "to_trino",
+        /// The authorities of another server's certificate.
+        Authority = "authority",
+        /// The certificate that SAML identity providers know the gateway by.
+        SamlOwn = "saml_own",
+        /// The certificates of a SAML identity provider.
+        SamlProvider = "saml_provider",
+        /// The certificate of another server.
+        Remote = "remote",
+    }
+
     /// What became of a reload.
     Reload {
         /// The new set is in force.
@@ -257,4 +277,5 @@ sets! {
     OfConnection { tls: Tls }
     OfCluster { cluster: String }
     OfClass { class: String }
+    OfEnding { ending: Ending }
 }

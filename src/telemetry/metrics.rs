@@ -11,9 +11,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::labels::{
-    AuthMethod, AuthOutcome, OfAuthentication, OfClass, OfCluster, OfConnection, OfQuery, OfReload,
-    OfRequest, OfStage, OfStatement, OfUpstream, QueryEnd, Reload, RequestRoute, Stage, StatementKind,
-    StatusClass, Tls, UpstreamOperation, UpstreamOutcome, Verdict,
+    AuthMethod, AuthOutcome, Ending, OfAuthentication, OfClass, OfCluster, OfConnection, OfEnding, OfQuery,
+    OfReload, OfRequest, OfStage, OfStatement, OfUpstream, QueryEnd, Reload, RequestRoute, Stage,
+    StatementKind, StatusClass, Tls, UpstreamOperation, UpstreamOutcome, Verdict,
 };
 
 type Stages = Family<OfStage, Histogram, fn() -> Histogram>;
@@ -82,6 +82,18 @@ metrics! {
     cluster_queries: Family<OfCluster, Gauge> = "cluster_queries", Family::default();
     /// How often a cluster was left out since it failed, since the start.
     cluster_ejections: Family<OfCluster, Gauge> = "cluster_ejections", Family::default();
+    /// By how many seconds a cluster's clock is ahead of the gateway's.
+    cluster_clock: Family<OfCluster, Seconds> = "cluster_clock_offset_seconds", Family::default();
+    /// Whether a cluster is of the version of Trino that Northgate was tested with: 1, or 0 if it is another.
+    cluster_tested: Family<OfCluster, Gauge> = "cluster_version_tested", Family::default();
+    /// When the first certificate, or list of withdrawn ones, of a kind ends, in seconds since 1970.
+    ends: Family<OfEnding, Gauge> = "certificate_expiry_timestamp_seconds", Family::default();
+    /// Bytes of memory that the gateway has now.
+    memory: Gauge = "resident_memory_bytes", Gauge::default();
+    /// Bytes that are free on the disk of the audit.
+    disk_free: Gauge = "audit_disk_free_bytes", Gauge::default();
+    /// Bytes that the disk of the audit has.
+    disk_size: Gauge = "audit_disk_size_bytes", Gauge::default();
     /// Rows that were passed on to clients.
     rows: Counter = "result_rows", Counter::default();
     /// Bytes of rows that were passed on to clients, before compression.
@@ -221,6 +233,31 @@ impl Metrics {
         self.cluster_usable.get_or_create(&label).set(i64::from(usable));
         self.cluster_queries.get_or_create(&label).set(i64::try_from(queries).unwrap_or(i64::MAX));
         self.cluster_ejections.get_or_create(&label).set(i64::try_from(ejections).unwrap_or(i64::MAX));
+    }
+
+    /// Says whether a cluster is of the version that was tested, and how its clock is, if that is known.
+    pub fn cluster_kind(&self, name: &str, tested: bool, clock_ahead: Option<f64>) {
+        let label = OfCluster { cluster: name.to_owned() };
+        self.cluster_tested.get_or_create(&label).set(i64::from(tested));
+        if let Some(ahead) = clock_ahead {
+            self.cluster_clock.get_or_create(&label).set(ahead);
+        }
+    }
+
+    /// Says when the first of a kind ends, in seconds since 1970.
+    pub fn ends(&self, ending: Ending, seconds: i64) {
+        self.ends.get_or_create(&OfEnding { ending }).set(seconds);
+    }
+
+    /// Says how much memory the process has, in bytes.
+    pub fn memory(&self, bytes: u64) {
+        self.memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Says how much of the audit's disk there is.
+    pub fn audit_disk(&self, free: u64, size: u64) {
+        self.disk_free.set(i64::try_from(free).unwrap_or(i64::MAX));
+        self.disk_size.set(i64::try_from(size).unwrap_or(i64::MAX));
     }
 
     /// Counts a request that was answered with `status`.

@@ -5,7 +5,7 @@ mod logs;
 mod metrics;
 
 pub use labels::{
-    AuthMethod, AuthOutcome, QueryEnd, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls,
+    AuthMethod, AuthOutcome, Ending, QueryEnd, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls,
     UpstreamOperation, UpstreamOutcome, Verdict,
 };
 pub use logs::{Config, Format, InitError, init};

@@ -68,9 +68,20 @@ impl Cluster {
 
     /// Collects all rows; `next` is the link that has yet to be followed, so that it can be cancelled.
     async fn rows(&self, text: &str, next: &mut Option<String>) -> Result<Vec<Vec<Value>>, EngineError> {
-        let garbage = |why: &str| EngineError::Garbage(why.to_owned());
         let text = Bytes::copy_from_slice(text.as_bytes());
-        let mut answer = self.send(text, self.own_headers()).await.map_err(unavailable)?;
+        let headers = self.own_headers();
+        let answer = self.send(text, headers.clone()).await.map_err(unavailable)?;
+        self.collected(answer, &headers, next).await
+    }
+
+    /// Collects the rows from the first answer on.
+    pub(super) async fn collected(
+        &self,
+        mut answer: Response,
+        headers: &HeaderMap,
+        next: &mut Option<String>,
+    ) -> Result<Vec<Vec<Value>>, EngineError> {
+        let garbage = |why: &str| EngineError::Garbage(why.to_owned());
         let mut rows = Vec::new();
         for _ in 0..MAX_PAGES {
             let page = read(&mut answer).await?;
@@ -88,12 +99,12 @@ impl Cluster {
             let Some(link) = next.as_deref() else {
                 return Ok(rows);
             };
-            answer = self.follow(link, Verb::Get, self.own_headers()).await.map_err(unavailable)?;
+            answer = self.follow(link, Verb::Get, headers.clone()).await.map_err(unavailable)?;
         }
         Err(garbage("too many pages"))
     }
 
-    fn own_headers(&self) -> HeaderMap {
+    pub(super) fn own_headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert("x-trino-user", self.user.clone());
         headers.insert("x-trino-source", HeaderValue::from_static("northgate-metadata"));

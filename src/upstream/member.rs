@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -34,6 +35,8 @@ pub(super) struct Member {
     /// Queries of ours that are here, or wait to be sent here.
     placed: AtomicUsize,
     info: Mutex<Option<Info>>,
+    /// What its clock said last, and when.
+    clock: Mutex<Option<(String, Timestamp)>>,
     looking: AtomicBool,
 }
 
@@ -60,6 +63,9 @@ pub struct Report {
     pub queries: usize,
     /// How often it was left out since the gateway started.
     pub ejections: u64,
+    /// What its clock said last (`Date`), and when that was by ours.
+    #[serde(skip)]
+    pub clock: Option<(String, Timestamp)>,
 }
 
 impl Member {
@@ -73,6 +79,7 @@ impl Member {
             told: Mutex::new(None),
             placed: AtomicUsize::new(0),
             info: Mutex::new(None),
+            clock: Mutex::new(None),
             looking: AtomicBool::new(false),
         }
     }
@@ -131,7 +138,11 @@ impl Member {
         if self.state() == State::Inactive || self.looking.swap(true, Ordering::AcqRel) {
             return;
         }
-        let found = self.cluster.check().await;
+        let found = self.cluster.checked().await.map(|(info, date)| {
+            let clock = date.map(|date| (date, Timestamp::now()));
+            *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+            info
+        });
         let well = found.as_ref().is_ok_and(|info| !info.starting);
         self.cluster.health.checked(well, Instant::now());
         let before = {
@@ -181,6 +192,7 @@ impl Member {
             version: info.map(|info| info.version),
             queries: self.placed(),
             ejections: self.cluster.health.ejections(),
+            clock: self.clock.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }

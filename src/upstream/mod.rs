@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod engine;
 mod error;
+mod examine;
 mod fleet;
 mod health;
 mod history;
@@ -37,6 +38,7 @@ use crate::secret::Secret;
 pub use client::{Body, Response};
 pub use config::{Authentication, ClusterConfig, Config, DEFAULT_GROUP, State};
 pub use error::UpstreamError;
+pub use examine::{Examined, Refusal, TESTED_VERSION, examine};
 pub use fleet::Fleet;
 pub use history::{Heard, Known};
 pub use link::{is_link, link_of};
@@ -234,6 +236,11 @@ impl Cluster {
 
     /// Asks the cluster how it is.
     pub async fn check(&self) -> Result<Info, UpstreamError> {
+        self.checked().await.map(|(info, _)| info)
+    }
+
+    /// The same, and its clock: the `Date` of the answer.
+    async fn checked(&self) -> Result<(Info, Option<String>), UpstreamError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Said {
@@ -252,14 +259,16 @@ impl Cluster {
             let exchange = self.client.exchange(&Method::GET, "/v1/info", &headers, Bytes::new());
             let answer = exchange.await.map_err(|failed| self.failed(failed, false))?;
             let mut answer = self.page(answer, false).await?;
-            answer.body.whole(MAX_INFO).await
+            let date =
+                answer.headers.get(header::DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+            answer.body.whole(MAX_INFO).await.map(|body| (body, date))
         };
-        let body = tokio::time::timeout(INFO_TIME, asked).await.unwrap_or_else(|_| {
+        let (body, date) = tokio::time::timeout(INFO_TIME, asked).await.unwrap_or_else(|_| {
             Err(UpstreamError::Slow { cluster: self.name().to_owned(), waited: INFO_TIME, submitted: false })
         })?;
         let body = body.unwrap_or_default();
         let said: Said = serde_json::from_slice(&body).map_err(|e| self.garbage(e.to_string(), false))?;
-        Ok(Info { version: said.node_version.version, starting: said.starting })
+        Ok((Info { version: said.node_version.version, starting: said.starting }, date))
     }
 
     /// Notes for [`Health`] what became of a request.

@@ -6,7 +6,8 @@
 //!
 //! | path | what |
 //! |---|---|
-//! | `/`, `/style.css` | who is signed in, and how to connect |
+//! | `/`, `/style.css` | who is signed in |
+//! | `/connect`, `/connect/FILE` | how each tool connects, and files that they open |
 //! | `/login`, `/login/password`, `/login/oidc/NAME/…`, `/login/saml/NAME/…`, `/login/finish` | sign-in |
 //! | `/logout` | sign-out, also at the identity provider |
 //! | `/oauth2/token/initiate/TICKET` | what a driver shows its user |
@@ -14,6 +15,7 @@
 //! | `/oauth2/device`, `/oauth2/device/token` | sign-in at a terminal |
 //! | `/history` | one's own queries |
 //! | `/queries` | those that wait and run: one's own, or everybody's for operators, who cancel with a reason |
+//! | `/status` | how the gateway does, for operators |
 //! | `/audit`, `/audit/query/ID`, `/audit/records.jsonl` | the audit, for auditors |
 //! | `/audit/reports`, `/audit/report.csv` | reports of it |
 //! | `/audit/exports`, `/audit/exports/ID.tar` | exports of it with their proofs |
@@ -21,6 +23,7 @@
 
 mod answer;
 mod auditor;
+mod connect;
 mod device;
 mod driver;
 mod exports;
@@ -31,6 +34,7 @@ mod records;
 mod reports;
 mod request;
 mod sign_in;
+mod status;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -51,6 +55,7 @@ use crate::audit::{Audit, Auditors, Event};
 use crate::error::Failure;
 use crate::identity::{Identity, Login, Refused, Session};
 use crate::query::Gateway;
+use crate::status::Status;
 use crate::wire::Peer;
 
 /// Longest message of an identity provider, in bytes.
@@ -70,6 +75,8 @@ pub struct Queries {
     pub gateway: Arc<Gateway>,
     /// The groups whose members see and cancel those of all.
     pub operators: Vec<String>,
+    /// How the gateway does.
+    pub status: Box<dyn Fn() -> Status + Send + Sync>,
 }
 
 impl Queries {
@@ -193,6 +200,8 @@ impl Page<'_> {
         match segments.as_slice() {
             ["style.css"] if get => Ok(Reply::style()),
             [""] if get => self.home().await,
+            ["connect"] if get => self.connect().await,
+            ["connect", name] if get => self.connect_file(name).await,
             ["login"] if get => self.choose().await,
             ["login", "password"] if get => self.password_form().await,
             ["login", "password"] if post => self.password().await,
@@ -223,14 +232,15 @@ impl Page<'_> {
             ["audit", "exports", name] if get => self.fetch_export(name).await,
             ["history"] if get => self.history().await,
             ["queries"] if get => self.queries().await,
+            ["status"] if get => self.status().await,
             ["queries", id, "cancel"] if post => self.cancel_query(id).await,
             ["tokens"] if get => self.tokens().await,
             ["tokens"] if post => self.make_token().await,
             ["tokens", id, "revoke"] if post => self.revoke_token(id).await,
             ["audit", "exports"] => Err(Failed::Method("GET, POST")),
-            ["style.css" | "" | "login" | "history" | "queries"]
-            | ["login", "finish" | "saml" | "oidc", ..]
-            | ["audit", ..] => Err(Failed::Method("GET")),
+            ["style.css" | "" | "login" | "history" | "queries" | "status"]
+            | ["connect" | "audit", ..]
+            | ["login", "finish" | "saml" | "oidc", ..] => Err(Failed::Method("GET")),
             ["login", "password"] | ["logout" | "tokens"] | ["oauth2", "token", "initiate", _] => {
                 Err(Failed::Method("GET, POST"))
             }
@@ -247,12 +257,7 @@ impl Page<'_> {
         let Some(session) = self.session().await? else { return to("/login") };
         let mut frame = self.frame("Overview", Some(&session));
         frame.place = Place::Home;
-        let authority = self.origin.strip_prefix("https://").unwrap_or(&self.origin);
-        let with_port = match authority.parse::<http::uri::Authority>() {
-            Ok(parsed) if parsed.port().is_none() => format!("{authority}:443"),
-            _ => authority.to_owned(),
-        };
-        Ok(Reply::page(StatusCode::OK, pages::home(&frame, &session, &self.origin, &with_port)))
+        Ok(Reply::page(StatusCode::OK, pages::home(&frame, &session)))
     }
 
     fn frame<'f>(&self, title: &'f str, session: Option<&'f Session>) -> Frame<'f> {
@@ -260,6 +265,8 @@ impl Page<'_> {
         Frame {
             tokens: self.identity.access_tokens().is_some(),
             queries: self.queries.is_some(),
+            operates: session
+                .is_some_and(|session| self.queries.is_some_and(|queries| queries.admits(session))),
             audit,
             ..Frame::new(title, session)
         }

@@ -10,14 +10,17 @@ use crate::identity::{Asking, Choice, Scope, Session, Token};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Home,
+    Connect,
     Tokens,
     Queries,
+    Status,
     Audit,
     History,
     Elsewhere,
 }
 
 /// What all pages have in common.
+#[expect(clippy::struct_excessive_bools, reason = "each is a page that there is for them, or not")]
 pub(super) struct Frame<'f> {
     pub(super) title: &'f str,
     pub(super) place: Place,
@@ -26,6 +29,8 @@ pub(super) struct Frame<'f> {
     pub(super) tokens: bool,
     /// Whether there are pages of queries.
     pub(super) queries: bool,
+    /// Whether they are one of the operators.
+    pub(super) operates: bool,
     /// Whether they may read the audit.
     pub(super) audit: bool,
     /// Where the browser goes by itself.
@@ -40,6 +45,7 @@ impl<'f> Frame<'f> {
             session,
             tokens: false,
             queries: false,
+            operates: false,
             audit: false,
             next: None,
         }
@@ -69,12 +75,16 @@ impl<'f> Frame<'f> {
                             @if let Some(session) = self.session {
                                 nav aria-label="Pages" {
                                     a href="/" aria-current=[current(Place::Home)] { "Overview" }
+                                    a href="/connect" aria-current=[current(Place::Connect)] { "Connect" }
                                     a href="/history" aria-current=[current(Place::History)] { "History" }
                                     @if self.tokens {
                                         a href="/tokens" aria-current=[current(Place::Tokens)] { "Access tokens" }
                                     }
                                     @if self.queries {
                                         a href="/queries" aria-current=[current(Place::Queries)] { "Queries" }
+                                    }
+                                    @if self.operates {
+                                        a href="/status" aria-current=[current(Place::Status)] { "Status" }
                                     }
                                     @if self.audit {
                                         a href="/audit" aria-current=[current(Place::Audit)] { "Audit" }
@@ -152,39 +162,28 @@ pub(super) fn carry(frame: &Frame<'_>, url: &str, fields: &[(&'static str, Strin
     )
 }
 
-pub(super) fn home(frame: &Frame<'_>, session: &Session, address: &str, authority: &str) -> Markup {
+pub(super) fn home(frame: &Frame<'_>, session: &Session) -> Markup {
     let principal = session.principal();
-    frame.around(false, &html! {
-        h1 { "Signed in as " (principal.name()) }
-        div.card {
-            dl {
-                dt { "Groups" }
-                dd {
-                    @if principal.groups().is_empty() { "none" }
-                    @for (n, group) in principal.groups().iter().enumerate() {
-                        @if n > 0 { ", " } (group)
+    frame.around(
+        false,
+        &html! {
+            h1 { "Signed in as " (principal.name()) }
+            div.card {
+                dl {
+                    dt { "Groups" }
+                    dd {
+                        @if principal.groups().is_empty() { "none" }
+                        @for (n, group) in principal.groups().iter().enumerate() {
+                            @if n > 0 { ", " } (group)
+                        }
                     }
+                    dt { "Signed in until" }
+                    dd { (time(session.ends())) }
                 }
-                dt { "Signed in until" }
-                dd { (time(session.ends())) }
             }
-        }
-        h2 { "Connect with your own sign-in" }
-        p { "These open a browser and sign in as you do here; no password is kept anywhere." }
-        p.quiet { "JDBC (DBeaver, DataGrip, your own programs)" }
-        pre { code { "jdbc:trino://" (authority) "?SSL=true&externalAuthentication=true" } }
-        p.quiet { "Command line" }
-        pre { code { "trino --server " (address) " --external-authentication" } }
-        p.quiet { "Python" }
-        pre { code {
-            "from trino.dbapi import connect\nfrom trino.auth import OAuth2Authentication\n\nconnection = connect(host=\""
-            (address) "\", auth=OAuth2Authentication())"
-        } }
-        @if frame.tokens {
-            h2 { "Connect a tool that cannot open a browser" }
-            p { "Power BI, Tableau, ODBC and scripts use an " a href="/tokens" { "access token" } " in place of a password." }
-        }
-    })
+            p { a.button href="/connect" { "Connect a tool" } }
+        },
+    )
 }
 
 /// Asks whether a driver may sign in. One that is elsewhere takes two acts in two places: a click that somebody was made to do

@@ -92,6 +92,16 @@ fn from_a_catalogs_policy_to_a_masked_row() {
     assert_eq!(ask("eva", "SELECT count(*) FROM house.crm.customers").value(), json!(1));
     assert_eq!(ask("eva", "SELECT * FROM house.crm.names").rows(), [[json!("xxxxxxx"), json!("XXXXXXXX")]]);
 
+    // What the doctor says of the catalog and the issuer.
+    let (_, found) = crate::doctor::doctor(&gateway.folder.path().join("northgate.toml"));
+    for (area, what, how) in [
+        ("catalog", "the catalog 'house' at", "takes the gateway's token"),
+        ("identity", "the key set of the issuer", "answers"),
+    ] {
+        let line = format!("ok       {area:<14} {what}");
+        assert!(found.lines().any(|found| found.starts_with(&line) && found.contains(how)), "{found}");
+    }
+
     // What the audit says of it.
     let answer = ask("eva", all);
     let records = gateway.audit_of(&answer.id, |records| records.len() >= 2);

@@ -53,6 +53,8 @@ fn nobody_can_remove_or_change_what_is_copied() {
     let bucket = Bucket::start();
     let temp = tempfile::tempdir().expect("a folder");
     let gateway = before(&bucket, temp.path(), "");
+    let (_, found) = crate::doctor::doctor(&gateway.folder.path().join("northgate.toml"));
+    assert!(found.contains("the audit's bucket audit answers, and has Object Lock"), "{found}");
     // One of them is too long for an entry of the tree.
     gateway.signed_in("eva").query(&format!("SELECT length('{}')", "x".repeat(70_000))).rows();
     let prepare = || gateway.signed_in("eva").query("PREPARE p FROM SELECT 1");

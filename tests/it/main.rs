@@ -17,6 +17,7 @@ mod clients;
 mod clusters;
 mod copies;
 mod dashboards;
+mod doctor;
 mod drivers;
 mod evidence;
 mod faults;

@@ -107,6 +107,10 @@ fn all_pages(gateway: &Gateway, browser: &Chromium, is_light: bool) {
     look("password-wrong", "is not right");
     browser.sign_in_by_password("eva");
     look("overview", "Signed in as eva");
+    browser.click("nav a[href='/connect']");
+    look("connect", "Power BI");
+    browser.click("nav a[href='/status']");
+    look("status", "Ends next");
     browser.click("nav a[href='/tokens']");
     look("tokens-none", "You have none yet.");
     browser.fill("#name", "Power BI on my desk");
@@ -146,7 +150,7 @@ fn all_pages(gateway: &Gateway, browser: &Chromium, is_light: bool) {
 
 #[test]
 fn every_page_is_sound_in_light_and_dark() {
-    let gateway = by_password("");
+    let gateway = by_password("[admission]\noperators = ['eu-analysts']\n");
     all_pages(&gateway, &Chromium::open(), true);
     all_pages(&gateway, &Chromium::open_dark(), false);
 }

@@ -191,6 +191,11 @@ impl Client {
         self.own.is_there()
     }
 
+    /// Asks for the catalog's configuration with the gateway's own token.
+    pub(super) async fn configured(&self) -> Result<(), RestError> {
+        self.place(&Caller::Gateway).await.map(drop)
+    }
+
     async fn bearer(&self, caller: &Caller) -> Result<Secret<String>, RestError> {
         match caller {
             Caller::Gateway => self.own.bearer(&self.transport).await,

@@ -184,6 +184,14 @@ impl RestCatalog {
         })
     }
 
+    /// Whether the catalog takes the gateway's own token. `None`: it has none.
+    ///
+    /// # Errors
+    /// It does not, or cannot be asked.
+    pub async fn try_own_token(&self) -> Option<Result<(), RestError>> {
+        if self.client.has_own_token() { Some(self.client.configured().await) } else { None }
+    }
+
     /// Whether its word on who may read holds.
     pub fn decides(&self) -> bool {
         self.config.decides()

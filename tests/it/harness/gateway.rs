@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -220,7 +221,7 @@ fn files_under(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The binary, in a mount namespace of its own where `folder` is a small disk.
-fn on_a_disk_of_its_own(folder: &Path, kib: u32) -> Command {
+pub(crate) fn on_a_disk_of_its_own(folder: &Path, kib: u32) -> Command {
     fs::create_dir_all(folder).expect("the folder is ours");
     let mut command = Command::new("unshare");
     command.args(["--map-root-user", "--mount", "--", "sh", "-c"]);
@@ -322,7 +323,9 @@ folder = "{audit}"
     )
     .expect("text");
     fs::write(folder.join("northgate.toml"), text).expect("the folder is ours");
-    fs::write(folder.join("users.toml"), users()).expect("the folder is ours");
+    let users_file = folder.join("users.toml");
+    fs::write(&users_file, users()).expect("the folder is ours");
+    fs::set_permissions(&users_file, fs::Permissions::from_mode(0o600)).expect("the folder is ours");
     fs::create_dir_all(folder.join("policies")).expect("the folder is ours");
     for (name, document) in &settings.policies {
         fs::write(folder.join("policies").join(name), document).expect("the folder is ours");
