@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use crate::admin::Admin;
 use crate::admission::{self, Rate, Slots, Together};
 use crate::audit::{Audit, Auditors, Event};
+use crate::cache::Cache;
 use crate::catalog::rest::RestCatalog;
 use crate::config::{Config, Links};
 use crate::identity::{self, Identity, Method, Principal};
@@ -168,6 +169,7 @@ pub fn explain(config: &Config, asked: &Asked) -> Result<Explanation, StartError
             properties: &config.query.session_properties,
             limits: &limits,
             classes: Some((slots.classes(), Claims { source: asked.source.as_deref(), tags: &asked.tags })),
+            caches: config.cache.is_some(),
         };
         Ok(question.explain(&asked.sql).await)
     });
@@ -284,6 +286,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         rate: Rate::new(&config.admission),
         slots,
         policies: Arc::clone(&policies),
+        cache: config.cache.map(Cache::new),
         audit: Arc::clone(&audit),
         auditors: Arc::clone(&auditors),
         fleet: Arc::clone(&fleet),

@@ -22,6 +22,7 @@
 //! | `catalog` describes the relations | names | `catalog::Described`, and what an Iceberg catalog says of them: `catalog::rest::Ruling` |
 //! | `policy` decides, without IO | principal, `Described` | `policy::Permit` |
 //! | `rewrite` applies the permit | `Statement`, `Permit` | `rewrite::ScopedSql` |
+//! | `cache` looks for an answer, if there is a cache | `ScopedSql` and what it depends on | one, or a reason to ask Trino |
 //! | `audit` makes the intent durable | what was decided | `audit::Guard` |
 //! | `admission` grants a slot | principal, `Classified` | `admission::Slot` |
 //! | `upstream` submits, `wire` rebuilds the pages | `ScopedSql`, `Slot` | pages for the client |
@@ -42,7 +43,7 @@
 //! | 3 | catalog |
 //! | 4 | policy |
 //! | 5 | rewrite |
-//! | 6 | admission, upstream, audit, replica |
+//! | 6 | admission, cache, upstream, audit, replica |
 //! | 7 | query |
 //! | 8 | server, admin, web |
 //! | 9 | config |
@@ -65,6 +66,8 @@
 //!   of all that was looked at (`catalog::Noted`), and only if none can have taken it.
 //! - **The intent is on disk before Trino sees the query**; every intent gets an outcome, and a guard that is
 //!   dropped writes `abandoned`.
+//! - **A kept answer is served only where Trino would give it now.** The states of its tables are asked for at each lookup;
+//!   whoever may not read, or is not sent the same text, does not get there. In doubt Trino is asked.
 //! - **Row data passes as bytes**; everything else of a page is rebuilt: links, statistics, warnings, errors.
 //! - **A link that is not yours does not exist.** Forged, changed or foreign, it is "not found".
 //! - `sql`, `wire`, `policy` and `rewrite` know nothing of tokio, hyper or tracing.
@@ -76,6 +79,13 @@
 //! (`server::lanes`). Statements are read, rewritten and submitted on the threads of a second runtime, as that may
 //! take long; so is all that is not a connection's. The audit is written by a thread of its own, and passwords are
 //! checked on threads for what blocks.
+//!
+//! # Answers that are given again
+//!
+//! What `cache` keeps is reached by a key of all that an answer depends on, and the decision comes first each time: there is
+//! nothing to invalidate for it to be right, and what is purged is purged to be gone. The states of tables are read before
+//! Trino is asked and again when the answer is there (`query::cached`); it is kept if they are equal. Pages are copied as
+//! they pass (`query::collector`), so that the client's pace stays its own. `sql::repeat` is the list of functions.
 //!
 //! # Sign-in with a browser
 //!
@@ -106,7 +116,6 @@
 //! - No store of what catalogs say: grants, tags and restrictions are asked for when they are needed, for whom they are
 //!   needed, and believed for seconds (`catalog::rest`). What they restrict becomes rules beside those of the documents
 //!   (`policy::ruling`), so that there is one engine for both.
-//! - No result cache yet, and no `cache` module that would only ever miss.
 //! - No rendering of expressions from an abstract tree: what is not a relation keeps its tokens.
 //! - No sub-queries of other shapes in policies than one SELECT over tables that are named in full: what a column
 //!   means must not depend on what tables get later.
@@ -123,6 +132,7 @@ pub mod admin;
 pub mod admission;
 pub mod app;
 pub mod audit;
+pub mod cache;
 pub mod catalog;
 pub mod cli;
 pub mod config;

@@ -100,6 +100,14 @@ enum Command {
     },
     /// Signs in at a terminal, with a browser elsewhere, and prints a token for programs that take one.
     SignIn(cli::SignIn),
+    /// Removes answers that are kept by the gateway that runs on this machine.
+    Cache {
+        /// The configuration file.
+        #[arg(long, default_value = "northgate.toml", global = true)]
+        config: PathBuf,
+        #[command(subcommand)]
+        command: cli::CacheCommand,
+    },
     /// Makes, lists and revokes personal access tokens at the gateway that runs on this machine.
     Token {
         /// The configuration file.
@@ -188,6 +196,7 @@ fn main() -> ExitCode {
         Command::Policy { command } => return said(cli::policy(&command)),
         Command::SignIn(command) => return said(cli::sign_in(&command)),
         Command::Classify { command } => return said(cli::classify(&command)),
+        Command::Cache { config, command } => asked(&config, |admin| cli::cache(&command, admin)),
         Command::Token { config, command } => asked(&config, |admin| cli::token(&command, admin)),
         Command::Queries { config, user, command } => {
             asked(&config, |admin| cli::queries(command.as_ref(), user.as_deref(), admin))

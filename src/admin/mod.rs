@@ -15,12 +15,14 @@
 //! | `GET /tokens?user=u` | the personal access tokens, of all or of one owner (JSON) |
 //! | `POST /tokens?user=u&name=n&life=30d&read_only=true&catalog=c&address=10.0.0.0/8&impersonate=true&audit=true` | makes one, and shows its secret |
 //! | `DELETE /tokens?id=i`, `DELETE /tokens?user=u` | revokes one, or all of an owner, whose sessions end, too |
+//! | `POST /cache/purge?table=c.s.t` | removes kept answers: of a `table`, a `tag`, a `principal`, or `all=true` |
 //! | `GET /clusters` | the clusters and how they are (JSON) |
 //! | `POST /clusters/NAME?state=draining` | says whether one takes queries: `active`, `draining`, `inactive`, or `configured` |
 //! | `GET /queries?user=u` | the queries that wait and run here (JSON) |
 //! | `DELETE /queries?id=i&reason=r` | cancels one; its user reads the reason |
 //! | `POST /reload` | reads policies, users, certificates, and of the configuration the clusters again; 422 and what is wrong, if something is |
 
+mod cache;
 mod clusters;
 mod door;
 mod error;
@@ -55,6 +57,7 @@ pub use self::queries::QueryRequest;
 pub use self::tokens::TokenRequest;
 
 use self::door::Door;
+use crate::cache::Purge;
 use crate::secret::Secret;
 
 /// The header with a token of whose statement is explained.
@@ -76,8 +79,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Config {
     /// Where to listen. Trino must reach it if it is to fetch the gateway's keys from here.
     pub listen: SocketAddr,
-    /// The file with the key for tokens, clusters and queries. It is made at start, readable by its owner alone; `northgate token`,
-    /// `northgate clusters` and `northgate queries` read it.
+    /// The file with the key for tokens, clusters, queries and kept answers. It is made at start, readable by its owner alone;
+    /// `northgate token`, `northgate clusters`, `northgate queries` and `northgate cache` read it.
     pub key_file: PathBuf,
 }
 
@@ -144,6 +147,9 @@ pub trait Operated: Send + Sync + 'static {
         &self,
         asked: TokenRequest,
     ) -> impl Future<Output = Result<String, (StatusCode, String)>> + Send;
+
+    /// Removes kept answers, and says how many; or a status and what is wrong.
+    fn purge(&self, purge: Purge) -> impl Future<Output = Result<usize, (StatusCode, String)>> + Send;
 
     /// Tells of clusters, or says what one is to do: JSON, or a status and what is wrong.
     fn clusters(
@@ -252,7 +258,7 @@ async fn connection<O: Operated>(stream: TcpStream, operated: Arc<O>, local: boo
 
 /// Whether a path is for who has the key.
 fn is_closed(path: &str) -> bool {
-    path == "/tokens" || path == "/queries" || path == "/status" || clusters::is_about(path)
+    matches!(path, "/tokens" | "/queries" | "/status" | "/cache/purge") || clusters::is_about(path)
 }
 
 /// Answers who has the key.
@@ -274,6 +280,9 @@ async fn behind<O: Operated>(door: &Door, parts: &Parts, operated: &O) -> Answer
     }
     if clusters::is_about(parts.uri.path()) {
         return clusters::answer(parts, operated).await;
+    }
+    if parts.uri.path() == "/cache/purge" {
+        return cache::answer(parts, operated).await;
     }
     tokens::answer(parts, operated).await
 }

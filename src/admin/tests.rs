@@ -18,6 +18,10 @@ impl Operated for Shown {
         Ok(format!("{asked:?}"))
     }
 
+    async fn purge(&self, _: Purge) -> Result<usize, (StatusCode, String)> {
+        Ok(3)
+    }
+
     async fn clusters(&self, asked: ClusterRequest) -> Result<String, (StatusCode, String)> {
         Ok(format!("{asked:?}"))
     }

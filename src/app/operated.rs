@@ -5,7 +5,8 @@ use http::StatusCode;
 use super::{App, clusters, queries, tokens};
 use crate::admin::{Check, ClusterRequest, Operated, QueryRequest, TokenRequest};
 use crate::admission::Sharing;
-use crate::audit::Audit;
+use crate::audit::{Audit, Event};
+use crate::cache::Purge;
 use crate::identity::{Method, Principal};
 use crate::query::{Claims, Gateway};
 use crate::rewrite::Names;
@@ -42,6 +43,8 @@ impl Operated for App {
         }
         self.metrics.together(self.gateway.slots.sharing() != Sharing::Divided);
         self.condition.measure();
+        let cache = self.gateway.cache_load();
+        self.metrics.cache_load(cache.entries, cache.bytes);
         self.metrics.render()
     }
 
@@ -66,6 +69,20 @@ impl Operated for App {
 
     async fn tokens(&self, asked: TokenRequest) -> Result<String, (StatusCode, String)> {
         tokens::answer(&self.identity, &self.audit, asked).await
+    }
+
+    async fn purge(&self, purge: Purge) -> Result<usize, (StatusCode, String)> {
+        let event = Event::Administration {
+            action: "cache_purge".to_owned(),
+            by: "operator, by the key of the admin listener".to_owned(),
+            peer: None,
+            detail: purge.to_string(),
+        };
+        if let Err(error) = self.audit.record(&event).await {
+            let why = format!("nothing is removed, as it is not recorded: {error}");
+            return Err((StatusCode::SERVICE_UNAVAILABLE, why));
+        }
+        Ok(self.gateway.purge(&purge))
     }
 
     async fn clusters(&self, asked: ClusterRequest) -> Result<String, (StatusCode, String)> {

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{App, SETTLE, now};
 use crate::admin::Operated as _;
 use crate::audit::Event;
+use crate::cache::Purge;
 use crate::config::Config;
 use crate::identity::Login;
 use crate::policy;
@@ -92,7 +93,10 @@ impl App {
             Ok(Ok(set)) if set.revision() == self.policies.load().revision() => (Reload::Unchanged, Ok(())),
             Ok(Ok(set)) => {
                 tracing::info!(revision = %set.revision(), policies = set.len(), "new policies are in force");
+                let revision = set.revision().to_string();
                 self.policies.store(Arc::new(set));
+                // They cannot be reached any more.
+                self.gateway.purge(&Purge::Revision(revision));
                 self.metrics.policy_loaded(now());
                 self.condition.loaded.store(Arc::new(jiff::Timestamp::now()));
                 (Reload::Applied, Ok(()))

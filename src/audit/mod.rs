@@ -65,7 +65,7 @@ pub use config::Config;
 pub use error::AuditError;
 pub use guard::Guard;
 pub use note::{Head, NoteError, Verifier};
-pub use record::{Asked, Asker, Basis, Event, Intent, Outcome, Read, Reason, SCHEMA_VERSION, State};
+pub use record::{Asked, Asker, Basis, Cached, Event, Intent, Outcome, Read, Reason, SCHEMA_VERSION, State};
 pub use sealer::Unfinished;
 pub use shared::Status;
 

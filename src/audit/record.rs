@@ -186,6 +186,23 @@ pub struct Intent {
     /// The decision: `allowed`, or `restricted` where a filter or a mask applies.
     #[schemars(extend("x-ocsf" = "action"))]
     pub decision: String,
+    /// Whether the answer is one that was given before.
+    #[serde(flatten)]
+    pub cached: Cached,
+}
+
+/// Whether the answer to a query is one that was given before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Cached {
+    /// `hit`: it is. `miss` and `bypass`: Trino is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<String>,
+    /// The gateway's id of the query whose answer it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_origin: Option<String>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_reason: Option<String>,
 }
 
 /// How a query ended.

@@ -17,6 +17,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod types;
+mod version;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use relation::{Column, Described, RelationKind, TableName};
 pub use restriction::{Action, Projection, ReadRestrictions};
 pub use schema::{Field, FieldType, Schema};
 pub use types::{RowField, Type};
+pub use version::Version;
 
 use rest::{Extent, Granted, Outline, RestCatalog, Ruling, Subject};
 
@@ -178,6 +180,29 @@ impl Catalog {
                 Err(CatalogError::Differs { name: name.clone(), why })
             }
         }
+    }
+
+    /// The states of tables as their REST catalogs tell them now, or told them at most `freshness` ago, in the order of the
+    /// names; none of a table of another catalog, of one that the subject may not read, and of one whose catalog does not
+    /// say. All are asked at once.
+    ///
+    /// # Errors
+    /// A catalog has no answer. What was true before is none.
+    pub async fn versions(
+        &self,
+        tables: &[(TableName, Subject<'_>)],
+        freshness: Duration,
+    ) -> Result<Vec<Option<Version>>, CatalogError> {
+        let asked = tables.iter().map(async |(name, subject)| {
+            let Some(rest) = self.inner.rest.get(&name.catalog) else { return Ok(None) };
+            rest.version(subject, name, freshness).await.map_err(|error| of_rest(name, error))
+        });
+        try_join_all(asked).await
+    }
+
+    /// Whether a REST catalog tells the states of a catalog's tables.
+    pub fn tells_versions(&self, catalog: &str) -> bool {
+        self.inner.rest.contains_key(catalog)
     }
 
     /// The catalogs that decide who may read.

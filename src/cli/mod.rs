@@ -2,6 +2,7 @@
 //! `northgate classify`, in a module of its own.
 
 mod audit;
+mod cache;
 mod classify;
 mod clusters;
 mod doctor;
@@ -24,6 +25,7 @@ use crate::policy::import::{self, MAX_SOURCE, Options};
 use crate::policy::{Set, Surroundings};
 
 pub use audit::{Audit, audit};
+pub use cache::{CacheCommand, cache};
 pub use classify::{Classify, classify};
 pub use clusters::{ClusterCommand, clusters};
 pub use doctor::doctor;

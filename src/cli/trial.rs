@@ -251,6 +251,7 @@ impl Trial {
                     properties: &properties,
                     limits: &limits,
                     classes: None,
+                    caches: false,
                 };
                 question.explain(&sql).await
             });

@@ -23,7 +23,7 @@ pub use self::sections::{Links, Policies};
 use self::document::Variable;
 use self::sections::Section;
 use crate::secret::Secret;
-use crate::{admin, admission, audit, catalog, identity, query, server, state, telemetry, upstream};
+use crate::{admin, admission, audit, cache, catalog, identity, query, server, state, telemetry, upstream};
 
 macro_rules! sections {
     ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
@@ -75,6 +75,9 @@ sections! {
     /// How much at once.
     #[serde(default)]
     admission: admission::Config,
+    /// Which answers are given again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cache: Option<cache::Config>,
     /// What is remembered of relations.
     #[serde(default)]
     catalog: catalog::Config,

@@ -7,7 +7,7 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::secret::Secret;
-use crate::{admin, admission, audit, catalog, identity, query, server, state, telemetry, upstream};
+use crate::{admin, admission, audit, cache, catalog, identity, query, server, state, telemetry, upstream};
 
 /// What this module has to know of a section.
 pub(super) trait Section {
@@ -48,6 +48,12 @@ impl Section for catalog::Config {
             rest.check().map_err(|why| format!("catalog.rest.{name}.{why}"))?;
         }
         Ok(())
+    }
+}
+
+impl Section for Option<cache::Config> {
+    fn check(&self) -> Result<(), String> {
+        self.as_ref().map_or(Ok(()), cache::Config::check)
     }
 }
 

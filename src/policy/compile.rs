@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
@@ -21,6 +22,8 @@ use crate::sql::fold_name;
 /// The most policies in a set, and masks in all: contradictions are looked for between all pairs.
 const MAX_POLICIES: usize = 5_000;
 const MAX_MASKS: usize = 3_000;
+/// The longest time that answers about tables without versions are given again.
+const LONGEST_CACHED: Duration = Duration::from_hours(7 * 24);
 
 /// Collects errors of one file.
 struct Reader<'a> {
@@ -140,9 +143,11 @@ fn rule(
         || !policy.column_masks.is_empty()
         || !policy.deny_columns.is_empty()
         || !policy.deny_tags.is_empty();
-    if policy.deny && (policy.allow || policy.trusted_view || policy.write || restricts) {
+    if policy.deny
+        && (policy.allow || policy.trusted_view || policy.write || restricts || policy.cache.is_some())
+    {
         reader.fail(&policy.name, key("deny"), "deny stands alone: there is nothing left to restrict");
-    } else if !policy.deny && !policy.allow && !restricts {
+    } else if !policy.deny && !policy.allow && !restricts && policy.cache.is_none() {
         reader.fail(&policy.name, key("allow"), "the policy says nothing: allow, restrict or deny");
     }
     if policy.write && !policy.allow {
@@ -208,6 +213,7 @@ fn rule(
         hidden,
         hidden_tags,
         sensitive: policy.sensitive,
+        cached_for: cached_for(reader, policy, &key("cache.time_to_live")),
     };
     if let Some(run_as) = &policy.run_as {
         if run_as.user.value.trim().is_empty() {
@@ -226,6 +232,15 @@ fn rule(
         reader.fail(&policy.name, key("tables"), why);
     }
     rule
+}
+
+/// How long answers may be given again.
+fn cached_for(reader: &mut Reader<'_>, policy: &Policy, key: &str) -> Option<Duration> {
+    let life = &policy.cache.as_ref()?.time_to_live;
+    if life.value.0.is_zero() || life.value.0 > LONGEST_CACHED {
+        reader.fail(life, key.to_owned(), "at least 1ms and at most 7d");
+    }
+    Some(life.value.0)
 }
 
 fn who(reader: &mut Reader<'_>, policy: &Policy, who: &WhoDocument, key: &str) -> Who {

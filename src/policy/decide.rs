@@ -43,6 +43,7 @@ impl Deciding<'_> {
             read_by_policies: BTreeSet::new(),
             visibility,
             sensitive: false,
+            salted: false,
             writable: BTreeSet::new(),
             writable_schemas: BTreeSet::new(),
         };
@@ -59,6 +60,7 @@ impl Deciding<'_> {
             }
         }
         restrict_views(&mut permit.tables);
+        permit.salted = self.salt.is_drawn();
         Ok(permit)
     }
 
@@ -242,7 +244,20 @@ impl Case<'_> {
         let trusted = described.kind != RelationKind::Table && view.is_none();
         let opaque = trusted && !self.set.shows_all(self.principal);
         let tags = Tagged::new();
-        Ok(Scoped { view, opaque, below: false, described, visible, filters, isolation, masks, tags })
+        // The strictest of them holds.
+        let cached_for = self.rules.iter().filter_map(|rule| rule.cached_for).min();
+        Ok(Scoped {
+            view,
+            opaque,
+            below: false,
+            described,
+            visible,
+            filters,
+            isolation,
+            masks,
+            tags,
+            cached_for,
+        })
     }
 
     /// Names that cannot be put into an expression.

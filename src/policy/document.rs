@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_saphyr::Spanned;
 
 use crate::catalog::Action;
+use crate::units::Span;
 
 /// A policy document of Northgate.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -127,6 +128,19 @@ pub(super) struct Policy {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub(super) deny_tags: Vec<Spanned<String>>,
+    /// For how long answers of queries that read the tables may be given again, where no Iceberg REST catalog tells when the
+    /// tables change. They may be wrong for as long.
+    #[serde(default)]
+    pub(super) cache: Option<Cache>,
+}
+
+/// Answers that are given again.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cache {
+    /// For how long, such as `5m`. Of several policies that apply the shortest time holds.
+    #[schemars(with = "String")]
+    pub(super) time_to_live: Spanned<Span>,
 }
 
 /// Whom a policy is for: whom one of `users` or `groups` names, except whom the other two name.

@@ -10,7 +10,8 @@ use super::subquery;
 use crate::catalog::{Column, Described, TableName, Type};
 use crate::identity::Principal;
 use crate::sql::{
-    Call, Edits, Expression, Limits, Special, SpecialKind, push_identifier, quote_identifier, quote_string,
+    Call, Edits, Expression, Limits, Repeat, Special, SpecialKind, push_identifier, quote_identifier,
+    quote_string,
 };
 
 /// Policy expressions are small; these limits are generous.
@@ -131,6 +132,8 @@ pub(super) struct Formula {
     /// The tables that its sub-queries read.
     sources: Vec<subquery::Source>,
     reads_clock: bool,
+    /// What its value depends on besides columns.
+    repeat: Repeat,
 }
 
 #[derive(Debug)]
@@ -182,7 +185,9 @@ impl Formula {
                 functions.push(Function { tokens: special.tokens.clone(), becomes: Becomes::User });
             }
         }
-        Ok(Self { text: text.to_owned(), expression, functions, sources, reads_clock })
+        // Who asks is in the text that is sent.
+        let repeat = Repeat { user: false, ..expression.repeat(&["current_groups", "attribute"]) };
+        Ok(Self { text: text.to_owned(), expression, functions, sources, reads_clock, repeat })
     }
 
     /// The text as it was written.
@@ -262,7 +267,7 @@ impl Formula {
                 .get(name)
                 .map_or_else(|| "CAST(NULL AS varchar)".to_owned(), |value| quote_string(value)),
         });
-        Ok(Bound { reads, ..Bound::new(&text, columns, temporal) })
+        Ok(Bound { reads, repeat: self.repeat.clone(), ..Bound::new(&text, columns, temporal) })
     }
 }
 
@@ -363,6 +368,7 @@ pub struct Bound {
     reads: Vec<Arc<Scoped>>,
     columns: BTreeSet<String>,
     temporal: bool,
+    repeat: Repeat,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -396,7 +402,7 @@ impl Bound {
             rest = behind;
         }
         pieces.push(Piece::Text(rest.to_owned()));
-        Self { pieces, reads: Vec::new(), columns, temporal }
+        Self { pieces, reads: Vec::new(), columns, temporal, repeat: Repeat::default() }
     }
 
     /// The same as a value of a column's type.
@@ -418,12 +424,13 @@ impl Bound {
         let whole = other.pieces.iter().map(text).collect();
         self.columns.extend(other.columns);
         self.temporal |= other.temporal;
+        self.repeat.and(&other.repeat);
         Ok(whole)
     }
 
     /// The same columns with another text.
     pub(super) fn with_text(self, text: &str) -> Self {
-        Self::new(text, self.columns, self.temporal)
+        Self { repeat: self.repeat, ..Self::new(text, self.columns, self.temporal) }
     }
 
     /// The SQL, each column qualified with the alias. The alias is quoted here. A table that a sub-query reads is called
@@ -462,6 +469,11 @@ impl Bound {
     /// The columns that it reads, unmasked, by their names in the table.
     pub fn columns(&self) -> &BTreeSet<String> {
         &self.columns
+    }
+
+    /// What its value depends on besides columns.
+    pub(super) fn repeat(&self) -> &Repeat {
+        &self.repeat
     }
 
     /// Whether the clock or the session's time zone may have a say in its value.

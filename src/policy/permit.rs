@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::error::{Denial, Source};
 use super::formula::Bound;
@@ -10,7 +11,7 @@ use super::tagged::Tagged;
 use super::visibility::Visibility;
 use super::{Isolation, Lists};
 use crate::catalog::{Column, Described, TableName};
-use crate::sql::Statement;
+use crate::sql::{Repeat, Statement};
 use crate::units::hex;
 
 /// Which set of documents decided: the first half of the SHA-256 of all of them, in hex.
@@ -36,6 +37,11 @@ impl Salt {
     /// A salt that is known, for tests and explanations.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(OnceLock::from(hex(&bytes)))
+    }
+
+    /// Whether it has been needed.
+    pub(super) fn is_drawn(&self) -> bool {
+        self.0.get().is_some()
     }
 
     /// In hex.
@@ -68,6 +74,7 @@ pub struct Permit {
     pub(super) read_by_policies: BTreeSet<TableName>,
     pub(super) visibility: Visibility,
     pub(super) sensitive: bool,
+    pub(super) salted: bool,
     pub(super) writable: BTreeSet<TableName>,
     /// Catalogs and schemas.
     pub(super) writable_schemas: BTreeSet<(String, String)>,
@@ -125,6 +132,11 @@ impl Permit {
         self.sensitive
     }
 
+    /// Whether a mask hashes with a salt that is this query's own.
+    pub fn is_salted(&self) -> bool {
+        self.salted
+    }
+
     /// What the principal may see of listings.
     pub fn visibility(&self) -> &Visibility {
         &self.visibility
@@ -156,6 +168,7 @@ pub struct Scoped {
     pub(super) isolation: Isolation,
     pub(super) masks: BTreeMap<String, Bound>,
     pub(super) tags: Tagged,
+    pub(super) cached_for: Option<Duration>,
 }
 
 impl Scoped {
@@ -207,6 +220,28 @@ impl Scoped {
 
     pub(super) fn is_temporal(&self) -> bool {
         self.is_opaque() || self.expressions().any(Bound::is_temporal)
+    }
+
+    /// How long an answer about it may be given again though it is not known to hold still; none where no policy says so.
+    pub fn cached_for(&self) -> Option<Duration> {
+        self.cached_for
+    }
+
+    /// What the expressions of its policies depend on besides columns. What their sub-queries read has some of its own:
+    /// see [`Self::each_read`].
+    pub fn repeat(&self) -> Repeat {
+        self.expressions().fold(Repeat::default(), |mut all, one| {
+            all.and(one.repeat());
+            all
+        })
+    }
+
+    /// Shows each table that the sub-queries of its policies read, and what the policies of those read.
+    pub fn each_read<'s>(&'s self, visit: &mut dyn FnMut(&'s Scoped)) {
+        for read in self.expressions().flat_map(Bound::reads) {
+            visit(read);
+            read.each_read(visit);
+        }
     }
 
     /// Adds what the sub-queries of its policies read, and of the policies of those tables.

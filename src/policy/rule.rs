@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::document::Isolation;
 use super::error::Source;
@@ -34,6 +35,8 @@ pub(super) struct Rule {
     pub(super) hidden_tags: Vec<Glob>,
     /// Whether it is on record that something was read to which the rule applies.
     pub(super) sensitive: bool,
+    /// How long answers about the tables may be given again though their catalog does not tell when they change.
+    pub(super) cached_for: Option<Duration>,
 }
 
 impl Rule {
@@ -59,6 +62,7 @@ impl Rule {
             hidden: Vec::new(),
             hidden_tags: Vec::new(),
             sensitive: false,
+            cached_for: None,
         }
     }
 

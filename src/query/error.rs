@@ -76,6 +76,9 @@ pub enum StatementError {
         /// Whether it was sent to Trino, or may have been.
         sent: bool,
     },
+    /// An answer that was kept cannot be given again.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::Corrupt),
     /// A fault of the gateway's own.
     #[error("a fault of the gateway: see its log for the panic")]
     Fault,
@@ -106,6 +109,7 @@ impl StatementError {
             | Self::Canceled
             | Self::CanceledBy { .. }
             | Self::Orphaned { .. }
+            | Self::Cache(_)
             | Self::Fault
             | Self::Relay(_) => false,
         }
@@ -143,6 +147,7 @@ impl StatementError {
             | Self::Canceled
             | Self::CanceledBy { .. }
             | Self::Orphaned { .. }
+            | Self::Cache(_)
             | Self::Fault
             | Self::Relay(_) => return None,
         })
@@ -160,6 +165,7 @@ impl Failure for StatementError {
             Self::CanceledBy { .. } => "canceled_by",
             Self::Relay(_) => "relay",
             Self::Orphaned { .. } => "orphaned",
+            Self::Cache(_) => "cache_corrupt",
             Self::Fault => "fault",
             _ => self.inner().map_or("statement", Failure::kind),
         }

@@ -6,6 +6,7 @@ use super::plan::ran;
 use super::view::Reader;
 use super::{StatementError, target};
 use crate::admission::{Classes, Classified, Facts};
+use crate::cache::{self, Nature, Reason};
 use crate::catalog::{Catalog, TableName};
 use crate::error::Failure;
 use crate::identity::Principal;
@@ -32,6 +33,8 @@ pub struct Question<'a> {
     pub limits: &'a Limits,
     /// The classes, if that of the statement is asked, and what the client would say of itself.
     pub classes: Option<(&'a Classes, Claims<'a>)>,
+    /// Whether answers may be given again.
+    pub caches: bool,
 }
 
 /// What a client says of itself.
@@ -51,6 +54,8 @@ pub struct Explanation {
     class: Option<Classified>,
     relations: Vec<(TableName, Result<Seen, StatementError>)>,
     sent: Result<(String, bool), StatementError>,
+    /// Whether the answer may be given again; none where none is.
+    cached: Option<Result<Nature, Reason>>,
 }
 
 /// What the principal would see of one relation.
@@ -70,6 +75,7 @@ impl Explanation {
             class: None,
             relations: Vec::new(),
             sent: Err(error),
+            cached: None,
         }
     }
 }
@@ -122,6 +128,10 @@ impl Question<'_> {
             limits: self.limits,
         };
         let scoped = rewrite::rewrite(&statement, &context)?;
+        if self.caches {
+            let versioned = |catalog: &str| self.catalog.tells_versions(catalog);
+            to.cached = Some(cache::judge(&[&statement], &self.names, &permit, versioned));
+        }
         Ok((scoped.text().to_owned(), scoped.restricted()))
     }
 
@@ -162,6 +172,7 @@ impl super::Gateway {
             properties: &self.config.session_properties,
             limits: &self.limits,
             classes: Some((self.slots.classes(), claims)),
+            caches: self.cache.is_some(),
         };
         question.explain(sql).await
     }
@@ -216,6 +227,11 @@ impl fmt::Display for Explanation {
                 let message = error.client_message();
                 writeln!(f, "\nRefused: {error}\nThe user would be told: {}: {message}", error.code().name)
             }
+        }?;
+        match &self.cached {
+            None => Ok(()),
+            Some(Ok(nature)) => writeln!(f, "\nThe answer may be given again: {nature}."),
+            Some(Err(reason)) => writeln!(f, "\nThe answer is not given again: {reason}."),
         }
     }
 }
@@ -274,6 +290,7 @@ mod tests {
                 class: None,
                 relations: vec![(name, Err(error()))],
                 sent: Err(error()),
+                cached: None,
             };
             assert_eq!(explanation.to_string(), expect);
         };

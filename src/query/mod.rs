@@ -5,10 +5,13 @@
 
 mod answer;
 mod auditor;
+mod cached;
+mod collector;
 mod config;
 mod elsewhere;
 mod error;
 mod explain;
+mod first;
 mod people;
 mod placed;
 mod plan;
@@ -17,6 +20,7 @@ mod record;
 mod registry;
 mod relay;
 mod submit;
+mod tally;
 mod target;
 mod view;
 
@@ -39,6 +43,7 @@ pub use relay::RelayError;
 
 use crate::admission::{Rate, Slots};
 use crate::audit::{Audit, Auditors};
+use crate::cache::Cache;
 use crate::identity::{Authenticated, Identity, Refused};
 use crate::replica::Replicas;
 use crate::telemetry::{Metrics, RequestRoute, Stage};
@@ -72,6 +77,8 @@ pub struct Components {
     pub slots: Slots,
     /// Who may see what.
     pub policies: Arc<ArcSwap<policy::Set>>,
+    /// Answers that are given again, if any are.
+    pub cache: Option<Cache>,
     /// Where queries are recorded.
     pub audit: Arc<Audit>,
     /// Who may read what is recorded.

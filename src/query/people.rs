@@ -31,7 +31,7 @@ pub(super) struct Admitted {
     /// Its class, and by which rule.
     pub(super) class: Classified,
     /// Its place among those who wait.
-    pub(super) queued: Queued,
+    pub(super) queued: Option<Queued>,
     /// Whose it is.
     pub(super) principal: String,
     /// What kind of statement it is.
@@ -96,7 +96,7 @@ fn shown(running: &Running) -> Shown {
         kind,
         class: class.name.to_string(),
         rule: class.rule.to_string(),
-        position: queued.standing().map(|standing| standing.ahead + 1),
+        position: queued.as_ref().and_then(Queued::standing).map(|standing| standing.ahead + 1),
         age: running.began.elapsed().as_secs(),
     }
 }

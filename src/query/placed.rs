@@ -29,6 +29,13 @@ impl Deref for Placed {
     }
 }
 
+impl Placed {
+    /// The clusters that it may run at: its group, or one.
+    pub(super) fn group(&self) -> &str {
+        self.group.as_deref().unwrap_or_else(|| self.place.cluster())
+    }
+}
+
 impl From<Placed> for Place {
     fn from(placed: Placed) -> Self {
         placed.place

@@ -7,6 +7,7 @@ use super::view::Reader;
 use super::{Gateway, StatementError, target};
 use crate::admission::{Classified, Facts};
 use crate::audit::Read;
+use crate::cache::{self, Nature, Reason};
 use crate::catalog::{Catalog, Noted, TableName};
 use crate::identity::Authenticated;
 use crate::policy::Permit;
@@ -39,6 +40,9 @@ pub(super) enum Local {
     },
 }
 
+/// What is sent, what it reads, and whether its answer may be given again.
+type Decided = (ScopedSql, Vec<TableName>, Permit, Option<Result<Nature, Reason>>);
+
 /// A statement that is ready to be sent.
 pub(super) struct Planned {
     pub(super) sql: ScopedSql,
@@ -48,6 +52,8 @@ pub(super) struct Planned {
     pub(super) place: Placed,
     /// What was said of them there.
     pub(super) noted: Noted,
+    /// Whether the answer may be given again; none of what is no query, and where there is no cache.
+    pub(super) nature: Option<Result<Nature, Reason>>,
 }
 
 /// What is known of a statement, for the audit and the metrics, also where it is denied.
@@ -97,8 +103,9 @@ impl Gateway {
         // From here on one cluster is asked what the relations are, and it is the one that gets the query.
         let place = self.placed(caller, &class.name, tried)?;
         let (catalog, noted) = place.catalog().noting();
-        let (sql, relations, permit) = self.scoped(caller, &statement, executed, &catalog, seen).await?;
-        Ok(Plan::Submit(Box::new(Planned { sql, relations, permit, place, noted })))
+        let (sql, relations, permit, nature) =
+            self.scoped(caller, &statement, executed, &catalog, seen).await?;
+        Ok(Plan::Submit(Box::new(Planned { sql, relations, permit, place, noted, nature })))
     }
 
     async fn scoped(
@@ -108,7 +115,7 @@ impl Gateway {
         executed: Option<Statement>,
         catalog: &Catalog,
         seen: &mut Seen,
-    ) -> Result<(ScopedSql, Vec<TableName>, Permit), StatementError> {
+    ) -> Result<Decided, StatementError> {
         let session = caller.call().session();
         match (statement.kind(), executed) {
             (
@@ -122,23 +129,38 @@ impl Gateway {
                 let (relations, permit) = self.permit(caller, &prepared, catalog, seen).await?;
                 let context = self.context(session, &permit, seen)?;
                 let sql = rewrite::execute(statement, arguments.clone(), &prepared, &context)?;
-                Ok((sql, relations, permit))
+                let nature = self.nature(&[statement, &prepared], session, catalog, &permit);
+                Ok((sql, relations, permit, nature))
             }
             (Kind::DescribeInput { name } | Kind::DescribeOutput { name }, _) => {
                 let prepared = self.prepared(session, &name.value)?;
                 let (relations, permit) = self.permit(caller, &prepared, catalog, seen).await?;
                 let context = self.context(session, &permit, seen)?;
                 let sql = rewrite::describe(statement, &name.value, &prepared, &context)?;
-                Ok((sql, relations, permit))
+                Ok((sql, relations, permit, None))
             }
             _ => {
                 let (relations, permit) = self.permit(caller, statement, catalog, seen).await?;
                 let timer = self.metrics.time(Stage::Rewrite);
                 let sql = rewrite::rewrite(statement, &self.context(session, &permit, seen)?)?;
                 drop(timer);
-                Ok((sql, relations, permit))
+                let nature = self.nature(&[statement], session, catalog, &permit);
+                Ok((sql, relations, permit, nature))
             }
         }
+    }
+
+    /// Whether the answer may be given again; none where there is no cache.
+    fn nature(
+        &self,
+        statements: &[&Statement],
+        session: &Session,
+        catalog: &Catalog,
+        permit: &Permit,
+    ) -> Option<Result<Nature, Reason>> {
+        self.cache.as_ref()?;
+        let versioned = |name: &str| catalog.tells_versions(name);
+        Some(cache::judge(statements, &names(session), permit, versioned))
     }
 
     fn check_properties(&self, session: &Session) -> Result<(), StatementError> {

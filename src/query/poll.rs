@@ -8,8 +8,9 @@ use http_body_util::BodyExt;
 
 use super::people::Admitted;
 use super::record::outcome;
-use super::registry::{EXECUTING, FirstPage, Running, Served};
+use super::registry::{FirstPage, Running, Served};
 use super::relay::{Cut, Relayed, relay};
+use super::tally::EXECUTING;
 use super::{Answer, Gateway, QueryError, StatementError, answer};
 use crate::admission::{Reason, Standing};
 use crate::audit::{Outcome, State};
@@ -46,6 +47,9 @@ impl Gateway {
         }
         let served = running.as_ref().map(Running::serve);
         match (method, &link.target) {
+            (LinkMethod::Get, Target::Local { token }) if *token > 0 => {
+                self.cached_page(caller, &link, *token, running.as_ref())
+            }
             (LinkMethod::Get, Target::Local { .. }) => self.waiting(caller, &link, running.as_ref()).await,
             (LinkMethod::Get | LinkMethod::Head, Target::Upstream { path }) if path.contains(PARTIAL) => {
                 Err(QueryError::NoSuchQuery)
@@ -186,7 +190,10 @@ impl Gateway {
             None => self.positions_elsewhere(link).await,
         };
         let positions = positions(map.as_ref());
-        let rebuilder = PageRebuilder::new(self.page_context(caller, link, positions));
+        let mut rebuilder = PageRebuilder::new(self.page_context(caller, link, positions));
+        if let Some(most) = running.and_then(|running| running.collects()) {
+            rebuilder = rebuilder.copying(most);
+        }
         let told = {
             let gateway = Arc::clone(self);
             let running = running.cloned();
@@ -275,14 +282,15 @@ impl Gateway {
 
     /// What a page said of its query.
     pub(super) fn told(
-        &self,
+        self: &Arc<Self>,
         running: &Running,
         cluster: &str,
         page: Option<u64>,
         result: Result<PageSummary, Cut>,
     ) {
         match result {
-            Ok(summary) => {
+            Ok(mut summary) => {
+                let collected = running.collect(page, &mut summary);
                 self.metrics.page(summary.rows, summary.data_bytes);
                 running.count(page, summary.rows, summary.data_bytes);
                 if let Some(next) = &summary.next {
@@ -293,6 +301,9 @@ impl Gateway {
                 }
                 if summary.done() {
                     self.end(running, &outcome(&summary));
+                }
+                if let Some((collector, progress)) = collected {
+                    self.collected(*collector, progress, &running.id);
                 }
             }
             // The client has had half a page. It asks again, or goes away and the query expires.
@@ -359,6 +370,7 @@ pub(super) fn login(caller: &Authenticated) -> &str {
 /// Where a query stands that waits for a slot, in words for its client, if they are due.
 fn waiting(running: &Running) -> Option<String> {
     let Admitted { class, queued, .. } = &running.admitted;
+    let queued = queued.as_ref()?;
     let Standing { ahead, reason } = queued.standing().filter(|_| running.is_told())?;
     let why = match reason {
         Reason::Principal => "as many of your queries are running as may".to_owned(),
@@ -396,7 +408,7 @@ pub(super) fn upstream_outcome(error: &UpstreamError) -> UpstreamOutcome {
 }
 
 /// The number of a page is the last part of its path. Trino counts from 0 again when a query leaves its queue.
-fn page_number(path: &str) -> Option<u64> {
+pub(super) fn page_number(path: &str) -> Option<u64> {
     let number: u64 = path.split('?').next()?.rsplit('/').next()?.parse().ok()?;
     let executing = path.starts_with("/v1/statement/executing/");
     Some(number.saturating_add(if executing { EXECUTING } else { 0 }))

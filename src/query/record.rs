@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::plan::{Planned, Seen};
 use super::{Gateway, StatementError};
-use crate::audit::{Asked, Asker, Audit, Basis, Event, Intent, Outcome, Read, Reason, State};
+use crate::audit::{Asked, Asker, Audit, Basis, Cached, Event, Intent, Outcome, Read, Reason, State};
 use crate::catalog::TableName;
 use crate::error::Failure;
 use crate::identity::{Authenticated, Method, Refused, is_access_token};
@@ -142,6 +142,7 @@ impl Gateway {
         id: &str,
         seen: &Seen,
         planned: Option<&Planned>,
+        cached: Cached,
     ) -> Intent {
         let rewritten = planned.map(|planned| match planned.sql.prepared() {
             // What Trino is told besides the statement is part of what it is asked.
@@ -159,6 +160,7 @@ impl Gateway {
                 || Basis { policy_revision: self.policies.load().revision().to_string(), ..Basis::default() },
                 |planned| basis(&planned.permit),
             ),
+            cached,
             decision: if restricted { "restricted" } else { "allowed" }.to_owned(),
         }
     }

@@ -4,41 +4,26 @@
 //! A poll does not need an entry: its sealed link says all. The entry is what must end: the outcome is
 //! written and the slot freed when the last page passes, the query is cancelled, or nobody asks any more.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::HeaderMap;
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
+use super::collector::{Collector, Progress};
+pub(super) use super::first::{FirstPage, Start};
 use super::people::Admitted;
+use super::tally::Tally;
 use crate::admission::Slot;
-use crate::audit::{Guard, Outcome};
+use crate::audit::{Guard, Outcome, State as Ended};
+use crate::cache::Entry;
 use crate::catalog::TableName;
 use crate::sql::SourceMap;
 use crate::telemetry::GaugeGuard;
 use crate::upstream::Place;
-
-/// How far the submission of a query is.
-#[derive(Clone, Debug)]
-pub(super) enum Start {
-    /// No page yet: the query waits for a slot, or for Trino to take it.
-    Waiting,
-    /// It has its slot, and is being sent to Trino.
-    Sending,
-    /// Trino took it, or it failed before: the first page, ready to be sent any number of times.
-    Answered(FirstPage),
-}
-
-/// The first page of a query, already rebuilt. Trino puts no rows in it.
-#[derive(Clone, Debug)]
-pub(super) struct FirstPage {
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
+use crate::wire::PageSummary;
 
 /// One query that has an intent in the audit and no outcome yet.
 pub(super) struct Running {
@@ -87,6 +72,10 @@ struct State {
     /// Trino could not be asked.
     doubt: bool,
     published: Option<Instant>,
+    /// What the answer is collected in, to be given again.
+    collector: Option<Box<Collector>>,
+    /// The answer that is given again.
+    entry: Option<Arc<Entry>>,
     seen: Instant,
     busy: u32,
 }
@@ -259,6 +248,58 @@ impl Running {
         }
     }
 
+    /// Milliseconds since it came.
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Collects the answer from here on.
+    pub(super) fn collect_in(&self, collector: Box<Collector>) {
+        let mut state = self.state();
+        if state.guard.is_some() {
+            state.collector = Some(collector);
+        }
+    }
+
+    /// How many bytes of rows may still be collected, if any are.
+    pub(super) fn collects(&self) -> Option<usize> {
+        self.state().collector.as_ref().map(|collector| collector.left())
+    }
+
+    /// Collects a page. With the last one, or where the answer cannot be kept, gives all there is.
+    pub(super) fn collect(
+        &self,
+        page: Option<u64>,
+        summary: &mut PageSummary,
+    ) -> Option<(Box<Collector>, Progress)> {
+        let mut state = self.state();
+        match state.collector.as_mut()?.take(page, summary) {
+            Progress::Partial => None,
+            progress => state.collector.take().map(|collector| (collector, progress)),
+        }
+    }
+
+    /// Whether an answer is collected that is looked for as one of another Trino.
+    pub(super) fn collects_of_another(&self, version: Option<&str>) -> bool {
+        self.state().collector.as_ref().is_some_and(|collector| version != Some(&*collector.wanted.trino))
+    }
+
+    /// Collects no more.
+    pub(super) fn stop_collecting(&self) {
+        let collector = self.state().collector.take();
+        drop(collector);
+    }
+
+    /// Serves an answer that was given before.
+    pub(super) fn serve_from(&self, entry: Arc<Entry>) {
+        self.state().entry = Some(entry);
+    }
+
+    /// The answer that is served again.
+    pub(super) fn entry(&self) -> Option<Arc<Entry>> {
+        self.state().entry.clone()
+    }
+
     /// Tells whoever submits the query that it is no longer wanted; who waits for the first page gets this one.
     pub(super) fn cancel(&self, page: FirstPage) {
         self.answer(page);
@@ -340,52 +381,6 @@ impl Drop for Served {
 const MISSING_PAGES: Duration = Duration::from_secs(3);
 /// How often it is published anew how far a query is that is followed elsewhere.
 const AGAIN: Duration = Duration::from_secs(30);
-/// The number of the first page of a query that Trino has begun to execute; those before have no rows.
-pub(super) const EXECUTING: u64 = 1 << 32;
-/// The most pages that are remembered by number.
-const REMEMBERED: usize = 1_024;
-
-/// Which pages were counted: one that is fetched twice, or broke off and is fetched again, counts once, wherever that is.
-/// They may be told of in any order, as they are fetched at several gateways.
-struct Tally {
-    /// Rows and bytes by page.
-    pages: BTreeMap<u64, (u64, u64)>,
-    /// All pages before this one are counted, or will not be.
-    next: u64,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Self { pages: BTreeMap::new(), next: EXECUTING }
-    }
-}
-
-impl Tally {
-    /// How many rows and bytes of a page are new.
-    fn add(&mut self, page: u64, rows: u64, bytes: u64) -> (u64, u64) {
-        let had = self.pages.get(&page).copied();
-        if had.is_none() && (EXECUTING..self.next).contains(&page) {
-            return (0, 0);
-        }
-        let (had_rows, had_bytes) = had.unwrap_or_default();
-        self.pages.insert(page, (rows.max(had_rows), bytes.max(had_bytes)));
-        while self.pages.contains_key(&self.next) {
-            self.next += 1;
-        }
-        while self.pages.len() > REMEMBERED
-            && let Some((first, _)) = self.pages.pop_first()
-        {
-            self.next = self.next.max(first + 1);
-        }
-        (rows.saturating_sub(had_rows), bytes.saturating_sub(had_bytes))
-    }
-
-    /// Whether no page is missing before the last that is known.
-    fn is_whole(&self) -> bool {
-        self.pages.last_key_value().is_none_or(|(last, _)| *last < self.next)
-    }
-}
-
 /// How long the first page of a query that has ended can still be fetched by a client whose connection
 /// broke while it came, and how many bytes of such pages are kept at most.
 const KEPT_FOR: Duration = Duration::from_mins(2);
@@ -401,6 +396,8 @@ pub(super) struct Registry {
     ended: moka::sync::Cache<String, FirstPage>,
     /// Last pages of queries that somebody else has cancelled, by the queries' names.
     last: moka::sync::Cache<String, FirstPage>,
+    /// Answers that were given again to their end: the last page may be asked for once more.
+    ended_entries: moka::sync::Cache<String, Arc<Entry>>,
     changed: Notify,
 }
 
@@ -415,7 +412,14 @@ impl Registry {
                 .time_to_live(KEPT_FOR)
                 .build()
         };
-        Self { entries: Mutex::default(), ended: kept(), last: kept(), changed: Notify::new() }
+        let ended_entries = moka::sync::Cache::builder()
+            .weigher(|id: &String, entry: &Arc<Entry>| {
+                u32::try_from(id.len() + entry.size()).unwrap_or(u32::MAX)
+            })
+            .max_capacity(KEPT_AT_MOST)
+            .time_to_live(KEPT_FOR)
+            .build();
+        Self { entries: Mutex::default(), ended: kept(), last: kept(), ended_entries, changed: Notify::new() }
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Arc<Running>>> {
@@ -452,6 +456,8 @@ impl Registry {
                 asked: None,
                 doubt: false,
                 published: None,
+                collector: None,
+                entry: None,
                 seen: Instant::now(),
                 busy: 0,
             }),
@@ -468,15 +474,19 @@ impl Registry {
     /// Ends a query: writes its outcome and frees its slot. The first to end it decides the outcome, and is told so. While
     /// pages that were fetched elsewhere are still to be counted, only the slot is free: see [`Registry::settle`].
     pub(super) fn end(&self, running: &Running, outcome: &Outcome) -> bool {
-        let (first, freed) = {
+        let (first, freed, entry) = {
             let mut state = running.state();
             let first = state.guard.is_some() && state.ended.is_none();
             if first {
                 state.ended = Some((outcome.clone(), Instant::now()));
             }
-            (first, (state.slot.take(), state.gauge.take(), state.place.take()))
+            let held = (state.slot.take(), state.gauge.take(), state.place.take(), state.collector.take());
+            (first, held, state.entry.take())
         };
         drop(freed);
+        if let Some(entry) = entry.filter(|_| outcome.state == Ended::Finished) {
+            self.ended_entries.insert(running.id.clone(), entry);
+        }
         self.settle(running, false);
         first
     }
@@ -526,6 +536,11 @@ impl Registry {
         self.ended.get(id)
     }
 
+    /// The answer of a query that was given again a moment ago.
+    pub(super) fn ended_entry(&self, id: &str) -> Option<Arc<Entry>> {
+        self.ended_entries.get(id)
+    }
+
     /// The queries whose client has not been heard of for that long.
     pub(super) fn idle(&self, limit: Duration) -> Vec<Arc<Running>> {
         let now = Instant::now();
@@ -561,29 +576,5 @@ impl Registry {
             }
             changed.await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_counts_once_in_whatever_order_it_is_told_of() {
-        let mut tally = Tally::default();
-        assert_eq!(tally.add(1, 0, 0), (0, 0), "a page of the queue");
-        assert!(tally.is_whole());
-        assert_eq!(tally.add(EXECUTING, 10, 100), (10, 100));
-        assert_eq!(tally.add(EXECUTING, 10, 100), (0, 0), "again");
-        assert_eq!(tally.add(EXECUTING + 2, 3, 30), (3, 30));
-        assert!(!tally.is_whole(), "one was fetched elsewhere");
-        assert_eq!(tally.add(EXECUTING + 1, 2, 20), (2, 20), "it broke off");
-        assert!(tally.is_whole());
-        assert_eq!(tally.add(EXECUTING + 1, 5, 50), (3, 30), "and was fetched again");
-        for page in 3..3 + REMEMBERED as u64 {
-            assert_eq!(tally.add(EXECUTING + page, 1, 1), (1, 1));
-        }
-        assert_eq!(tally.add(EXECUTING, 10, 100), (0, 0), "long ago");
-        assert!(tally.is_whole() && tally.pages.len() == REMEMBERED);
     }
 }

@@ -8,14 +8,16 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt, Limited};
 
+use super::cached::{CACHE, Course};
 use super::people::Admitted;
 use super::placed::Placed;
 use super::plan::{Local, Plan, Planned, Seen};
 use super::poll::{first, positions, upstream_outcome};
 use super::registry::{Beginning, FirstPage, Running};
 use super::{Answer, Gateway, QueryError, RelayError, StatementError, answer};
-use crate::admission::{AdmissionError, Metered, Slot, Ticket};
-use crate::audit::{Guard, Outcome, State};
+use crate::admission::{AdmissionError, Classified, Metered, Queued, Slot, Ticket};
+use crate::audit::{Cached, Guard, Outcome, State};
+use crate::cache::Entry;
 use crate::catalog::Noted;
 use crate::error::Failure;
 use crate::identity::Authenticated;
@@ -55,7 +57,7 @@ impl Gateway {
     async fn take(self: &Arc<Self>, caller: Authenticated, id: &str) -> Answer {
         let mut seen = Seen { received_us: self.audit.tick_us(), ..Seen::default() };
         let caller = match self.rate.meter(caller) {
-            Ok(metered) => metered,
+            Ok(metered) => Arc::new(metered),
             Err(refused) => {
                 let (error, caller) = *refused;
                 return self.refuse(&caller, id, &seen, &error.into()).await;
@@ -97,7 +99,7 @@ impl Gateway {
 
     async fn decided(
         self: &Arc<Self>,
-        metered: &Metered,
+        metered: &Arc<Metered>,
         id: &str,
         seen: &mut Seen,
     ) -> Result<Answer, StatementError> {
@@ -106,7 +108,7 @@ impl Gateway {
             Plan::Local(local) => {
                 let answer = local_answer(&local, id, caller)?;
                 let timer = self.metrics.time(Stage::Audit);
-                let guard = self.audit.intend(self.intent(caller, id, seen, None)).await?;
+                let guard = self.audit.intend(self.intent(caller, id, seen, None, Cached::default())).await?;
                 drop(timer);
                 guard.finish(&Outcome::of(State::Finished));
                 self.metrics.statement(seen.label.unwrap_or(StatementKind::Other), Verdict::Answered);
@@ -148,7 +150,7 @@ impl Gateway {
 
     async fn begin(
         self: &Arc<Self>,
-        metered: &Metered,
+        metered: &Arc<Metered>,
         id: &str,
         seen: &Seen,
         planned: Planned,
@@ -156,8 +158,8 @@ impl Gateway {
         let caller = metered.authenticated();
         let class = seen.class.clone().ok_or(StatementError::Fault)?;
         let mut headers = submit_headers(caller, &planned)?;
-        let told = self.slots.classes().told(&class);
-        let (properties, tag) = (&told.properties, told.tag.as_deref());
+        let of_class = self.slots.classes().told(&class);
+        let (properties, tag) = (&of_class.properties, of_class.tag.as_deref());
         wire::tell_class(&mut headers, properties, tag, |tag| self.slots.classes().is_tag(tag))?;
         if let Ok(id) = HeaderValue::from_str(id) {
             // By this a later start finds the query at Trino, should this process be killed while it runs.
@@ -168,14 +170,17 @@ impl Gateway {
         let blocks = u32::try_from(bytes / super::TEXT_BLOCK + 1).unwrap_or(u32::MAX);
         let texts = Arc::clone(&self.texts).try_acquire_many_owned(blocks);
         let texts = texts.map_err(|_| AdmissionError::TextsFull)?;
-        let ticket = self
-            .slots
-            .enter(caller.principal(), &class)
-            .inspect_err(|_| self.metrics.refused(&class.name))?;
+        let course = self.course(metered, &planned, seen, &headers).await;
+        // What is not sent to Trino needs no slot.
+        let told = course.record();
+        let way = match course {
+            Course::Hit(entry) => Way::Given(entry),
+            course => Way::Sent(course, self.enter(caller, &class)?),
+        };
         let timer = self.metrics.time(Stage::Audit);
-        let guard = self.audit.intend(self.intent(caller, id, seen, Some(&planned))).await?;
+        let guard = self.audit.intend(self.intent(caller, id, seen, Some(&planned), told)).await?;
         drop(timer);
-        let Planned { sql, relations, permit, place, noted } = planned;
+        let Planned { sql, relations, permit, place, noted, .. } = planned;
         let verdict = if sql.restricted() { Verdict::Rewritten } else { Verdict::Passed };
         self.metrics.statement(seen.label.unwrap_or(StatementKind::Other), verdict);
         let running = self.registry.begin(Beginning {
@@ -188,7 +193,7 @@ impl Gateway {
             texts,
             admitted: Admitted {
                 class,
-                queued: ticket.queued(),
+                queued: way.queued(),
                 principal: caller.principal().name().to_owned(),
                 kind: seen.kind.unwrap_or("statement"),
             },
@@ -202,20 +207,31 @@ impl Gateway {
             restricted: sql.restricted(),
         };
         let context = self.page_context(caller, &link, positions(sql.positions()));
-        let submission = Submission { sql, headers, ticket, context, place, noted };
-        if let (true, Some(map)) = (self.replicas.are_several(), running.positions.clone()) {
-            let (replicas, id) = (Arc::clone(&self.replicas), id.to_owned());
-            tokio::spawn(async move { replicas.keep_positions(&id, &*map).await });
+        match way {
+            Way::Given(entry) => self.serve_entry(&running, entry, &context.base, &context.principal),
+            Way::Sent(course, ticket) => {
+                let submission = Submission { sql, headers, ticket, course, context, place, noted };
+                if let (true, Some(map)) = (self.replicas.are_several(), running.positions.clone()) {
+                    let (replicas, id) = (Arc::clone(&self.replicas), id.to_owned());
+                    tokio::spawn(async move { replicas.keep_positions(&id, &*map).await });
+                }
+                let gateway = Arc::clone(self);
+                let submitted = Arc::clone(&running);
+                tokio::spawn(async move { gateway.run(&submitted, submission).await });
+            }
         }
-        let gateway = Arc::clone(self);
-        let submitted = Arc::clone(&running);
-        tokio::spawn(async move { gateway.run(&submitted, submission).await });
         let page = running.answered(FIRST_ANSWER).await;
         drop(served);
         Ok(match page {
             Some(page) => first(page),
             None => self.still_waiting(caller, &running),
         })
+    }
+
+    /// Joins the queue of the statement's class.
+    fn enter(&self, caller: &Authenticated, class: &Classified) -> Result<Ticket, AdmissionError> {
+        let entered = self.slots.enter(caller.principal(), class);
+        entered.inspect_err(|_| self.metrics.refused(&class.name))
     }
 
     /// Waits for a slot and submits, once. Ends with a first page, whatever happens.
@@ -225,15 +241,7 @@ impl Gateway {
         let mut submission = submission;
         let slot = tokio::select! {
             slot = submission.ticket.slot() => slot,
-            () = running.until_canceled() => {
-                let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
-                let body = wire::failure_page(&origin, &StatementError::Canceled).into();
-                let canceled = FirstPage { headers: HeaderMap::new(), body };
-                running.answer(self.registry.last(&running.id).unwrap_or(canceled));
-                self.publish(running);
-                self.end(running, &Outcome::of(State::Canceled));
-                return;
-            }
+            () = running.until_canceled() => return self.given_up(running, &base),
         };
         running.marked(Guard::admitted);
         running.count_running(self.metrics.running());
@@ -242,19 +250,34 @@ impl Gateway {
         self.metrics.waited(&running.admitted.class.name, slot.waited());
         let result = self.sent(running, submission, slot).await;
         if let Err(error) = result {
-            tracing::warn!(query = %running.id, %error, "a query could not be submitted");
-            self.cancel_upstream(running);
-            let origin = Origin { id: &running.id, base: &base, elapsed_ms: 0 };
-            let body = wire::failure_page(&origin, &error).into();
-            let failed = FirstPage { headers: HeaderMap::new(), body };
-            running.answer(self.registry.last(&running.id).unwrap_or(failed));
-            self.publish(running);
-            let outcome = match error {
-                StatementError::Canceled => Outcome::of(State::Canceled),
-                error => Outcome::failed(error.code().name, error.to_string()),
-            };
-            self.end(running, &outcome);
+            self.failed(running, &base, error);
         }
+    }
+
+    /// The end of a query that its user does not want any more.
+    fn given_up(self: &Arc<Self>, running: &Arc<Running>, base: &str) {
+        let origin = Origin { id: &running.id, base, elapsed_ms: 0 };
+        let body = wire::failure_page(&origin, &StatementError::Canceled).into();
+        let canceled = FirstPage { headers: HeaderMap::new(), body };
+        running.answer(self.registry.last(&running.id).unwrap_or(canceled));
+        self.publish(running);
+        self.end(running, &Outcome::of(State::Canceled));
+    }
+
+    /// The end of a query that could not be submitted.
+    fn failed(self: &Arc<Self>, running: &Arc<Running>, base: &str, error: StatementError) {
+        tracing::warn!(query = %running.id, %error, "a query could not be submitted");
+        self.cancel_upstream(running);
+        let origin = Origin { id: &running.id, base, elapsed_ms: 0 };
+        let body = wire::failure_page(&origin, &error).into();
+        let failed = FirstPage { headers: HeaderMap::new(), body };
+        running.answer(self.registry.last(&running.id).unwrap_or(failed));
+        self.publish(running);
+        let outcome = match error {
+            StatementError::Canceled => Outcome::of(State::Canceled),
+            error => Outcome::failed(error.code().name, error.to_string()),
+        };
+        self.end(running, &outcome);
     }
 
     async fn sent(
@@ -263,20 +286,35 @@ impl Gateway {
         submission: Submission,
         slot: Slot,
     ) -> Result<(), StatementError> {
-        let Submission { sql, headers, place, noted, mut context, ticket } = submission;
-        drop(ticket);
+        let Submission { sql, headers, place, noted, mut context, course, .. } = submission;
+        let cache = course.told();
+        if let Course::Lead(collector) = course {
+            running.collect_in(collector);
+        }
         let (place, response) = self.submitted(running, &sql, headers, place, &noted).await?;
         context.cluster = place.cluster().to_owned();
         running.hold(slot);
+        if running.collects_of_another(place.version().as_deref()) {
+            // It has moved to a cluster with another Trino.
+            running.stop_collecting();
+        }
         running.stay(place);
         let cluster = context.cluster.clone();
-        let headers = self.answer_headers(&context.principal, &cluster, &response.headers)?;
+        let mut headers = self.answer_headers(&context.principal, &cluster, &response.headers)?;
+        if !headers.is_empty() {
+            // What changes the session is more than its rows.
+            running.stop_collecting();
+        }
+        headers.extend(cache.map(|said| (CACHE, said)));
         let body = Limited::new(response.body, FIRST_PAGE)
             .collect()
             .await
             .map_err(|error| RelayError::Broken(error.to_string()))?
             .to_bytes();
         let mut rebuilder = PageRebuilder::new(context);
+        if let Some(most) = running.collects() {
+            rebuilder = rebuilder.copying(most);
+        }
         let mut parts = Vec::new();
         rebuilder.push(&body, &mut parts).map_err(RelayError::from)?;
         let summary = rebuilder.finish(&mut parts).map_err(RelayError::from)?;
@@ -349,11 +387,29 @@ impl Gateway {
     }
 }
 
+/// Where an answer comes from.
+enum Way {
+    /// It was given before.
+    Given(Arc<Entry>),
+    /// Trino, once there is a slot.
+    Sent(Course, Ticket),
+}
+
+impl Way {
+    fn queued(&self) -> Option<Queued> {
+        match self {
+            Self::Given(_) => None,
+            Self::Sent(_, ticket) => Some(ticket.queued()),
+        }
+    }
+}
+
 /// A statement that waits for its slot, and what it is sent with.
 struct Submission {
     sql: ScopedSql,
     headers: HeaderMap,
     ticket: Ticket,
+    course: Course,
     context: PageContext,
     place: Placed,
     noted: Noted,

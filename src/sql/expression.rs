@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::facts::{Call, Facts, Reference, Scope, Special, SpecialKind};
 use super::lexer::{self, Token};
 use super::parser::Parser;
-use super::{Edits, Limits, Printed, Relation, SqlError, print};
+use super::{Edits, Limits, Printed, Relation, Repeat, SqlError, print, repeat};
 
 /// A scalar expression on its own.
 #[derive(Clone, Debug)]
@@ -69,6 +69,16 @@ impl Expression {
     /// Prints it, with some tokens replaced.
     pub fn print(&self, edits: &Edits) -> Printed {
         print::print(&self.text, &self.tokens, 0..super::count(&self.tokens), edits)
+    }
+
+    /// What its value depends on besides the columns that it reads. Calls of `literals` are not looked at.
+    pub fn repeat(&self, literals: &[&str]) -> Repeat {
+        let is_literal = |call: &&Call| match &call.name[..] {
+            [name] => literals.contains(&name.value.to_lowercase().as_str()),
+            _ => false,
+        };
+        let calls = self.facts.calls.iter().filter(|call| !is_literal(call));
+        repeat::of(&self.tokens, calls, &self.facts.specials, |tokens| self.slice(tokens))
     }
 
     /// Its tokens.

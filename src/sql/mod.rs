@@ -13,6 +13,7 @@ mod lexer;
 mod name;
 mod parser;
 mod print;
+mod repeat;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use name::{
     Ident, fold_column, fold_name, is_same_column, push_identifier, quote_identifier, quote_string,
 };
 pub use print::{Edits, Printed, SourceMap};
+pub use repeat::{Repeat, repeatable_functions};
 pub use statement::Statement;
 
 /// How much of a text is read.

@@ -9,7 +9,8 @@ use super::lexer::{self, Token, TokenKind};
 use super::name::unquoted;
 use super::parser::{Parser, References};
 use super::{
-    Call, Edits, Ident, Kind, Limits, Printed, Reference, Relation, Scope, Special, SqlError, print,
+    Call, Edits, Ident, Kind, Limits, Printed, Reference, Relation, Repeat, Scope, Special, SqlError, print,
+    repeat,
 };
 
 /// A statement that has been read to its end.
@@ -90,6 +91,11 @@ impl Statement {
     /// The session properties that it sets for itself.
     pub fn session_properties(&self) -> &[Vec<Ident>] {
         &self.facts.session_properties
+    }
+
+    /// What its answer depends on besides the tables that it reads. Of a statement within it (PREPARE, EXPLAIN), ask that.
+    pub fn repeat(&self) -> Repeat {
+        repeat::of(&self.tokens, &self.facts.calls, &self.facts.specials, |tokens| self.slice(tokens))
     }
 
     /// Its tokens.

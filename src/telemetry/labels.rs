@@ -222,6 +222,32 @@ values! {
         Remote = "remote",
     }
 
+    /// Whether an answer was given again.
+    Cached {
+        /// It was.
+        Hit = "hit",
+        /// Trino is asked, and the answer may be kept.
+        Miss = "miss",
+        /// Trino is asked, and the answer is not kept.
+        Bypass = "bypass",
+    }
+
+    /// What became of an answer that might have been kept.
+    Kept {
+        /// It is kept.
+        Kept = "kept",
+        /// Trino was fast enough without.
+        Cheap = "cheap",
+        /// It failed, was not fetched to its end, or had a warning.
+        Failed = "failed",
+        /// It is too large.
+        TooLarge = "too_large",
+        /// What it depends on changed meanwhile, or could not be asked for again.
+        Changed = "changed",
+        /// It could not be unpacked, and was dropped.
+        Corrupt = "corrupt",
+    }
+
     /// What became of a reload.
     Reload {
         /// The new set is in force.
@@ -274,6 +300,8 @@ sets! {
     OfStage { stage: Stage }
     OfUpstream { operation: UpstreamOperation, outcome: UpstreamOutcome }
     OfReload { outcome: Reload }
+    OfCached { outcome: Cached }
+    OfKept { outcome: Kept }
     OfConnection { tls: Tls }
     OfCluster { cluster: String }
     OfClass { class: String }

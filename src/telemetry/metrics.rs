@@ -11,9 +11,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use super::labels::{
-    AuthMethod, AuthOutcome, Ending, OfAuthentication, OfClass, OfCluster, OfConnection, OfEnding, OfQuery,
-    OfReload, OfRequest, OfStage, OfStatement, OfUpstream, QueryEnd, Reload, RequestRoute, Stage,
-    StatementKind, StatusClass, Tls, UpstreamOperation, UpstreamOutcome, Verdict,
+    AuthMethod, AuthOutcome, Cached, Ending, Kept, OfAuthentication, OfCached, OfClass, OfCluster,
+    OfConnection, OfEnding, OfKept, OfQuery, OfReload, OfRequest, OfStage, OfStatement, OfUpstream, QueryEnd,
+    Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls, UpstreamOperation, UpstreamOutcome,
+    Verdict,
 };
 
 type Stages = Family<OfStage, Histogram, fn() -> Histogram>;
@@ -114,6 +115,14 @@ metrics! {
     audit_copying: Gauge = "audit_copying", Gauge::default();
     /// Bytes of the audit that wait on the local disk to be copied.
     audit_behind: Gauge = "audit_behind_bytes", Gauge::default();
+    /// Questions to the cache, by outcome.
+    cache_lookups: Family<OfCached, Counter> = "cache_lookups", Family::default();
+    /// Answers that might have been kept, by what became of them.
+    cache_answers: Family<OfKept, Counter> = "cache_answers", Family::default();
+    /// Answers in the cache.
+    cache_entries: Gauge = "cache_entries", Gauge::default();
+    /// Bytes of the answers in the cache.
+    cache_bytes: Gauge = "cache_bytes", Gauge::default();
     /// Reloads of the policies, by outcome.
     policy_reloads: Family<OfReload, Counter> = "policy_reloads", Family::default();
     /// When the policies in force were loaded, in seconds since 1970.
@@ -258,6 +267,22 @@ impl Metrics {
     pub fn audit_disk(&self, free: u64, size: u64) {
         self.disk_free.set(i64::try_from(free).unwrap_or(i64::MAX));
         self.disk_size.set(i64::try_from(size).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a question to the cache.
+    pub fn cache_lookup(&self, outcome: Cached) {
+        self.cache_lookups.get_or_create(&OfCached { outcome }).inc();
+    }
+
+    /// Counts an answer that might have been kept.
+    pub fn cache_answer(&self, outcome: Kept) {
+        self.cache_answers.get_or_create(&OfKept { outcome }).inc();
+    }
+
+    /// Says how much the cache holds.
+    pub fn cache_load(&self, entries: u64, bytes: u64) {
+        self.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Counts a request that was answered with `status`.

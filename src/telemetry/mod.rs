@@ -5,8 +5,8 @@ mod logs;
 mod metrics;
 
 pub use labels::{
-    AuthMethod, AuthOutcome, Ending, QueryEnd, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls,
-    UpstreamOperation, UpstreamOutcome, Verdict,
+    AuthMethod, AuthOutcome, Cached, Ending, Kept, QueryEnd, Reload, RequestRoute, Stage, StatementKind,
+    StatusClass, Tls, UpstreamOperation, UpstreamOutcome, Verdict,
 };
 pub use logs::{Config, Format, InitError, init};
 pub use metrics::{GaugeGuard, Metrics, StageTimer};

@@ -217,6 +217,11 @@ impl Place {
         &self.0.catalog
     }
 
+    /// The version of its Trino, as it last said.
+    pub fn version(&self) -> Option<String> {
+        self.0.info().map(|info| info.version)
+    }
+
     /// Whether the cluster still takes queries.
     pub fn is_open(&self) -> bool {
         self.0.state() == State::Active && matches!(self.0.fitness(), Fitness::Fit(_) | Fitness::Doubtful)

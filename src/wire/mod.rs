@@ -27,10 +27,12 @@ pub use headers::{
 };
 pub use malformed::{BodyFault, HeaderFault, Malformed};
 pub use own::{
-    ColumnType, LocalColumn, Origin, error_page, failure_page, finished_page, new_query_id, queued_page,
+    ColumnType, LocalColumn, Origin, cached_page, error_page, failure_page, finished_page, new_query_id,
+    queued_page,
 };
 pub use page::{
-    DEFAULT_LIMIT, PageContext, PageError, PageRebuilder, PageSummary, PagedError, Positions, Processed,
+    DEFAULT_LIMIT, PageContext, PageCopy, PageError, PageRebuilder, PageSummary, PagedError, Positions,
+    Processed,
 };
 pub use seal::{Link, Sealer, SealerError, Target, Ticket, Transaction};
 pub use session::Session;

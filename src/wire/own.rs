@@ -135,6 +135,33 @@ pub fn finished_page(
     out
 }
 
+/// A page of an answer that is given again: the columns and rows as Trino sent them, as JSON arrays, and the sealed link of
+/// the page behind it. What answers the statement itself has no columns yet.
+pub fn cached_page(
+    origin: &Origin<'_>,
+    columns: Option<&[u8]>,
+    rows: Option<&[u8]>,
+    sealed: Option<&str>,
+) -> Vec<u8> {
+    let mut out = begin(origin);
+    out.reserve(columns.map_or(0, <[u8]>::len) + rows.map_or(0, <[u8]>::len));
+    if let Some(sealed) = sealed {
+        out.extend_from_slice(b",\"nextUri\":");
+        json::string(&mut out, &link(origin.base, sealed));
+    }
+    for (name, raw) in [("columns", columns), ("data", rows)] {
+        if let Some(raw) = raw {
+            out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            out.extend_from_slice(raw);
+        }
+    }
+    stats(&mut out, origin, if sealed.is_some() { "RUNNING" } else { "FINISHED" });
+    // Within the statistics, which have nothing else to tell: nothing was read.
+    out.pop();
+    out.extend_from_slice(b",\"cached\":true}");
+    end(out)
+}
+
 /// A new id for a query, in the shape of Trino's: `20261123_033045_00005_xsgd7`. The last ten characters are
 /// random. `seconds` is the time, in seconds since 1970, UTC.
 pub fn new_query_id(seconds: i64) -> String {
@@ -283,6 +310,19 @@ mod tests {
         assert_eq!(page["updateType"], "SET SESSION");
         assert_eq!(page["columns"], serde_json::json!([]));
         assert!(page.get("data").is_none());
+    }
+
+    #[test]
+    fn an_answer_is_given_again() {
+        let page = read(&cached_page(&ORIGIN, None, None, Some("abc")), "RUNNING");
+        assert_eq!(page["nextUri"], "https://gw:8443/v1/statement/executing/abc");
+        assert!(page.get("columns").is_none() && page.get("data").is_none());
+        assert_eq!(page["stats"]["cached"], true);
+        let page =
+            read(&cached_page(&ORIGIN, Some(b"[{\"name\":\"a\"}]"), Some(b"[[1],[2]]"), None), "FINISHED");
+        assert_eq!(page["columns"], serde_json::json!([{"name": "a"}]));
+        assert_eq!(page["data"], serde_json::json!([[1], [2]]));
+        assert!(page.get("nextUri").is_none());
     }
 
     #[test]

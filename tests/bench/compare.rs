@@ -14,7 +14,7 @@ use crate::pages;
 use crate::processes::{self, MemoryWatch, Running, family};
 use crate::report::{self, Figure};
 use crate::setup::{self, Ground};
-use crate::{admission, catalogs, engine, gateway, library, peer, record, sign_in, tokens};
+use crate::{admission, cache, catalogs, engine, gateway, library, peer, record, sign_in, tokens};
 
 /// Connections that poll when latency is measured: some, but far from as many as the machine can serve.
 const LATENCY_CONNECTIONS: usize = 4;
@@ -40,7 +40,7 @@ pub(crate) struct Options {
 }
 
 /// What is measured together, and the names of the figures it gives.
-const GROUPS: [(Group, &[&str]); 6] = [
+const GROUPS: [(Group, &[&str]); 8] = [
     (
         Group::Library,
         &[
@@ -64,6 +64,7 @@ const GROUPS: [(Group, &[&str]); 6] = [
             "audit_verify_10m",
             "audit_export_rate",
             "audit_search_10m",
+            "cache_rss",
         ],
     ),
     (Group::Latency, &["poll_latency_p50", "poll_latency_p99"]),
@@ -71,11 +72,13 @@ const GROUPS: [(Group, &[&str]); 6] = [
     (Group::Submit, &["submit_latency_p50"]),
     (Group::Stream, &["stream_1gb_throughput", "stream_1gb_rss"]),
     (Group::Peer, &["peer_latency_p50", "peer_requests_per_second"]),
+    (Group::Cache, &["cache_hit_p50", "cache_hits_per_second", "cache_miss_overhead"]),
+    (Group::CacheOfTrino, &["cache_vs_trino"]),
 ];
 
 type Measure = fn() -> Result<Figure>;
 /// The figures that need neither a server of ours nor nginx.
-const LIBRARY: [(&str, Measure); 20] = [
+const LIBRARY: [(&str, Measure); 21] = [
     ("rewrite_typical_p50", library::typical),
     ("rewrite_1mb_growth", library::growth),
     ("rewrite_tpcds_p50", engine::tpcds),
@@ -96,6 +99,7 @@ const LIBRARY: [(&str, Measure); 20] = [
     ("audit_verify_10m", record::verified),
     ("audit_export_rate", record::exported),
     ("audit_search_10m", record::searched),
+    ("cache_rss", cache::memory),
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,6 +110,8 @@ enum Group {
     Submit,
     Stream,
     Peer,
+    Cache,
+    CacheOfTrino,
 }
 
 /// Measures, prints the table and writes the list. `false` if some figure could not be measured.
@@ -229,6 +235,14 @@ impl Contest {
             Group::Submit => self.submit(),
             Group::Stream => self.stream(),
             Group::Peer => self.peer(),
+            Group::Cache => {
+                say("answers that are given again");
+                cache::served(&self.ground, &self.northgate, self.stub.address)
+            }
+            Group::CacheOfTrino => {
+                say("answers that are given again, and Trino's");
+                cache::against_trino(&self.ground, &self.northgate)
+            }
         }
     }
 

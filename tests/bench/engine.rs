@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -54,14 +55,14 @@ fn stack(arguments: &[&str]) -> Result<String> {
 }
 
 /// A Trino with the test stack's settings.
-struct Engine {
+pub(crate) struct Engine {
     http: String,
     folder: tempfile::TempDir,
     _trino: Running,
 }
 
 impl Engine {
-    fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("northgate-bench-").tempdir()?;
         processes::remove_on_signal(folder.path());
         let ports = stack(&["ports", "2"])?;
@@ -75,6 +76,12 @@ impl Engine {
         let trino = Running::start("Trino", &mut command)?;
         stack(&["wait", http])?;
         Ok(Self { http: http.to_owned(), folder, _trino: trino })
+    }
+
+    /// Where it listens, in plain HTTP.
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
+        let address = format!("127.0.0.1:{}", self.http).parse();
+        address.map_err(|_| unusable("no address"))
     }
 
     fn run(&self, sql: &str) -> Result<String> {

@@ -18,6 +18,15 @@ pub(crate) struct Started {
     pub(crate) journal: PathBuf,
 }
 
+/// What is set besides.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Extra {
+    /// Whole tables in TOML.
+    pub(crate) configuration: &'static str,
+    /// One more document of policies.
+    pub(crate) policies: Option<&'static str>,
+}
+
 /// Starts it as `name`, with its journal in a folder of `beside`.
 pub(crate) fn start(
     ground: &Ground,
@@ -26,12 +35,27 @@ pub(crate) fn start(
     upstream: SocketAddr,
     beside: &Path,
 ) -> Result<Started> {
+    start_with(ground, name, program, upstream, beside, Extra::default())
+}
+
+/// The same with more settings.
+pub(crate) fn start_with(
+    ground: &Ground,
+    name: &str,
+    program: &Path,
+    upstream: SocketAddr,
+    beside: &Path,
+    extra: Extra,
+) -> Result<Started> {
     let program = program
         .canonicalize()
         .trying(|| format!("find {}: cargo build --release --bin northgate", program.display()))?;
     let folder = ground.folder.join(name);
     fs::create_dir_all(folder.join("policies"))?;
     fs::write(folder.join("policies/bench.yaml"), POLICIES)?;
+    if let Some(policies) = extra.policies {
+        fs::write(folder.join("policies/extra.yaml"), policies)?;
+    }
     fs::write(folder.join("users.toml"), "")?;
     let (address, admin) = (free_address()?, free_address()?);
     let journal = beside.join(format!("{name}-audit"));
@@ -42,7 +66,8 @@ pub(crate) fn start(
         .replace("@CERTIFICATES@", &ground.folder.display().to_string())
         .replace("@JOURNAL@", &journal.display().to_string())
         .replace("@ISSUER@", ISSUER)
-        .replace("@AUDIENCE@", AUDIENCE);
+        .replace("@AUDIENCE@", AUDIENCE)
+        + extra.configuration;
     let file = folder.join("northgate.toml");
     fs::write(&file, configuration)?;
     let log = fs::File::create(folder.join("output.log"))?;

@@ -160,6 +160,86 @@ pub(crate) fn submit(target: &Target, time: Duration) -> Result<Latencies> {
     }
 }
 
+/// Asks a statement again and again over `connections`, each to the last page, for `time`. A `tag` of the client's is sent
+/// with it.
+pub(crate) fn whole(
+    target: &Target,
+    text: &str,
+    tag: Option<&str>,
+    connections: usize,
+    time: Duration,
+) -> Result<Polls> {
+    each(target, connections, time, |client| {
+        if let Some(tag) = tag.filter(|_| !client.headers.contains("Client-Tags")) {
+            client.headers.push_str(&format!("X-Trino-Client-Tags: {tag}\r\n"));
+        }
+        client.whole(text).map(drop)
+    })
+}
+
+/// Fetches a path again and again over `connections` for `time`.
+pub(crate) fn fetched(target: &Target, path: &str, connections: usize, time: Duration) -> Result<Polls> {
+    each(target, connections, time, |client| client.exchange("GET", path, "", Ends::add).map(drop))
+}
+
+/// Asks a statement once, to its last page.
+pub(crate) fn whole_once(target: &Target, text: &str) -> Result<Duration> {
+    let mut client = Client::connect(target, 0)?;
+    let before = Instant::now();
+    client.whole(text)?;
+    Ok(before.elapsed())
+}
+
+/// The last page of a statement's answer.
+pub(crate) fn last_page(target: &Target, text: &str) -> Result<String> {
+    let mut client = Client::connect(target, 0)?;
+    client.whole(text)
+}
+
+/// What the gateway says of its cache to a statement: whether the last page is of a kept answer.
+pub(crate) fn said(target: &Target, text: &str) -> Result<&'static str> {
+    let cached = last_page(target, text)?.contains("\"cached\":true");
+    Ok(if cached { "hit" } else { "miss" })
+}
+
+fn each(
+    target: &Target,
+    connections: usize,
+    time: Duration,
+    ask: impl Fn(&mut Client) -> Result<()> + Sync,
+) -> Result<Polls> {
+    let start = Instant::now() + WARM_UP;
+    let end = start + time;
+    let run = |number: usize| {
+        let mut client = Client::connect(target, number)?;
+        let mut latencies = Latencies::default();
+        loop {
+            let before = Instant::now();
+            ask(&mut client)?;
+            let after = Instant::now();
+            if after > end {
+                return Ok(latencies);
+            }
+            if after > start {
+                latencies.add(after - before);
+            }
+        }
+    };
+    let run = &run;
+    let all: Vec<Result<Latencies>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..connections).map(|number| scope.spawn(move || run(number))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(unusable("a load thread panicked"))))
+            .collect()
+    });
+    let mut latencies = Latencies::default();
+    for one in all {
+        latencies.nanos.extend(one?.nanos);
+    }
+    Ok(Polls { per_second: latencies.len() as f64 / time.as_secs_f64(), latencies })
+}
+
 /// Reads the whole stream once, over one connection. With `expected`, each page must hold exactly that row data
 /// (which costs time: such a run is not one to take figures from).
 pub(crate) fn stream(target: &Target, expected: Option<&[u8]>) -> Result<Streamed> {
@@ -255,12 +335,14 @@ impl Client {
             Some(token) => format!("Authorization: Bearer {token}\r\n"),
             None => String::new(),
         };
+        // A Trino that is asked directly believes a name.
+        let user = if target.tokens.is_empty() { "X-Trino-User: admin\r\n" } else { "" };
         // The headers that trino-jdbc sends, without its offer of gzip: what is measured is not a compressor.
         let headers = format!(
             "\r\nHost: {}\r\nUser-Agent: trino-jdbc/484\r\n{bearer}X-Trino-Source: bench\r\n\
              X-Trino-Time-Zone: Europe/Amsterdam\r\nX-Trino-Language: en-US\r\n\
              X-Trino-Client-Capabilities: PATH,PARAMETRIC_DATETIME,SESSION_AUTHORIZATION\r\n\
-             X-Trino-Transaction-Id: NONE\r\n",
+             X-Trino-Transaction-Id: NONE\r\n{user}",
             target.address
         );
         Ok(Self { reader: Reader::new(wire), headers, request: Vec::new() })
@@ -276,6 +358,26 @@ impl Client {
             page = self.follow(&page)?;
         }
         Err(unusable("the query stays queued"))
+    }
+
+    /// Asks a statement to its last page, which it gives.
+    fn whole(&mut self, text: &str) -> Result<String> {
+        let mut last = Vec::new();
+        let mut page = self.exchange("POST", "/v1/statement", text, |ends, piece| {
+            ends.add(piece);
+            last.extend_from_slice(piece);
+        })?;
+        while let Some(next) = page.next.take() {
+            last.clear();
+            page = self.exchange("GET", &next, "", |ends, piece| {
+                ends.add(piece);
+                last.extend_from_slice(piece);
+            })?;
+        }
+        if page.state != "FINISHED" {
+            return Err(unusable(format!("a query ended as {}", page.state)));
+        }
+        String::from_utf8(last).map_err(|error| unusable(error.to_string()))
     }
 
     fn follow(&mut self, page: &Page) -> Result<Page> {

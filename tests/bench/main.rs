@@ -5,6 +5,7 @@
 
 mod admission;
 mod bank;
+mod cache;
 mod catalogs;
 mod compare;
 mod engine;

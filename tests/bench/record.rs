@@ -80,6 +80,7 @@ fn intent(n: u64) -> Intent {
             sensitive: false,
         },
         decision: "restricted".into(),
+        cached: northgate::audit::Cached::default(),
     }
 }
 

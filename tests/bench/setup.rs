@@ -151,6 +151,24 @@ pub(crate) fn start_nginx(
     name: &str,
     upstream: SocketAddr,
 ) -> Result<(Running, SocketAddr)> {
+    nginx(ground, name, upstream, None)
+}
+
+/// An nginx that serves one page from memory, as `/kept`; and the bytes of the page.
+pub(crate) fn start_kept(ground: &Ground, page: &str) -> Result<(Running, SocketAddr, usize)> {
+    if page.contains(['\'', '$', '\\']) {
+        return Err(unusable("a page that does not fit in nginx's configuration"));
+    }
+    let (process, address) = nginx(ground, "kept", free_address()?, Some(page))?;
+    Ok((process, address, page.len()))
+}
+
+fn nginx(
+    ground: &Ground,
+    name: &str,
+    upstream: SocketAddr,
+    kept: Option<&str>,
+) -> Result<(Running, SocketAddr)> {
     let folder = ground.folder.join(name);
     fs::create_dir_all(&folder)?;
     let address = free_address()?;
@@ -158,7 +176,8 @@ pub(crate) fn start_nginx(
         .replace("@FOLDER@", &folder.display().to_string())
         .replace("@CERTIFICATES@", &ground.folder.display().to_string())
         .replace("@ADDRESS@", &address.to_string())
-        .replace("@UPSTREAM@", &upstream.to_string());
+        .replace("@UPSTREAM@", &upstream.to_string())
+        .replace("@KEPT@", kept.unwrap_or_default());
     let file = folder.join("nginx.conf");
     fs::write(&file, configuration)?;
     let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"]

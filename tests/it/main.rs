@@ -10,6 +10,7 @@ mod auditor;
 mod bad_input;
 mod balancer;
 mod browser;
+mod cache;
 mod catalog;
 mod certificates;
 mod classify;

@@ -131,10 +131,11 @@ run_keycloak() {
         --http-host 127.0.0.1 --http-port "$2" --hostname "http://127.0.0.1:$2"
 }
 
-# catalog_of_trino PORT S3-PORT: the statement that gives a Trino the catalog `house` of the rustberg on this port.
+# catalog_of_trino PORT S3-PORT [NAME]: the statement that gives a Trino the catalog of the rustberg on this port, as
+# `house` if no name is given.
 catalog_of_trino() {
     cat <<EOF2
-CREATE CATALOG house USING iceberg WITH (
+CREATE CATALOG ${3:-house} USING iceberg WITH (
   "iceberg.catalog.type" = 'rest',
   "iceberg.rest-catalog.uri" = 'http://127.0.0.1:$1',
   "iceberg.rest-catalog.prefix" = 'acme',

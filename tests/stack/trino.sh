@@ -68,7 +68,7 @@ EOF
     # The user 'native' gets from Trino itself what the policies of the tests give an EU analyst.
     cat >"$dir/etc/rules.json" <<EOF
 {
-  "catalogs": [{"catalog": "house", "allow": "owner"}, {"allow": "all"}],
+  "catalogs": [{"catalog": "house|barn", "allow": "owner"}, {"allow": "all"}],
   "impersonation": [{"original_user": "$gateway_user", "new_user": ".*"}],
   "tables": [
     {"user": "native", "catalog": "lake", "schema": "silver", "table": "customers", "privileges": ["SELECT"],

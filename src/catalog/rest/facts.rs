@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::RestError;
-use crate::catalog::{ReadRestrictions, Schema};
+use crate::catalog::{ReadRestrictions, Schema, Version};
 
 /// The table property that says what a field holds: `classification.4 = pii.ssn, financial`. The number is the field's
 /// identifier, so that the word holds under whatever name. Without a number it is about the table, or the namespace, as
@@ -26,6 +26,8 @@ pub struct Facts {
     pub schema: Option<Schema>,
     /// What they hold.
     pub tags: Tags,
+    /// The table's state; none of a view, and where the catalog does not tell it.
+    pub version: Option<Version>,
 }
 
 /// What is in a table, as its catalog classifies it.
@@ -53,6 +55,8 @@ impl Tags {
 /// `LoadTableResult` and `LoadViewResult`. Credentials, snapshots and all else are skipped unread.
 #[derive(Deserialize)]
 struct Answer<'a> {
+    #[serde(rename = "metadata-location", default)]
+    location: Option<String>,
     metadata: Metadata,
     #[serde(rename = "read-restrictions", borrow, default)]
     restrictions: Option<&'a RawValue>,
@@ -62,6 +66,8 @@ struct Answer<'a> {
 struct Metadata {
     #[serde(rename = "table-uuid", alias = "view-uuid", default)]
     uuid: String,
+    #[serde(rename = "current-snapshot-id", default)]
+    snapshot: Option<i64>,
     #[serde(rename = "current-schema-id", default)]
     current: Value,
     #[serde(default)]
@@ -76,7 +82,7 @@ struct Metadata {
 pub(super) fn read(body: &[u8], is_view: bool) -> Result<(Facts, Option<ReadRestrictions>), RestError> {
     let answer: Answer<'_> =
         serde_json::from_slice(body).map_err(|error| RestError::Garbage(error.to_string()))?;
-    let Answer { metadata, restrictions } = answer;
+    let Answer { location, metadata, restrictions } = answer;
     let restrictions = match restrictions {
         None => None,
         Some(text) => ReadRestrictions::read(text.get())
@@ -90,7 +96,15 @@ pub(super) fn read(body: &[u8], is_view: bool) -> Result<(Facts, Option<ReadRest
         Some(Schema::read(&parts).map_err(|error| RestError::Garbage(format!("schema: {error}")))?)
     };
     let tags = tags(&metadata.properties, schema.as_ref())?;
-    Ok((Facts { uuid: metadata.uuid, schema, tags }, restrictions))
+    let version = location.filter(|location| !is_view && !location.is_empty() && !metadata.uuid.is_empty());
+    let version = version.map(|location| Version {
+        uuid: metadata.uuid.clone(),
+        // Some writers say -1 where there is none.
+        snapshot: metadata.snapshot.filter(|snapshot| *snapshot >= 0),
+        schema: metadata.current.as_i64(),
+        metadata: location,
+    });
+    Ok((Facts { uuid: metadata.uuid, schema, tags, version }, restrictions))
 }
 
 /// The tags that properties give to the fields of a schema.

@@ -54,7 +54,24 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Fre
     where
         F: Future<Output = Result<Found<V>, RestError>> + Send,
     {
-        if let Some(known) = self.known.get(key).await.filter(|known| known.since.elapsed() < self.life) {
+        self.answer_within(key, self.life, outlives, ask).await
+    }
+
+    /// The same, where an answer is fresh for `life`. For no time at all: then it is one to a question that was asked after
+    /// this one came, so that many who ask at once are answered together.
+    pub(super) async fn answer_within<F>(
+        &self,
+        key: &K,
+        life: Duration,
+        outlives: impl Fn(&V) -> bool + Send,
+        ask: impl FnOnce(Option<Arc<V>>) -> F + Send,
+    ) -> Result<Arc<V>, RestError>
+    where
+        F: Future<Output = Result<Found<V>, RestError>> + Send,
+    {
+        let arrived = Instant::now();
+        let is_fresh = |known: &Answer<V>| known.since >= arrived || known.since.elapsed() < life;
+        if let Some(known) = self.known.get(key).await.filter(|known| is_fresh(known)) {
             return Ok(Arc::clone(&known.value));
         }
         // An answer is as old as its question.
@@ -66,7 +83,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static, V: Send + Sync + 'static> Fre
                 };
                 return Ok(Op::Put(Arc::new(Answer { since: asked, value: Arc::new(value) })));
             };
-            if last.since.elapsed() < self.life {
+            if is_fresh(&last) {
                 return Ok(Op::Nop);
             }
             let value = match ask(Some(Arc::clone(&last.value))).await {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future;
 use tokio::sync::Semaphore;
@@ -13,7 +14,7 @@ use super::facts::{self, Facts, Tags};
 use super::fresh::{Found, Fresh};
 use super::grants::{Extent, Grants, Object, Right};
 use super::{Access, Caller, Config, Fingerprint, PrincipalRoles};
-use crate::catalog::{Described, ReadRestrictions, RelationKind, TableName};
+use crate::catalog::{Described, ReadRestrictions, RelationKind, TableName, Version};
 use crate::identity::Principal;
 use crate::secret::Secret;
 
@@ -269,6 +270,27 @@ impl RestCatalog {
             Access::Delegated => Loading::TableData,
             Access::Documents | Access::Grants => Loading::Table,
         }
+    }
+
+    /// The state of a table now, or at most `freshness` ago; none where the catalog does not tell it to the subject.
+    ///
+    /// # Errors
+    /// It has no answer.
+    pub async fn version(
+        &self,
+        subject: &Subject<'_>,
+        name: &TableName,
+        freshness: Duration,
+    ) -> Result<Option<Version>, RestError> {
+        let caller = self.caller(subject)?;
+        let loading = self.loading();
+        let key = (who(&caller), loading, name.clone());
+        let ask = async |last: Option<Arc<Told>>| self.load(&caller, loading, name, last).await;
+        let told = self.tables.answer_within(&key, freshness, |_| false, ask).await?;
+        Ok(match &*told {
+            Told::Shown { facts, .. } => facts.version.clone(),
+            Told::Closed => None,
+        })
     }
 
     fn caller(&self, subject: &Subject<'_>) -> Result<Caller, RestError> {

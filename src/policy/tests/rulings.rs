@@ -15,7 +15,7 @@ fn ruling(decides: bool, read: bool, tags: &[(&str, &str)]) -> Arc<Ruling> {
             path => all.fields.push((path.split('.').map(str::to_owned).collect(), words)),
         }
     }
-    let facts = Facts { uuid: "u".to_owned(), schema: None, tags: all };
+    let facts = Facts { uuid: "u".to_owned(), schema: None, tags: all, version: None };
     Arc::new(Ruling {
         catalog: "c".into(),
         decides,

@@ -4,6 +4,7 @@
 //! written anew: ids and links are ours, statistics, warnings and errors are what the client may know. Nothing is
 //! taken for granted of the order of fields, and of Trino's word only what has the form that it should have.
 
+mod copy;
 mod field;
 mod redact;
 mod scan;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use self::copy::Copying;
+pub use self::copy::PageCopy;
 use self::field::{Field, Fields};
 use self::scan::{ScanError, Scanner};
 use super::seal::{Sealer, SealerError};
@@ -130,6 +133,8 @@ pub struct PageSummary {
     pub update_type: Option<String>,
     /// The rows that such a statement changed.
     pub update_count: Option<u64>,
+    /// The columns and rows as they came, if a copy was asked for and is not too large.
+    pub copy: Option<PageCopy>,
 }
 
 impl PageSummary {
@@ -210,6 +215,7 @@ pub struct PageRebuilder {
     fields: Fields,
     /// What was written and is not handed out yet.
     text: Vec<u8>,
+    copying: Copying,
 }
 
 impl PageRebuilder {
@@ -228,7 +234,14 @@ impl PageRebuilder {
             field: Field::Unknown,
             fields: Fields::default(),
             text: Vec::with_capacity(1024),
+            copying: Copying::default(),
         }
+    }
+
+    /// Keeps a copy of the columns and the rows, as they come, for the summary; none if they have more bytes than `most`.
+    pub fn copying(mut self, most: usize) -> Self {
+        self.copying = Copying::up_to(most);
+        self
     }
 
     /// Takes a chunk and adds what can be sent on to `out`.
@@ -258,7 +271,9 @@ impl PageRebuilder {
             return Err(PageError::Truncated);
         }
         self.flush(out);
-        self.fields.finish()
+        let mut summary = self.fields.finish()?;
+        summary.copy = self.copying.finish();
+        Ok(summary)
     }
 
     /// Reads on from `chunk[from]`; gives where it stopped, which is further on.
@@ -370,12 +385,18 @@ impl PageRebuilder {
 
     fn value(&mut self) -> Result<At, PageError> {
         self.fields.value(self.field, &self.kept, &self.context, &mut self.text)?;
+        match self.field {
+            Field::Columns => self.copying.columns(&self.kept),
+            Field::Warnings => self.copying.warnings(&self.kept),
+            _ => {}
+        }
         self.kept.clear();
         Ok(At::Behind)
     }
 
     fn rows(&mut self, chunk: &Bytes, from: usize, to: usize, out: &mut Vec<Bytes>) {
         self.fields.data_bytes(to - from);
+        self.copying.rows(&chunk[from..to]);
         if to - from < SMALL {
             self.text.extend_from_slice(&chunk[from..to]);
         } else {

@@ -156,6 +156,7 @@ fn pages_are_rebuilt() {
 fn a_page_says_what_the_query_did() {
     let (_, summary) = whole(&pages()[2], true);
     let expect = PageSummary {
+        copy: None,
         id: ID.to_owned(),
         state: "RUNNING".to_owned(),
         next: Some(format!("/v1/statement/executing/{ID}/yac07/1")),
@@ -549,4 +550,33 @@ proptest! {
         let result = |cuts: &[usize]| chunked(&bytes, cuts, context(true)).map(|(_, summary)| summary).ok();
         prop_assert_eq!(result(&[]), result(&each));
     }
+}
+
+#[test]
+fn a_page_is_copied_as_it_came() {
+    let page = |warnings: &str| {
+        format!(
+            "{{\"id\":\"{ID}\",\"infoUri\":\"{HOST}/ui\",\"columns\":[{{\"name\":\"a\"}}],\"data\":[[1],\n [\"]\"]],\
+             \"stats\":{{\"state\":\"FINISHED\"}},\"warnings\":{warnings}}}"
+        )
+    };
+    let copied = |page: &str, cut: usize, most: usize| {
+        let page = Bytes::copy_from_slice(page.as_bytes());
+        let (mut out, mut rebuilder) = (Vec::new(), PageRebuilder::new(context(false)).copying(most));
+        rebuilder.push(&page.slice(..cut), &mut out).expect("a page");
+        rebuilder.push(&page.slice(cut..), &mut out).expect("a page");
+        rebuilder.finish(&mut out).expect("a page").copy
+    };
+    let plain = page("[]");
+    for cut in 0..plain.len() {
+        let copy = copied(&plain, cut, 1000).expect("a copy");
+        assert_eq!(copy.columns.as_deref(), Some(&b"[{\"name\":\"a\"}]"[..]));
+        assert_eq!(&copy.rows[..], b"[[1],\n [\"]\"]]");
+        assert!(!copy.warned);
+    }
+    assert!(copied(&page("[{\"message\":\"x\"}]"), 3, 1000).expect("a copy").warned);
+    assert!(copied(&plain, 3, 26).is_none(), "too large");
+    assert!(copied(&plain, 3, 27).is_some());
+    let (_, summary) = whole(&plain, false);
+    assert_eq!(summary.copy, None);
 }

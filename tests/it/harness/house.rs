@@ -11,7 +11,7 @@ use super::process::{Guarded, free_ports, run_stack, within};
 use super::{Client, stack, trino};
 
 /// The catalog's own administrator; see tests/stack/catalog.sh.
-const ADMIN_KEY: &str = "rb_developmentonlydevelopmentonlydevelopmentonlyxx";
+pub(crate) const ADMIN_KEY: &str = "rb_developmentonlydevelopmentonlydevelopmentonlyxx";
 
 /// The running servers.
 pub(crate) struct House {

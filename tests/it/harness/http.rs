@@ -205,9 +205,9 @@ impl Client {
         let deadline = Instant::now() + PATIENCE * 2;
         loop {
             let mut page = response.page();
-            answer
-                .headers
-                .extend(response.headers.into_iter().filter(|(name, _)| name.starts_with("x-trino")));
+            answer.headers.extend(
+                response.headers.into_iter().filter(|(name, _)| name.starts_with("x-") || name == "age"),
+            );
             if let Some(Value::Array(rows)) = page.as_object_mut().and_then(|page| page.remove("data")) {
                 let cells = |row: Value| row.as_array().expect("a row is an array").clone();
                 answer.rows.extend(rows.into_iter().map(cells));

@@ -3,6 +3,7 @@
 
 pub(crate) mod authority;
 pub(crate) mod balancer;
+pub(crate) mod barn;
 pub(crate) mod bucket;
 pub(crate) mod chromium;
 pub(crate) mod double;

@@ -25,7 +25,12 @@ fn seen(ty: &Value, of_trino: &str, restrictions: &Value) -> Scoped {
         catalog: "lake".into(),
         decides: false,
         read: true,
-        facts: Some(Arc::new(Facts { uuid: String::new(), schema: Some(schema), tags: Tags::default() })),
+        facts: Some(Arc::new(Facts {
+            uuid: String::new(),
+            schema: Some(schema),
+            tags: Tags::default(),
+            version: None,
+        })),
         inherited: Vec::new(),
         restrictions: read.map(Arc::new),
         attached: std::sync::Arc::default(),

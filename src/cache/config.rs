@@ -1,0 +1,76 @@
+//! The `[cache]` section. Without it nothing is kept.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{ByteSize, Span};
+
+/// The `[cache]` section.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The memory for answers, compressed. Those that are being collected may take a quarter of it besides.
+    pub memory: ByteSize,
+    /// The largest answer, in bytes of its rows as JSON.
+    pub max_result: ByteSize,
+    /// The memory for the answers to one principal's queries; a quarter of all if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_principal: Option<ByteSize>,
+    /// Answers that Trino gives faster are not kept.
+    pub min_time: Span,
+    /// How long an answer is kept at most.
+    pub life: Span,
+    /// For how long a table's state is believed. Nought: the catalog is asked for each question.
+    pub freshness: Span,
+    /// Whether principals share answers. Not where Trino itself restricts what users see.
+    pub shared: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize(256 << 20),
+            max_result: ByteSize(16 << 20),
+            per_principal: None,
+            min_time: Span(Duration::from_millis(100)),
+            life: Span(Duration::from_hours(24)),
+            freshness: Span(Duration::ZERO),
+            shared: true,
+        }
+    }
+}
+
+impl Config {
+    /// The memory for the answers to one principal's queries.
+    pub fn of_one(&self) -> ByteSize {
+        self.per_principal.unwrap_or(ByteSize(self.memory.0 / 4))
+    }
+
+    /// Whether the values can be used; if not, why.
+    ///
+    /// # Errors
+    /// The key and what is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        let wrong = [
+            (self.memory.0 < 1 << 20, "cache.memory is below 1MiB"),
+            (self.memory.0 > 1 << 40, "cache.memory is above 1024GiB"),
+            (
+                self.max_result.0 > 1 << 30,
+                "cache.max_result is above 1GiB: larger answers are not for memory",
+            ),
+            (self.max_result.0 > self.memory.0 / 4, "cache.max_result is above a quarter of cache.memory"),
+            (self.of_one().0 > self.memory.0, "cache.per_principal is above cache.memory"),
+            (self.of_one().0 < 64 << 10, "cache.per_principal is below 64KiB"),
+            (
+                self.life.0.is_zero() || self.life.0 > Duration::from_hours(30 * 24),
+                "cache.life: at least 1ms and at most 30d",
+            ),
+            (self.freshness.0 > Duration::from_hours(1), "cache.freshness is above 1h"),
+        ];
+        match wrong.iter().find(|(wrong, _)| *wrong) {
+            Some((_, why)) => Err((*why).to_owned()),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Which answers may be given again, and what becomes of those that are kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::entry::tests::about;
+use super::key::tests::any_key;
+use super::*;
+use crate::catalog::{Column, Described, RelationKind, TableName, Type};
+use crate::identity::{Method, Principal};
+use crate::policy::{Behind, Salt, Set};
+use crate::rewrite::{self, Names};
+use crate::sql::{Limits, Statement};
+use crate::units::{ByteSize, Span};
+
+const POLICIES: &str = "
+version: 1
+defaults: {tpch: allow}
+policies:
+  - {name: all, who: {users: ['*']}, tables: [lake.gold.*], allow: true}
+  - {name: trusted, who: {users: ['*']}, tables: [lake.gold.trusted], allow: true, trusted_view: true}
+  - {name: rows, who: {users: ['*']}, tables: [lake.gold.filtered], row_filter: region = current_user}
+  - name: masked
+    who: {users: ['*']}
+    tables: [lake.gold.masked]
+    column_masks: [{columns: [name], action: show-last-4}, {columns: [region], sql: lower(region)}]
+  - {name: salted, who: {users: ['*']}, tables: [lake.gold.salted], column_masks: [{columns: [name], action: sha-256-query-local}]}
+  - {name: chance, who: {users: ['*']}, tables: [lake.gold.chance], column_masks: [{columns: [name], sql: 'cast(random() as varchar)'}]}
+  - {name: clock, who: {users: ['*']}, tables: [lake.gold.clock], row_filter: \"now() > timestamp '2020-01-01 00:00:00 UTC'\"}
+  - {name: today, who: {users: ['*']}, tables: [lake.gold.today], row_filter: day < current_date}
+  - {name: groups, who: {users: ['*']}, tables: [lake.gold.groups], row_filter: \"contains(current_groups(), region) or region = attribute('x')\"}
+  - {name: mapped, who: {users: ['*']}, tables: [lake.gold.mapped], row_filter: region IN (SELECT m.region FROM lake.gold.map m), run_as: {user: keeper}}
+  - {name: of-map, who: {users: [keeper]}, tables: [lake.gold.map], row_filter: 'id > 0'}
+  - {name: mapped-badly, who: {users: ['*']}, tables: [lake.gold.badly], row_filter: region IN (SELECT m.region FROM lake.gold.badmap m), run_as: {user: keeper}}
+  - {name: of-badmap, who: {users: [keeper]}, tables: [lake.gold.badmap], row_filter: random() > 0.5}
+  - {name: mapped-to-view, who: {users: ['*']}, tables: [lake.gold.viewed], row_filter: region IN (SELECT m.region FROM lake.gold.trusted m)}
+  - {name: minutes, who: {users: ['*']}, tables: [tpch.sf1.*], cache: {time_to_live: 5m}}
+  - {name: seconds, who: {users: ['*']}, tables: [tpch.sf1.orders], cache: {time_to_live: 30s}}
+";
+
+fn described(name: &TableName) -> Arc<Described> {
+    let columns = [
+        ("id", "bigint"),
+        ("name", "varchar"),
+        ("region", "varchar"),
+        ("day", "date"),
+        ("at", "timestamp(6)"),
+    ];
+    let more = (name.table == "clocked").then_some(("t", "array(time(3))"));
+    let column = |(name, ty): (&str, &str)| Column { name: name.to_owned(), ty: Type::parse(ty) };
+    let kind =
+        if matches!(name.table.as_str(), "trusted") { RelationKind::View } else { RelationKind::Table };
+    let columns = columns.into_iter().chain(more).map(column).collect();
+    Arc::new(Described { name: name.clone(), kind, columns })
+}
+
+fn judged(sql: &str) -> Result<Nature, Reason> {
+    let set = Set::parse(&[("a.yaml", POLICIES)]).expect("policies");
+    let principal = Principal::new("ann", Method::Password);
+    let names = Names { catalog: Some("lake"), schema: Some("gold") };
+    let mut statements = vec![Statement::parse(sql, &Limits::default()).expect("a statement")];
+    if let crate::sql::Kind::ExecuteImmediate { text, .. } = statements[0].kind() {
+        let inner = Statement::parse(text, &Limits::default()).expect("a statement");
+        statements.push(inner);
+    }
+    let last = statements.last().expect("one");
+    let relations = rewrite::resolve(last, &names).expect("names");
+    let relations: Vec<Arc<Described>> = relations.iter().map(described).collect();
+    let read = set.read_by_policies(&principal, relations.iter().map(|one| &one.name));
+    let read_by_policies = read.into_iter().map(|(name, _)| (name.clone(), described(name))).collect();
+    let behind = Behind { read_by_policies, ..Behind::default() };
+    let permit = set.decide_through(&principal, &relations, &behind, &Salt::random()).expect("a permit");
+    let statements: Vec<&Statement> = statements.iter().collect();
+    judge(&statements, &names, &permit, |catalog| catalog == "lake")
+}
+
+#[test]
+fn what_may_be_given_again() {
+    let check = |sql: &str, expect: &str| {
+        let nature = judged(sql).unwrap_or_else(|reason| panic!("{sql}: {reason}"));
+        assert_eq!(nature.to_string(), expect, "{sql}");
+    };
+    let same = "to whoever is sent the same text";
+    check("SELECT 1", same);
+    check("SELECT sum(id) FROM t WHERE name LIKE 'a%'", &format!("{same}, while lake.gold.t is as it was"));
+    check("TABLE t", &format!("{same}, while lake.gold.t is as it was"));
+    check(
+        "WITH a AS (SELECT * FROM t) SELECT * FROM a JOIN u USING (id) ORDER BY 1 LIMIT 10",
+        &format!("{same}, while lake.gold.t is as it was, while lake.gold.u is as it was"),
+    );
+    check("SELECT current_user FROM t", "to the same user, while lake.gold.t is as it was");
+    check(
+        "SELECT * FROM t WHERE day = current_date",
+        &format!("{same}, on the same day, while lake.gold.t is as it was"),
+    );
+    // Who asks is in the text.
+    check("SELECT * FROM filtered", &format!("{same}, while lake.gold.filtered is as it was"));
+    check("SELECT * FROM groups", &format!("{same}, while lake.gold.groups is as it was"));
+    check("SELECT * FROM masked", &format!("{same}, while lake.gold.masked is as it was"));
+    check("SELECT * FROM today", &format!("{same}, on the same day, while lake.gold.today is as it was"));
+    check(
+        "SELECT * FROM mapped",
+        &format!("{same}, while lake.gold.map is as it was, while lake.gold.mapped is as it was"),
+    );
+    check("SELECT * FROM t FOR VERSION AS OF 7", &format!("{same}, while lake.gold.t is as it was"));
+    check("SELECT * FROM tpch.sf1.lineitem", &format!("{same}, for 5m since tpch.sf1.lineitem was read"));
+    check("SELECT * FROM tpch.sf1.orders", &format!("{same}, for 30s since tpch.sf1.orders was read"));
+    check(
+        "EXECUTE IMMEDIATE 'SELECT * FROM t WHERE id = ?' USING 3",
+        &format!("{same}, while lake.gold.t is as it was"),
+    );
+    let nature = judged("SELECT * FROM mapped").expect("one");
+    let by_policy: Vec<bool> = nature.tables.values().map(|table| table.by_policy).collect();
+    assert_eq!(by_policy, [true, false]);
+}
+
+#[test]
+fn what_is_asked_anew() {
+    let check = |sql: &str, expect: &str| match judged(sql) {
+        Ok(_) => panic!("{sql} may be given again"),
+        Err(reason) => assert_eq!(reason.to_string(), expect, "{sql}"),
+    };
+    let chance = |what: &str| format!("{what} may give another answer next time");
+    check("SHOW TABLES", "SHOW TABLES is no query");
+    check("EXPLAIN SELECT 1", "EXPLAIN is no query");
+    check("EXECUTE IMMEDIATE 'SHOW TABLES'", "SHOW TABLES is no query");
+    check("SELECT random() FROM t", &chance("random"));
+    check("SELECT * FROM t WHERE EXISTS (SELECT 1 FROM u WHERE at > now())", &chance("now"));
+    check("SELECT * FROM t TABLESAMPLE BERNOULLI (10)", &chance("TABLESAMPLE"));
+    check("SELECT * FROM TABLE(sequence(1, 2))", &chance("sequence"));
+    check("SELECT * FROM t FOR TIMESTAMP AS OF current_timestamp", &chance("a computed version"));
+    check("SELECT * FROM t FOR VERSION AS OF 1 + 1", &chance("a computed version"));
+    check("EXECUTE IMMEDIATE 'SELECT * FROM t WHERE id = ?' USING random(3)", &chance("random"));
+    check("SELECT CAST(name AS time) FROM t", &chance("time"));
+    check(
+        "WITH FUNCTION f() RETURNS bigint RETURN 1 SELECT f()",
+        "it has functions or session properties of its own",
+    );
+    check("SELECT * FROM information_schema.tables", "it lists what there is");
+    check("SELECT * FROM t, system.metadata.catalogs", "it lists what there is");
+    check("SELECT * FROM trusted", "lake.gold.trusted is no table, or a view that is read as it is");
+    check("SELECT * FROM viewed", "lake.gold.trusted is no table, or a view that is read as it is");
+    check(
+        "SELECT id FROM clocked",
+        "lake.gold.clocked has a column of the type time, which may become one of today",
+    );
+    check("SELECT name FROM salted", "a mask hashes with a salt of the query's own");
+    check("SELECT * FROM chance", "a policy uses random, which may give another answer next time");
+    check("SELECT * FROM clock", "a policy uses now, which may give another answer next time");
+    check("SELECT * FROM badly", "a policy uses random, which may give another answer next time");
+    check(
+        "SELECT * FROM tpch.tiny.orders",
+        "no Iceberg REST catalog tells the state of tpch.tiny.orders, and no policy says for how long answers about it hold \
+         (cache: {time_to_live})",
+    );
+}
+
+fn cache() -> Cache {
+    Cache::new(Config {
+        memory: ByteSize(8 << 20),
+        min_time: Span(Duration::from_millis(500)),
+        ..Config::default()
+    })
+}
+
+fn entry() -> Arc<Entry> {
+    Arc::new(Entry::pack(about("ann", "t"), "[]".into(), vec![]))
+}
+
+#[test]
+fn what_is_kept() {
+    let cache = cache();
+    assert_eq!(cache.keep(any_key(1), &entry(), cache.epoch()), Kept::Yes);
+    assert!(cache.get(&any_key(1)).is_some() && cache.get(&any_key(2)).is_none());
+    let mut fast = about("ann", "t");
+    fast.took = Duration::from_millis(499);
+    let fast = Arc::new(Entry::pack(fast, "[]".into(), vec![]));
+    assert_eq!(cache.keep(any_key(2), &fast, cache.epoch()), Kept::Cheap);
+    // One that was begun before a purge is not there after it.
+    let epoch = cache.epoch();
+    assert_eq!(cache.purge(&Purge::All), 1);
+    assert_eq!(cache.keep(any_key(3), &entry(), epoch), Kept::Purged);
+    assert!(cache.get(&any_key(1)).is_none() && cache.get(&any_key(3)).is_none());
+    cache.give_up(any_key(4));
+    assert!(cache.is_hopeless(&any_key(4)) && !cache.is_hopeless(&any_key(1)));
+}
+
+#[test]
+fn what_is_collected_is_bounded() {
+    let cache = cache();
+    let (mut one, mut other) = (cache.room(), cache.room());
+    assert!(one.take(1 << 20) && other.take(1 << 20));
+    assert!(!other.take(1), "a quarter of the memory in all");
+    drop(other);
+    assert!(cache.room().take(1 << 20));
+}
+
+#[test]
+fn settings_are_checked() {
+    let check = |change: fn(&mut Config), expect: &str| {
+        let mut config = Config::default();
+        change(&mut config);
+        assert_eq!(config.check().err().unwrap_or_default(), expect);
+    };
+    check(|_| {}, "");
+    check(|config| config.memory = ByteSize(1 << 19), "cache.memory is below 1MiB");
+    check(
+        |config| config.max_result = ByteSize(100 << 20),
+        "cache.max_result is above a quarter of cache.memory",
+    );
+    check(
+        |config| config.per_principal = Some(ByteSize(1 << 30)),
+        "cache.per_principal is above cache.memory",
+    );
+    check(|config| config.life = Span(Duration::ZERO), "cache.life: at least 1ms and at most 30d");
+    check(|config| config.freshness = Span(Duration::from_hours(2)), "cache.freshness is above 1h");
+}

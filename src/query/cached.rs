@@ -1,0 +1,473 @@
+//! Answers that are given again: whether there is one, keeping one, and serving it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use jiff::tz::TimeZone;
+
+use super::collector::{Collector, Progress};
+use super::plan::{Planned, Seen};
+use super::poll::login;
+use super::registry::{FirstPage, Running};
+use super::{Answer, Gateway, QueryError, StatementError, answer};
+use crate::admission::Metered;
+use crate::audit::{Cached, Outcome, State};
+use crate::cache::{About, Cache, Entry, Kept, Load, Nature, Parts, Purge, Reason, Stand, Stem};
+use crate::catalog::rest::Subject;
+use crate::catalog::{Catalog, TableName};
+use crate::error::Failure;
+use crate::identity::Authenticated;
+use crate::telemetry;
+use crate::wire::{self, Link, Origin, Target};
+
+/// What became of a question to the cache.
+pub(super) const CACHE: HeaderName = HeaderName::from_static("x-northgate-cache");
+/// What begins the client tag by which a user says what they wish of the cache.
+const WISH: &str = "cache=";
+/// How long before and after midnight it is not sure which day Trino has.
+const MIDNIGHT: i64 = 5 * 60;
+
+/// A question that may have been asked before.
+pub(super) struct Wanted {
+    stem: Stem,
+    nature: Nature,
+    /// What tells the states of tables.
+    catalog: Catalog,
+    /// The version of the Trino that is asked.
+    pub(super) trino: String,
+    caller: Arc<Metered>,
+    /// The zone of the day, if Trino is told one.
+    zone: Option<TimeZone>,
+    /// How long an answer holds at most.
+    life: Duration,
+    /// Whether only a new answer will do.
+    anew: bool,
+    tags: BTreeSet<String>,
+    revision: String,
+}
+
+/// What is done about an answer.
+pub(super) enum Course {
+    /// Trino is asked: there is no cache.
+    Off,
+    /// Trino is asked, and the answer is not kept.
+    Bypass(Reason),
+    /// It is here.
+    Hit(Arc<Entry>),
+    /// Trino is asked, and the answer may be kept.
+    Lead(Box<Collector>),
+}
+
+impl Course {
+    /// What the audit says of it.
+    pub(super) fn record(&self) -> Cached {
+        let said = |cache: &str, origin: Option<&str>, reason: Option<&str>| Cached {
+            cache: Some(cache.to_owned()),
+            cache_origin: origin.map(str::to_owned),
+            cache_reason: reason.map(str::to_owned),
+        };
+        match self {
+            Self::Off => Cached::default(),
+            Self::Bypass(reason) => said("bypass", None, Some(reason.word())),
+            Self::Hit(entry) => said("hit", Some(&entry.about().origin), None),
+            Self::Lead(_) => said("miss", None, None),
+        }
+    }
+
+    /// What the client is told of it, where Trino is asked.
+    pub(super) fn told(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Off => None,
+            Self::Bypass(reason) => HeaderValue::try_from(format!("bypass; {}", reason.word())).ok(),
+            _ => Some(HeaderValue::from_static("miss")),
+        }
+    }
+}
+
+/// What Trino is told of the session, as far as an answer may depend on it.
+struct Told<'a> {
+    time_zone: Option<&'a [u8]>,
+    language: Option<&'a [u8]>,
+    source: Option<&'a [u8]>,
+    /// The client's, and that of its class: by these Trino may give a query properties of its own.
+    tags: Vec<&'a [u8]>,
+    properties: Vec<&'a [u8]>,
+    capabilities: Vec<&'a str>,
+}
+
+impl<'a> Told<'a> {
+    /// None where Trino is told something that is not on the list.
+    fn of(headers: &'a HeaderMap, capabilities: &'a [String]) -> Option<Self> {
+        let mut told = Self {
+            time_zone: None,
+            language: None,
+            source: None,
+            tags: Vec::new(),
+            properties: Vec::new(),
+            capabilities: capabilities.iter().map(String::as_str).collect(),
+        };
+        told.capabilities.sort_unstable();
+        told.capabilities.dedup();
+        for (name, value) in headers {
+            let value = value.as_bytes();
+            match name.as_str() {
+                "x-trino-time-zone" => told.time_zone = Some(value),
+                "x-trino-language" => told.language = Some(value),
+                "x-trino-source" => told.source = Some(value),
+                "x-trino-session" => told.properties.push(value),
+                "x-trino-client-tags" => told.tags.extend(value.split(|byte| *byte == b',')),
+                // Their own parts; or nothing that an answer depends on.
+                "x-trino-client-capabilities"
+                | "x-trino-user"
+                | "x-trino-trace-token"
+                | "x-trino-client-info"
+                | "accept-encoding"
+                | "content-type" => {}
+                "x-trino-transaction-id" if value == b"NONE" => {}
+                _ => return None,
+            }
+        }
+        told.tags.retain(|tag| !tag.starts_with(WISH.as_bytes()));
+        told.tags.sort_unstable();
+        told.tags.dedup();
+        Some(told)
+    }
+}
+
+impl Wanted {
+    /// The day that an answer is of; none where it does not matter.
+    fn date(&self) -> Result<Option<String>, Reason> {
+        if !self.nature.date {
+            return Ok(None);
+        }
+        let zone = self.zone.clone().ok_or(Reason::Day)?;
+        let now = jiff::Timestamp::now().to_zoned(zone);
+        let seconds = |day: jiff::Zoned| day.timestamp().as_second();
+        let today = now.start_of_day().map_err(|_| Reason::Day)?;
+        let tomorrow = now.tomorrow().and_then(|day| day.start_of_day()).map_err(|_| Reason::Day)?;
+        let second = now.timestamp().as_second();
+        if second - seconds(today) < MIDNIGHT || seconds(tomorrow) - second < MIDNIGHT {
+            return Err(Reason::Day);
+        }
+        Ok(Some(now.date().to_string()))
+    }
+}
+
+impl Gateway {
+    /// Removes answers that are kept, and says how many.
+    pub fn purge(&self, purge: &Purge) -> usize {
+        self.cache.as_ref().map_or(0, |cache| cache.purge(purge))
+    }
+
+    /// How much is kept.
+    pub fn cache_load(&self) -> Load {
+        self.cache.as_ref().map(Cache::load).unwrap_or_default()
+    }
+
+    /// What is done about the answer to a statement that is ready to be sent.
+    pub(super) async fn course(
+        &self,
+        caller: &Arc<Metered>,
+        planned: &Planned,
+        seen: &Seen,
+        headers: &HeaderMap,
+    ) -> Course {
+        let Some(cache) = &self.cache else { return Course::Off };
+        if self.replicas.are_several() {
+            // Another gateway, where the next page may be asked for, does not have it.
+            self.metrics.cache_lookup(telemetry::Cached::Bypass);
+            return Course::Bypass(Reason::Several);
+        }
+        let course = match Self::wanted(cache, caller, planned, seen, headers) {
+            Ok(wanted) => self.look(cache, Arc::new(wanted)).await,
+            Err(reason) => Course::Bypass(reason),
+        };
+        self.metrics.cache_lookup(match &course {
+            Course::Off | Course::Bypass(_) => telemetry::Cached::Bypass,
+            Course::Hit(_) => telemetry::Cached::Hit,
+            Course::Lead(_) => telemetry::Cached::Miss,
+        });
+        course
+    }
+
+    /// The question, if it is one that may have been asked before.
+    fn wanted(
+        cache: &Cache,
+        caller: &Arc<Metered>,
+        planned: &Planned,
+        seen: &Seen,
+        headers: &HeaderMap,
+    ) -> Result<Wanted, Reason> {
+        let nature = match &planned.nature {
+            Some(judged) => judged.clone()?,
+            None => return Err(Reason::Kind(planned.sql.kind())),
+        };
+        let authenticated = caller.authenticated();
+        let session = authenticated.call().session();
+        if session.transaction.is_some() {
+            return Err(Reason::Transaction);
+        }
+        let mut anew = false;
+        for wish in session.client_tags.iter().filter_map(|tag| tag.strip_prefix(WISH)) {
+            match wish {
+                "refresh" => anew = true,
+                // What is not understood is not meant to save time.
+                _ => return Err(Reason::Wish),
+            }
+        }
+        let trino = planned.place.version().ok_or(Reason::Cluster)?;
+        let told = Told::of(headers, &session.client_capabilities).ok_or(Reason::Session)?;
+        if planned.sql.prepared().is_some() {
+            return Err(Reason::Session);
+        }
+        let revision = planned.permit.revision().to_string();
+        let by_user = nature.user || !cache.config().shared;
+        let parts = Parts {
+            text: planned.sql.text(),
+            kind: planned.sql.kind(),
+            restricted: planned.sql.restricted(),
+            catalog: session.catalog.as_deref(),
+            schema: session.schema.as_deref(),
+            time_zone: told.time_zone,
+            language: told.language,
+            source: told.source,
+            tags: &told.tags,
+            properties: &told.properties,
+            capabilities: &told.capabilities,
+            cluster: planned.place.group(),
+            trino: &trino,
+            revision: &revision,
+            user: by_user.then(|| authenticated.principal().name()),
+        };
+        let zone = told.time_zone.and_then(|name| std::str::from_utf8(name).ok());
+        let unversioned = nature.tables.values().filter(|table| !table.versioned);
+        let life = unversioned.filter_map(|table| table.cached_for).min();
+        Ok(Wanted {
+            stem: parts.stem(),
+            zone: zone.and_then(|name| TimeZone::get(name).ok()),
+            life: life.unwrap_or(Duration::MAX).min(cache.config().life.0),
+            nature,
+            catalog: planned.place.catalog().clone(),
+            trino,
+            caller: Arc::clone(caller),
+            anew,
+            tags: seen.tables.iter().flat_map(|table| table.tags.values().flatten().cloned()).collect(),
+            revision,
+        })
+    }
+
+    /// The states of all tables that an answer depends on.
+    async fn stands(wanted: &Wanted, freshness: Duration) -> Result<BTreeMap<TableName, Stand>, Reason> {
+        let caller = wanted.caller.authenticated();
+        let told = wanted.nature.tables.iter().filter(|(_, table)| table.versioned);
+        let tables: Vec<(TableName, Subject<'_>)> = told
+            .map(|(name, table)| {
+                let (principal, token) = (caller.principal(), caller.token());
+                (name.clone(), Subject { principal, token, is_run_as: table.by_policy })
+            })
+            .collect();
+        let versions = wanted.catalog.versions(&tables, freshness).await.map_err(|error| {
+            tracing::info!(%error, "an answer is not looked for");
+            Reason::CatalogSilent
+        })?;
+        let mut stands = BTreeMap::new();
+        for ((name, _), version) in tables.into_iter().zip(versions) {
+            let version = version.ok_or_else(|| Reason::NoVersion(name.clone()))?;
+            stands.insert(name, Stand::At(version));
+        }
+        for (name, table) in &wanted.nature.tables {
+            if !stands.contains_key(name) {
+                if table.versioned || table.cached_for.is_none() {
+                    return Err(Reason::NoVersion(name.clone()));
+                }
+                stands.insert(name.clone(), Stand::Unknown);
+            }
+        }
+        Ok(stands)
+    }
+
+    /// Looks for an answer.
+    async fn look(&self, cache: &Cache, wanted: Arc<Wanted>) -> Course {
+        let epoch = cache.epoch();
+        let stands = match Self::stands(&wanted, cache.config().freshness.0).await {
+            Ok(stands) => stands,
+            Err(reason) => return Course::Bypass(reason),
+        };
+        let date = match wanted.date() {
+            Ok(date) => date,
+            Err(reason) => return Course::Bypass(reason),
+        };
+        let key = wanted.stem.key(date.as_deref(), &stands);
+        if !wanted.anew {
+            // Where the policies of another let it be given for longer, that is theirs.
+            if let Some(entry) = cache.get(&key).filter(|entry| entry.age() < wanted.life) {
+                return Course::Hit(entry);
+            }
+            if cache.is_hopeless(&key) {
+                return Course::Bypass(Reason::TooLarge);
+            }
+        }
+        let most = usize::try_from(cache.config().max_result.0).unwrap_or(usize::MAX);
+        let bounds = (epoch, cache.room(), most);
+        Course::Lead(Box::new(Collector::new(key, wanted, stands, date, bounds)))
+    }
+
+    /// Begins to give an answer again.
+    pub(super) fn serve_entry(&self, running: &Running, entry: Arc<Entry>, base: &str, login: &str) {
+        let headers = served(&entry);
+        running.serve_from(entry);
+        let origin = Origin { id: &running.id, base, elapsed_ms: running.elapsed_ms() };
+        let body = match self.local_link(&running.id, 1, login) {
+            Ok(sealed) => wire::cached_page(&origin, None, None, Some(&sealed)),
+            Err(error) => {
+                self.end(running, &Outcome::failed(error.code().name, error.to_string()));
+                wire::failure_page(&origin, &error)
+            }
+        };
+        running.answer(FirstPage { headers, body: body.into() });
+    }
+
+    fn local_link(&self, query: &str, token: u64, login: &str) -> Result<String, wire::SealerError> {
+        // It runs nowhere.
+        let (query, cluster) = (query.to_owned(), String::new());
+        self.sealer.seal_link(
+            &Link {
+                query,
+                cluster,
+                target: Target::Local { token },
+                restricted: false,
+                origin: self.replicas.id(),
+            },
+            login,
+        )
+    }
+
+    /// A page of an answer that is given again. Each can be asked for any number of times.
+    pub(super) fn cached_page(
+        &self,
+        caller: &Authenticated,
+        link: &Link,
+        token: u64,
+        running: Option<&Arc<Running>>,
+    ) -> Result<Answer, QueryError> {
+        let entry = match running {
+            Some(running) => running.entry(),
+            None => self.registry.ended_entry(&link.query),
+        };
+        let entry = entry.ok_or(QueryError::NoSuchQuery)?;
+        let pages = entry.pages().max(1) as u64;
+        if token > pages {
+            return Err(QueryError::NoSuchQuery);
+        }
+        let elapsed_ms = running.map_or(0, |running| running.elapsed_ms());
+        let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms };
+        match self.page_of(&entry, &origin, token, pages, login(caller)) {
+            Ok((body, rows, bytes)) => {
+                self.metrics.page(rows, bytes);
+                if let Some(running) = running {
+                    running.count(Some(token), rows, bytes);
+                    if token == pages {
+                        self.end(running, &Outcome::of(State::Finished));
+                    }
+                }
+                Ok(Answer::with_headers(answer::whole(body), served(&entry)))
+            }
+            Err(error) => {
+                tracing::error!(query = %link.query, %error, "an answer cannot be given again");
+                if let Some(running) = running {
+                    self.end(running, &Outcome::failed(error.code().name, error.to_string()));
+                }
+                Ok(Answer::page(wire::failure_page(&origin, &error)))
+            }
+        }
+    }
+
+    fn page_of(
+        &self,
+        entry: &Entry,
+        origin: &Origin<'_>,
+        token: u64,
+        pages: u64,
+        login: &str,
+    ) -> Result<(Bytes, u64, u64), StatementError> {
+        let number = usize::try_from(token.saturating_sub(1)).unwrap_or(usize::MAX);
+        let rows = if entry.pages() == 0 {
+            None
+        } else {
+            let page = entry.page(number);
+            if page.is_err() {
+                self.metrics.cache_answer(telemetry::Kept::Corrupt);
+            }
+            Some(page?)
+        };
+        let next = if token < pages { Some(self.local_link(origin.id, token + 1, login)?) } else { None };
+        let data = rows.as_ref().map(|(data, _)| &data[..]);
+        let body = wire::cached_page(origin, Some(entry.columns()), data, next.as_deref());
+        let bytes = data.map_or(0, <[u8]>::len) as u64;
+        Ok((body.into(), rows.map_or(0, |(_, rows)| rows), bytes))
+    }
+
+    /// An answer is whole, or cannot be kept.
+    pub(super) fn collected(self: &Arc<Self>, collector: Collector, progress: Progress, id: &str) {
+        match progress {
+            Progress::Whole => self.keep_answer(collector, id),
+            Progress::TooLarge => {
+                if let Some(cache) = &self.cache {
+                    cache.give_up(collector.key);
+                }
+                self.metrics.cache_answer(telemetry::Kept::TooLarge);
+            }
+            Progress::Spoiled | Progress::Partial => self.metrics.cache_answer(telemetry::Kept::Failed),
+        }
+    }
+
+    /// Keeps an answer that has come to its end, if all that it depends on is as it was before.
+    fn keep_answer(self: &Arc<Self>, collector: Collector, id: &str) {
+        let (gateway, origin) = (Arc::clone(self), id.to_owned());
+        self.work.spawn(async move { gateway.keep(collector, origin).await });
+    }
+
+    async fn keep(&self, collector: Collector, origin: String) {
+        let Some(cache) = &self.cache else { return };
+        let Collector { key, wanted, stands, date, epoch, since, took, columns, pages, .. } = collector;
+        if took < cache.config().min_time.0 {
+            self.metrics.cache_answer(telemetry::Kept::Cheap);
+            return;
+        }
+        let unchanged = Self::stands(&wanted, Duration::ZERO).await.is_ok_and(|now| now == stands)
+            && wanted.date().is_ok_and(|now| now == date);
+        let Some(columns) = columns.filter(|_| unchanged) else {
+            self.metrics.cache_answer(telemetry::Kept::Changed);
+            return;
+        };
+        let about = About {
+            origin,
+            principal: wanted.caller.authenticated().principal().name().to_owned(),
+            tables: stands.into_keys().collect(),
+            tags: wanted.tags.clone(),
+            revision: wanted.revision.clone(),
+            since,
+            took,
+            life: wanted.life,
+        };
+        let packed = tokio::task::spawn_blocking(move || Entry::pack(about, columns, pages)).await;
+        let Ok(entry) = packed.map(Arc::new) else { return };
+        self.metrics.cache_answer(match cache.keep(key, &entry, epoch) {
+            Kept::Yes => telemetry::Kept::Kept,
+            Kept::Cheap => telemetry::Kept::Cheap,
+            Kept::TooLarge => telemetry::Kept::TooLarge,
+            Kept::Purged => telemetry::Kept::Changed,
+        });
+    }
+}
+
+/// What the client is told of an answer that is given again.
+fn served(entry: &Entry) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CACHE, HeaderValue::from_static("hit"));
+    headers.insert(header::AGE, HeaderValue::from(entry.age().as_secs()));
+    headers
+}
