@@ -139,6 +139,11 @@ pub struct Read {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("x-ocsf" = "resources[].labels", "x-openlineage" = "inputs[].facets.tags.tags[].key"))]
     pub tags: BTreeMap<String, Vec<String>>,
+    /// Its Iceberg snapshot when it was decided, as the REST catalog told it, if one does: what is read where the statement names
+    /// no other. Trino may see a commit of the moments between, and none that the catalog was not yet asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-openlineage" = "inputs[].facets.version.datasetVersion"))]
+    pub snapshot: Option<i64>,
     /// The number of row filters; their text is in `rewritten`.
     #[serde(skip_serializing_if = "is_zero")]
     pub filters: usize,

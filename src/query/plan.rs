@@ -1,6 +1,7 @@
 //! From a text to what is done with it: stages 4 to 7.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::placed::Placed;
 use super::view::Reader;
@@ -8,6 +9,7 @@ use super::{Gateway, StatementError, target};
 use crate::admission::{Classified, Facts};
 use crate::audit::Read;
 use crate::cache::{self, Nature, Reason};
+use crate::catalog::rest::Subject;
 use crate::catalog::{Catalog, Noted, TableName};
 use crate::identity::Authenticated;
 use crate::policy::Permit;
@@ -226,6 +228,8 @@ impl Gateway {
         relations.extend(of_policies.cloned());
         seen.relations.clone_from(&relations);
         seen.tables = super::record::read(statement, &direct, &permit);
+        let subject = Subject { principal, token, is_run_as: false };
+        snapshots(catalog, subject, &permit, &mut seen.tables).await;
         seen.harmless = !permit.is_sensitive() && seen.tables.iter().all(|table| table.masked.is_empty());
         let targets = target::permit(statement, &names, &reader, &mut permit).await?;
         seen.relations.extend(targets.iter().cloned());
@@ -332,6 +336,26 @@ pub(super) fn ran(statement: &Statement) -> StatementKind {
 }
 
 /// What metrics call a statement.
+/// What the catalogs said last of the states of tables is as good for the record as what they said of who may read them.
+const SAID: Duration = Duration::from_hours(1);
+
+/// Notes which snapshots are read, where a catalog tells.
+async fn snapshots(catalog: &Catalog, subject: Subject<'_>, permit: &Permit, tables: &mut [Read]) {
+    let names = permit.tables().filter(|scoped| scoped.view().is_none());
+    let names =
+        names.map(|scoped| &scoped.described().name).filter(|name| catalog.tells_versions(&name.catalog));
+    let names: Vec<_> = names.map(|name| (name.clone(), subject)).collect();
+    // It was decided without this; whoever needs it asks again.
+    let Ok(versions) = catalog.versions(&names, SAID).await else { return };
+    for ((name, _), version) in names.iter().zip(versions) {
+        let text = &name.to_string();
+        let read = tables.iter_mut().find(|read| read.name == *text);
+        if let (Some(read), Some(version)) = (read, version) {
+            read.snapshot = version.snapshot;
+        }
+    }
+}
+
 fn label(kind: &Kind) -> StatementKind {
     match kind {
         Kind::Query => StatementKind::Query,

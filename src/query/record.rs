@@ -119,6 +119,7 @@ pub(super) fn read(statement: &Statement, direct: &[TableName], permit: &Permit)
                 .map(ToString::to_string)
                 .collect(),
             columns: columns.into_iter().map(str::to_owned).collect(),
+            snapshot: None,
             filters: scoped.filters().len(),
             through: through.map(|(view, _)| view.to_string()).collect(),
         }

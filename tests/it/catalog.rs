@@ -110,6 +110,8 @@ fn from_a_catalogs_policy_to_a_masked_row() {
         assert!(documents.contains(source), "{documents}");
     }
     assert_eq!(records[0]["sensitive"], json!(true), "{}", records[0]);
+    let snapshot = direct("SELECT snapshot_id FROM house.crm.\"customers$snapshots\"");
+    assert_eq!(records[0]["tables"][0]["snapshot"], snapshot[0][0], "{}", records[0]);
 
     // With the real command line client.
     let mut cli = Command::new(stack());
