@@ -1,16 +1,22 @@
 //! The limits of several gateways together: what each runs is counted in Redis, under a lease.
 //!
-//! Each gateway decides whom it would let in next, by what all run, and asks Redis, which grants the slot or says which
-//! limit is reached; so no limit is passed while Redis answers, and reserved slots are kept. Guarantees, ageing, weights and
-//! fair turns are of one gateway's queue. Of gateways that ask for a slot the one whose query has waited longest is first; but
-//! a gateway asks when it sees a slot free, so one whose queue is never empty may keep the slots that it frees. What a gateway runs is counted under its lease, which each turn renews: when the gateway is
-//! not heard of for that long, its slots are free again.
+//! Each gateway says who is first of each class in its queue, and asks for a slot for one of them. Redis, which knows what
+//! all run, goes through those of all gateways in the order that one gateway has for its own: ageing, guarantees, weights,
+//! then turns between principals; and lets one of the asking gateway's in if a slot is left when those before it have
+//! theirs. So who waits at a gateway has their turn among all, whichever gateway a slot comes free at; those who wait for a
+//! limit of their own have one in it. What is behind the first ones is each gateway's own affair. A gateway whose queries
+//! wait asks each 25 ms, and is waited for so long; one that has not asked for 0.3 s is not.
+//!
+//! What a gateway runs is counted under its lease, which each turn renews: when the gateway is not heard of for that long,
+//! its slots are free again. No limit is passed while Redis answers.
 //!
 //! When Redis does not answer, each gateway has its part of the limits (a limit divided by `admission.replicas`, at least
 //! one), and counts alone. What ran before goes on. So in all at most so many run as the limit, and once more its parts for
 //! all gateways but one: `limit + (replicas - 1) * max(1, limit / replicas)`, less than twice the limit where it is not
 //! below `replicas`. The same bound holds when a gateway was cut off for longer than its lease and comes back.
 
+#[cfg(test)]
+mod fairness;
 #[cfg(test)]
 mod tests;
 
@@ -20,23 +26,34 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::scheduler::Elsewhere;
+use super::scheduler::{Elsewhere, Head, OLDEST_EACH};
 use super::slots::{Sharing, Slots, State};
 use crate::state::{Script, Scripts, StoreError};
 use crate::units::hex;
 
 /// How long a gateway whose queries wait for a slot waits before it asks again.
 const POLL: Duration = Duration::from_millis(25);
+/// A gateway whose queries wait, and that has not asked for this long, is not waited for.
+const FRESH: Duration = Duration::from_millis(300);
 /// How long a gateway waits before it asks a Redis that has not answered.
 const RETRY: Duration = Duration::from_millis(500);
 /// For so long after Redis has been found a gateway keeps to its part, until the others have found it, too, and said what
 /// they run.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long a principal is left out whose limit is used elsewhere.
-const LEFT_OUT: Duration = Duration::from_millis(100);
+/// How long it is believed what a principal runs elsewhere.
+const BELIEVED: Duration = Duration::from_millis(100);
+/// Of those who wait for limits of their own so many are told of at most: principals', and groups'.
+const BLOCKED: usize = 8;
+/// Behind so many of these it is looked at once who else may be let in.
+const MOST_OTHERS: usize = 64;
 /// Where the keys begin; in braces what a cluster of Redis places them by.
-const KEYS: [&str; 3] =
-    ["northgate:{admission}:leases", "northgate:{admission}:running", "northgate:{admission}:waiting"];
+const KEYS: [&str; 5] = [
+    "northgate:{admission}:leases",
+    "northgate:{admission}:running",
+    "northgate:{admission}:heads",
+    "northgate:{admission}:turns",
+    "northgate:{admission}:last",
+];
 const OWN: &str = "northgate:{admission}:of:";
 /// The field of all.
 const ALL: &str = "all";
@@ -48,6 +65,7 @@ pub struct Together {
     script: Script,
     id: String,
     lease: Duration,
+    fresh: Duration,
     /// What Redis was told that this gateway runs, by field; `None`: all of it is to be told anew.
     told: Option<HashMap<String, usize>>,
     /// When Redis was found again.
@@ -55,26 +73,18 @@ pub struct Together {
     /// The fields of classes and of groups.
     classes: Vec<String>,
     groups: Vec<String>,
-    /// Principals whose limit is used elsewhere, until when.
-    left_out: HashMap<Arc<str>, Instant>,
-}
-
-/// A query that is to be let in.
-struct Candidate {
-    number: u64,
-    principal: Arc<str>,
-    class: usize,
-    groups: Arc<[usize]>,
-    urgent: bool,
-    waited: Duration,
+    /// Principals of whom it is known what they run elsewhere: until when that is believed.
+    known: HashMap<Arc<str>, Instant>,
 }
 
 /// How a turn went.
 enum Went {
-    /// Nobody may be let in.
+    /// Nobody waits.
     Idle,
-    /// Somebody was, or somebody else may be: at once again.
+    /// Somebody was let in: at once again.
     On,
+    /// Some wait for limits of their own, and others are behind them: at once again, a few times.
+    Others,
     /// Those who wait do so for a slot.
     Waits,
 }
@@ -92,22 +102,43 @@ impl Together {
         let classes = slots.0.classes.names().iter().map(|name| format!("c:{name}")).collect();
         let groups = slots.0.classes.group_names().iter().map(|name| format!("g:{}", scripts.name(name)));
         let groups = groups.collect();
-        let (told, left_out) = (None, HashMap::new());
-        Ok(Self { slots, scripts, script, id: hex(&id), lease, told, found: None, classes, groups, left_out })
+        let (told, known) = (None, HashMap::new());
+        Ok(Self {
+            slots,
+            scripts,
+            script,
+            id: hex(&id),
+            lease,
+            fresh: FRESH,
+            told,
+            found: None,
+            classes,
+            groups,
+            known,
+        })
     }
 
     /// Counts with the others, for ever. For a task of its own.
     pub async fn run(mut self) {
+        let mut others = 0;
         loop {
             let pause = match self.turn().await {
-                Ok(Went::On) => continue,
-                Ok(Went::Waits) => POLL,
+                Ok(Went::On) => {
+                    others = 0;
+                    continue;
+                }
+                Ok(Went::Others) if others < MOST_OTHERS => {
+                    others += 1;
+                    continue;
+                }
+                Ok(Went::Others | Went::Waits) => POLL,
                 Ok(Went::Idle) => self.lease / 4,
                 Err(error) => {
                     self.alone(&error);
                     RETRY
                 }
             };
+            others = 0;
             let woken = self.slots.0.wake.notified();
             if self.told.is_none() {
                 tokio::time::sleep(pause).await;
@@ -120,7 +151,7 @@ impl Together {
     /// Redis does not answer: this gateway has its part.
     fn alone(&mut self, error: &StoreError) {
         (self.told, self.found) = (None, None);
-        self.left_out.clear();
+        self.known.clear();
         let now = self.slots.now();
         let mut state = self.slots.state();
         if state.sharing == Sharing::Together {
@@ -132,16 +163,15 @@ impl Together {
     }
 
     async fn turn(&mut self) -> Result<Went, StoreError> {
-        let (fields, candidate) = {
+        let (fields, heads, places) = {
             let slots = self.slots.clone();
             let mut state = slots.state();
             let fields = self.fields(&mut state);
             // Not before Redis knows what runs here.
-            let candidate =
-                if state.sharing == Sharing::Together { self.candidate(&mut state) } else { None };
-            (fields, candidate)
+            let heads = if state.sharing == Sharing::Together { self.heads(&mut state) } else { Vec::new() };
+            (fields, heads, state.scheduler.places())
         };
-        let arguments = self.arguments(&fields, candidate.as_ref());
+        let arguments = self.arguments(&fields, &heads, &places);
         let arguments: Vec<&[u8]> = arguments.iter().map(String::as_bytes).collect();
         let answer: Vec<usize> = match self.scripts.run(&self.script, &KEYS, &arguments).await {
             Ok(answer) => answer,
@@ -150,7 +180,7 @@ impl Together {
                 return Err(error);
             }
         };
-        let Some((went, [which, rest @ ..])) = answer.split_first() else {
+        let Some((_, [which, rest @ ..])) = answer.split_first() else {
             // The lease had ended: all is told anew.
             self.told = None;
             return Ok(Went::On);
@@ -158,7 +188,8 @@ impl Together {
         let told = self.told.get_or_insert_default();
         told.extend(fields);
         told.retain(|_, runs| *runs > 0);
-        Ok(self.learned(*went, *which, rest, candidate))
+        let (of_heads, all) = rest.split_at((2 * heads.len()).min(rest.len()));
+        Ok(self.learned(*which, of_heads, all, &heads))
     }
 
     /// What this gateway runs, by field, where it is not as Redis was told.
@@ -200,48 +231,37 @@ impl Together {
         format!("{principal}:{}", self.classes[class])
     }
 
-    /// The limits of a query, and the fields that they are counted in: of all, of its class, of its principal, and more.
-    fn limits(&self, candidate: &Candidate) -> Vec<(String, usize)> {
-        let (plan, at) = (&self.slots.0.plan, candidate.class);
-        let own = self.principal(&candidate.principal);
-        let mut limits = vec![
-            (ALL.to_owned(), plan.running),
-            (self.classes[at].clone(), plan.classes[at].running),
-            (own.clone(), plan.running_per_principal),
-        ];
+    /// The limits of a query's own, and the fields that they are counted in: of its principal, in its class, of its groups.
+    fn limits(&self, head: &Head) -> Vec<(String, usize)> {
+        let (plan, at) = (&self.slots.0.plan, head.class);
+        let own = self.principal(&head.principal);
+        let mut limits = vec![(own.clone(), plan.running_per_principal)];
         if self.limits_principals(at) {
             limits.push((self.in_class(&own, at), plan.classes[at].running_per_principal));
         }
-        let groups = candidate.groups.iter();
+        let groups = head.groups.iter();
         limits.extend(groups.map(|at| (self.groups[*at].clone(), plan.groups[*at].running)));
         limits
     }
 
-    /// Whom this gateway would let in next.
-    fn candidate(&mut self, state: &mut State) -> Option<Candidate> {
+    /// Whom this gateway would let in next of each class, and some who wait for limits of their own.
+    fn heads(&mut self, state: &mut State) -> Vec<Head> {
         let over = Instant::now();
-        self.left_out.retain(|name, until| {
-            let left_out = *until > over;
-            if !left_out {
+        self.known.retain(|name, until| {
+            let is_known = *until > over;
+            if !is_known {
                 state.scheduler.learn_of(name, 0);
             }
-            left_out
+            is_known
         });
-        let now = self.slots.now();
-        let number = state.scheduler.next(now)?;
-        let (principal, class) = state.scheduler.whose(number)?;
-        let (principal, class) = (Arc::clone(principal), class);
-        Some(Candidate {
-            groups: state.scheduler.groups_of(&principal),
-            urgent: state.scheduler.is_urgent(class),
-            waited: state.scheduler.waited(number),
-            number,
-            principal,
-            class,
-        })
+        let mut heads = state.scheduler.heads(self.slots.now());
+        let of_principals = self.known.keys().filter_map(|name| state.scheduler.head_of(name));
+        heads.extend(of_principals.take(BLOCKED));
+        heads.extend(state.scheduler.parked().take(BLOCKED));
+        heads
     }
 
-    fn arguments(&self, fields: &[(String, usize)], candidate: Option<&Candidate>) -> Vec<String> {
+    fn arguments(&self, fields: &[(String, usize)], heads: &[Head], places: &[usize]) -> Vec<String> {
         let plan = &self.slots.0.plan;
         let again = if self.told.is_none() { "1" } else { "0" };
         let mut words =
@@ -250,18 +270,25 @@ impl Together {
         for (field, runs) in fields {
             words.extend([field.clone(), runs.to_string()]);
         }
+        words.extend([plan.running.to_string(), (plan.ageing / 1_000).to_string(), OLDEST_EACH.to_string()]);
+        words.push(self.fresh.as_millis().to_string());
         words.push(plan.classes.len().to_string());
         for (at, limits) in plan.classes.iter().enumerate() {
-            words.extend([self.classes[at].clone(), limits.reserved.to_string()]);
+            words.push(self.classes[at].clone());
+            let numbers = [limits.reserved, limits.guaranteed, limits.running, places[at]];
+            words.extend(numbers.map(|number| number.to_string()));
         }
         words.push(plan.groups.len().to_string());
         words.extend(self.groups.iter().cloned());
-        let Some(candidate) = candidate else { return words };
-        words.push(self.classes[candidate.class].clone());
-        words.push(if candidate.urgent { "0" } else { "1" }.to_owned());
-        words.push(candidate.waited.as_millis().to_string());
-        for (field, limit) in self.limits(candidate) {
-            words.extend([field, limit.to_string()]);
+        words.push(heads.len().to_string());
+        for head in heads {
+            words.extend([self.classes[head.class].clone(), self.principal(&head.principal)]);
+            words.extend([head.waited, head.passed_over].map(|time| time.as_millis().to_string()));
+            let limits = self.limits(head);
+            words.push(limits.len().to_string());
+            for (field, limit) in limits {
+                words.extend([field, limit.to_string()]);
+            }
         }
         words
     }
@@ -270,8 +297,8 @@ impl Together {
         format!("p:{}", self.scripts.name(name))
     }
 
-    /// Does what an answer says.
-    fn learned(&mut self, went: usize, which: usize, all: &[usize], candidate: Option<Candidate>) -> Went {
+    /// Does what an answer says: which query was let in, what of each that was asked for, and what all run.
+    fn learned(&mut self, which: usize, of_heads: &[usize], all: &[usize], heads: &[Head]) -> Went {
         let slots = self.slots.clone();
         let now = slots.now();
         let mut state = slots.state();
@@ -284,59 +311,79 @@ impl Together {
             state.scheduler.divide(1);
         }
         // What Redis counts includes what it was told of this gateway, and the slot that it has just granted.
-        let granted = went == 1;
-        let own = |told: &Self, field: &str| told.told.as_ref().and_then(|told| told.get(field).copied());
-        if granted && let Some(candidate) = &candidate {
-            let limits = self.limits(candidate);
+        let granted = which.checked_sub(1).and_then(|which| heads.get(which));
+        if let Some(head) = granted {
+            let mut fields = vec![ALL.to_owned(), self.classes[head.class].clone()];
+            fields.extend(self.limits(head).into_iter().map(|(field, _)| field));
             let told = self.told.get_or_insert_default();
-            limits.into_iter().for_each(|(field, _)| *told.entry(field).or_default() += 1);
+            fields.into_iter().for_each(|field| *told.entry(field).or_default() += 1);
         }
-        let elsewhere = |field: &str, runs: usize| runs.saturating_sub(own(self, field).unwrap_or(0));
-        if let Some((running, rest)) = all.split_first() {
-            let (of_classes, of_groups) = rest.split_at(self.classes.len().min(rest.len()));
-            let count = |fields: &[String], all: &[usize]| {
-                fields.iter().zip(all).map(|(field, runs)| elsewhere(field, *runs)).collect()
-            };
-            let counted = Elsewhere {
-                running: elsewhere(ALL, *running),
-                classes: count(&self.classes, of_classes),
-                groups: count(&self.groups, of_groups),
-            };
-            if counted.classes.len() == self.classes.len() && counted.groups.len() == self.groups.len() {
-                state.scheduler.learn(now, counted);
+        self.count(&mut state, now, all);
+        for (at, (head, figures)) in heads.iter().zip(of_heads.chunks_exact(2)).enumerate() {
+            if at + 1 != which {
+                self.know(&mut state, head, figures[0], figures[1]);
             }
         }
-        let Some(candidate) = candidate else {
-            // Found to be together only now: somebody may wait.
-            return if state.scheduler.load().1 > 0 && state.scheduler.next(now).is_some() {
-                Went::On
-            } else {
-                idle(&state)
-            };
+        if let Some(head) = granted {
+            // One that has left meanwhile is told with the next turn.
+            state.changed.insert(Arc::clone(&head.principal));
+            if let Some(told) = state.scheduler.grant(now, head.number) {
+                _ = told.send(());
+            }
+        }
+        if state.scheduler.load().1 == 0 {
+            return Went::Idle;
+        }
+        if granted.is_some() {
+            return Went::On;
+        }
+        let asked = |head: &Head| heads.iter().any(|other| other.number == head.number);
+        let are_blocked = of_heads.chunks_exact(2).any(|figures| figures[0] > 0);
+        if (are_blocked || heads.is_empty()) && state.scheduler.heads(now).iter().any(|head| !asked(head)) {
+            return Went::Others;
+        }
+        Went::Waits
+    }
+
+    /// How many run elsewhere where so many run in all.
+    fn elsewhere(&self, field: &str, runs: usize) -> usize {
+        let own = self.told.as_ref().and_then(|told| told.get(field).copied());
+        runs.saturating_sub(own.unwrap_or(0))
+    }
+
+    /// Takes note of what all run: in all, by class, and by group.
+    fn count(&self, state: &mut State, now: u64, all: &[usize]) {
+        let Some((running, rest)) = all.split_first() else { return };
+        if rest.len() != self.classes.len() + self.groups.len() {
+            return;
+        }
+        let (of_classes, of_groups) = rest.split_at(self.classes.len());
+        let each = |fields: &[String], all: &[usize]| {
+            fields.iter().zip(all).map(|(field, runs)| self.elsewhere(field, *runs)).collect()
         };
-        match went {
-            1 => {
-                // One that has left meanwhile is told with the next turn.
-                state.changed.insert(Arc::clone(&candidate.principal));
-                if let Some(told) = state.scheduler.grant(now, candidate.number) {
-                    _ = told.send(());
-                }
-                Went::On
-            }
-            // The principal's own limit, the third, or in the class, the fourth if there is one: others may come.
-            4 if which == 3 || (which == 4 && self.limits_principals(candidate.class)) => {
-                state.scheduler.learn_of(&candidate.principal, slots.0.plan.running_per_principal);
-                self.left_out.insert(candidate.principal, Instant::now() + LEFT_OUT);
-                Went::On
-            }
-            // The limit of the class or of a group, which is known now.
-            4 if state.scheduler.next(now) != Some(candidate.number) => Went::On,
-            _ => Went::Waits,
+        let counted = Elsewhere {
+            running: self.elsewhere(ALL, *running),
+            classes: each(&self.classes, of_classes),
+            groups: each(&self.groups, of_groups),
+        };
+        state.scheduler.learn(now, counted);
+    }
+
+    /// Takes note of what the principal of a query runs, and which limit of the query's own is reached: of its principal,
+    /// the first, or in the class, the second if there is one, others come before it; the limit of a group is known from
+    /// what all run.
+    fn know(&mut self, state: &mut State, head: &Head, reached: usize, runs: usize) {
+        let is_full = reached == 1 || (reached == 2 && self.limits_principals(head.class));
+        let elsewhere = if is_full {
+            self.slots.0.plan.running_per_principal
+        } else {
+            self.elsewhere(&self.principal(&head.principal), runs)
+        };
+        state.scheduler.learn_of(&head.principal, elsewhere);
+        if elsewhere == 0 {
+            self.known.remove(&head.principal);
+        } else {
+            self.known.insert(Arc::clone(&head.principal), Instant::now() + BELIEVED);
         }
     }
-}
-
-/// Who waits though nothing was asked for does so for a limit that is used elsewhere, which is looked at again soon.
-fn idle(state: &State) -> Went {
-    if state.scheduler.load().1 > 0 { Went::Waits } else { Went::Idle }
 }

@@ -69,7 +69,8 @@ impl<T> Scheduler<T> {
         let of_class = self.shared(self.plan.classes[class].running_per_principal);
         let Some(principal) = self.principals.get(name) else { return };
         let flow = &principal.flows[class];
-        let key = (flow.running, flow.stamp);
+        let elsewhere = u32::try_from(principal.elsewhere).unwrap_or(u32::MAX);
+        let key = (flow.running.saturating_add(elsewhere), flow.stamp);
         let free = principal.running + principal.elsewhere < own && (flow.running as usize) < of_class;
         let wanted = !flow.queue.is_empty() && free;
         match flow.place {

@@ -12,6 +12,7 @@
 mod class;
 mod flow;
 mod group;
+mod head;
 mod plan;
 #[cfg(test)]
 mod simulation;
@@ -21,18 +22,18 @@ mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 pub(super) use self::class::Class;
 pub(super) use self::flow::{Place, Principal};
 pub(super) use self::group::Group;
+pub(super) use self::head::Head;
 pub(super) use self::plan::{ClassPlan, GroupPlan, Plan};
 pub use self::standing::{Reason, Standing};
 
 use super::Whose;
 
 /// Each so many grants of a class, the principal that was longest without one is next, whatever it runs.
-const OLDEST_EACH: u64 = 16;
+pub(super) const OLDEST_EACH: u64 = 16;
 
 /// Where somebody would enter.
 #[derive(Clone, Copy, Debug)]
@@ -379,29 +380,12 @@ impl<T> Scheduler<T> {
         self.entries.get(&number).map(|entry| (&entry.principal, entry.class))
     }
 
-    /// The groups with limits of a principal who is here.
-    pub(super) fn groups_of(&self, principal: &str) -> Arc<[usize]> {
-        self.principals.get(principal).map(|found| Arc::clone(&found.groups)).unwrap_or_default()
-    }
-
     /// How many queries of a principal run here.
     pub(super) fn runs_of(&self, principal: &str) -> usize {
         self.principals.get(principal).map_or(0, |found| found.running)
     }
 
-    /// Whether a class is to have the next slot by what it is guaranteed, or by its age.
-    pub(super) fn is_urgent(&self, class: usize) -> bool {
-        self.runs(class) < self.guaranteed(class)
-            || self.now.saturating_sub(self.classes[class].since) >= self.plan.ageing
-    }
-
-    /// How long a query has been here.
-    pub(super) fn waited(&self, number: u64) -> Duration {
-        let came = self.entries.get(&number).map_or(self.now, |entry| entry.came);
-        Duration::from_micros(self.now.saturating_sub(came))
-    }
-
-    /// The same in a class.
+    /// How many of them are of a class.
     pub(super) fn runs_of_in(&self, principal: &str, class: usize) -> usize {
         let flow = self.principals.get(principal).and_then(|found| found.flows.get(class));
         flow.map_or(0, |flow| flow.running as usize)
