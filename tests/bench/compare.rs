@@ -46,6 +46,7 @@ const GROUPS: [(Group, &[&str]); 8] = [
         &[
             "rewrite_typical_p50",
             "rewrite_1mb_growth",
+            "statement_memory",
             "rewrite_tpcds_p50",
             "rewritten_vs_native_runtime",
             "rewritten_vs_native_runtime_standard",
@@ -78,9 +79,10 @@ const GROUPS: [(Group, &[&str]); 8] = [
 
 type Measure = fn() -> Result<Figure>;
 /// The figures that need neither a server of ours nor nginx.
-const LIBRARY: [(&str, Measure); 21] = [
+const LIBRARY: [(&str, Measure); 22] = [
     ("rewrite_typical_p50", library::typical),
     ("rewrite_1mb_growth", library::growth),
+    ("statement_memory", library::memory),
     ("rewrite_tpcds_p50", engine::tpcds),
     ("rewritten_vs_native_runtime", engine::strict),
     ("rewritten_vs_native_runtime_standard", engine::standard),

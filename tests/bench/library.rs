@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
+use std::process::Command;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use northgate::sql::{Limits, Statement};
 
 use crate::bank::{BI_QUERY, CATALOG, SCHEMA, TABLES};
 use crate::fault::{Result, unusable};
+use crate::record::{forget_peak, peak};
 use crate::report::Figure;
 use crate::setup;
 use crate::shapes::{SHAPES, Shape};
@@ -180,6 +182,58 @@ fn times(world: &World, shape: &Shape) -> (f64, f64, String) {
     let [short, long] = shortest.map(|seconds| seconds * 1e3);
     eprintln!("bench: {bytes} bytes of {}: {long:.1} ms, half of it {short:.1} ms; {outcome}", shape.name);
     (shortest[0], shortest[1], outcome)
+}
+
+/// Of how many bytes statements are whose memory is measured, as parts of the longest that is read: of a shape that is refused
+/// at its longest, a shorter one may take more.
+const PARTS: [usize; 4] = [1, 2, 4, 8];
+
+/// `statement_memory`: each statement in a process of its own, as memory that was used before is there already.
+pub(crate) fn memory() -> Result<Figure> {
+    let (mut worst, mut worst_rewritten) = ((0.0, String::new()), (0.0, String::new()));
+    for (number, shape) in SHAPES.iter().enumerate() {
+        for part in PARTS {
+            let mut of_one = Command::new(std::env::current_exe()?);
+            of_one.args(["memory", &number.to_string(), &part.to_string()]);
+            // What the kernel gives in pieces of 2 MB is not what was asked for.
+            let said = of_one.env("MIMALLOC_ALLOW_THP", "0").output()?;
+            let said = String::from_utf8_lossy(&said.stdout);
+            let numbers: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            let [parsed, rewritten] = numbers[..] else { return Err(unusable("a process gave no numbers")) };
+            let what = format!("1/{part} of {}", shape.name);
+            eprintln!("bench: {what}: {parsed:.1} times its length, {rewritten:.1} times both texts");
+            if parsed > worst.0 {
+                worst = (parsed, what.clone());
+            }
+            if rewritten > worst_rewritten.0 {
+                worst_rewritten = (rewritten, what);
+            }
+        }
+    }
+    let ((parsed, what), (rewritten, other)) = (worst, worst_rewritten);
+    Ok(Figure::alone("statement_memory", parsed, "x", "<= 50").note(format!(
+        "{what}, of {} shapes in 4 lengths; rewriting at most {rewritten:.1} times it and its rewritten text ({other})",
+        SHAPES.len()
+    )))
+}
+
+/// By how many times its length this process grew while it read one statement; and by how many times its length, and that of
+/// what became of it, when it was rewritten, too.
+pub(crate) fn memory_of(shape: usize, part: usize) -> Result<String> {
+    let world = World::new()?;
+    let shape = SHAPES.get(shape).ok_or_else(|| unusable("no such shape"))?;
+    let text = shape.statement(world.limits.bytes / part.max(1));
+    drop(world.rewrite(&shape.statement(1000)));
+    forget_peak();
+    let before = peak();
+    drop(black_box(Statement::parse(&text, &world.limits)));
+    let parsed = peak();
+    let sent = world.rewrite(&text).map_or(0, |sent| sent.len());
+    let rewritten = peak();
+    let times = |grown: f64, bytes: usize| grown * 1e6 / bytes as f64;
+    let (parsed, rewritten) =
+        (times(parsed - before, text.len()), times(rewritten - before, text.len() + sent));
+    Ok(format!("{parsed:.2} {rewritten:.2}"))
 }
 
 /// The time that this thread has been running on a processor: unlike a clock it does not count the moments in which

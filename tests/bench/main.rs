@@ -74,6 +74,13 @@ enum Task {
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
     },
+    /// Rewrite one long statement, and print by how many times its length this process grew
+    Memory {
+        /// The number of its shape
+        shape: usize,
+        /// By how many times it is shorter than the longest
+        part: usize,
+    },
     /// Measure everything side by side
     All {
         /// Only the figure of this name
@@ -122,6 +129,10 @@ fn run(task: Task) -> Result<bool> {
                 });
             }
             stub::serve(port).map(|()| true)
+        }
+        Task::Memory { shape, part } => {
+            let said = library::memory_of(shape, part)?;
+            Ok(writeln!(io::stdout(), "{said}").is_ok())
         }
         Task::Load { address, kind, authority, token, connections, seconds } => {
             let tls = authority.map(|file| {

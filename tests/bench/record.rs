@@ -228,13 +228,13 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 /// The memory of this process was at its most, in MB, since it was last asked to forget.
-fn peak() -> f64 {
+pub(crate) fn peak() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1000.0
 }
 
-fn forget_peak() {
+pub(crate) fn forget_peak() {
     drop(fs::write("/proc/self/clear_refs", "5"));
 }
 
