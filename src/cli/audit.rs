@@ -143,9 +143,10 @@ pub struct Log {
     /// The configuration file. The folder that it names is read.
     #[arg(long, default_value = "northgate.toml")]
     config: PathBuf,
-    /// What is read in its place: another folder, or `s3://BUCKET/PREFIX`.
+    /// What is read in its place: another folder, or `s3://BUCKET/PREFIX`. For searches and reports it may be given several times,
+    /// as each gateway has a log of its own.
     #[arg(long = "log")]
-    elsewhere: Option<PathBuf>,
+    elsewhere: Vec<PathBuf>,
     #[command(flatten)]
     server: Server,
 }
@@ -223,15 +224,12 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
                 As::Parquet => Format::Parquet,
             };
             log.note("audit_export", asked, &format!("into {}", output.display()))?;
-            let made = take::export(
-                &log.place()?,
-                &config.audit,
-                &log.selection(asked)?,
-                format,
-                output,
-                &|_, _| Ok(()),
-            )
-            .map_err(|error| error.to_string())?;
+            let [place] = &log.places()?[..] else {
+                return Err("an export is of one log, whose proofs are in it".to_owned());
+            };
+            let made =
+                take::export(place, &config.audit, &log.selection(asked)?, format, output, &|_, _| Ok(()))
+                    .map_err(|error| error.to_string())?;
             let out = format!(
                 "{}: {} records, {} bytes, under a checkpoint over {} records\n",
                 output.display(),
@@ -252,7 +250,7 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
             let mut said = Said::default();
             let mut left = *limit;
             log.note("audit_search", asked, "")?;
-            let line = |_: u64, line: &[u8]| {
+            let mut line = |_: u64, line: &[u8]| {
                 if left == 0 {
                     said.err =
                         format!("there are more than {limit}: ask for fewer, or give a larger --limit\n");
@@ -263,7 +261,10 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
                 said.out.push('\n');
                 true
             };
-            take::search(&log.place()?, &log.selection(asked)?, line).map_err(|error| error.to_string())?;
+            let selection = log.selection(asked)?;
+            for place in log.places()? {
+                take::search(&place, &selection, &mut line).map_err(|error| error.to_string())?;
+            }
             Ok(said)
         }
         Audit::Report { kind, place: log, asked, hours, zone, days, csv } => {
@@ -279,7 +280,7 @@ pub fn audit(command: &Audit) -> Result<Said, String> {
                 Kind::Inactive => report::Kind::Inactive(*days),
             };
             log.note("audit_report", asked, &format!("{kind:?}"))?;
-            let report = report(&log.place()?, &kind, &selection).map_err(|error| error.to_string())?;
+            let report = report(&log.places()?, &kind, &selection).map_err(|error| error.to_string())?;
             Ok(Said { out: if *csv { report.csv() } else { report.text() }, ..Said::default() })
         }
     }
@@ -366,25 +367,25 @@ impl Log {
     fn selection(&self, asked: &Asked) -> Result<Selection, String> {
         let keys = match Config::load(&self.config) {
             Ok(config) => config.audit.text_keys,
-            Err(_) if self.elsewhere.is_some() => None,
+            Err(_) if !self.elsewhere.is_empty() => None,
             Err(error) => return Err(error.to_string()),
         };
         Ok(Selection { text_keys: keys, ..asked.selection()? })
     }
 
-    fn place(&self) -> Result<Place, String> {
-        if let Some(log) = &self.elsewhere {
-            return place(log, &self.server);
+    fn places(&self) -> Result<Vec<Place>, String> {
+        if !self.elsewhere.is_empty() {
+            return self.elsewhere.iter().map(|log| place(log, &self.server)).collect();
         }
         let config = Config::load(&self.config).map_err(|error| error.to_string())?;
-        Ok(Place::Folder(config.audit.folder))
+        Ok(vec![Place::Folder(config.audit.folder)])
     }
 }
 
 impl Log {
     /// Who takes records out of the gateway's own log is on record before they have them.
     fn note(&self, action: &str, asked: &Asked, more: &str) -> Result<(), String> {
-        if self.elsewhere.is_some() && action != "audit_export" {
+        if !self.elsewhere.is_empty() && action != "audit_export" {
             return Ok(());
         }
         let config = Config::load(&self.config).map_err(|error| error.to_string())?;

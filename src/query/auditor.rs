@@ -156,7 +156,7 @@ impl Gateway {
                 asked.end()?;
                 let turn = self.turn(&caller, "audit_report", path, query).await?;
                 let place = self.auditors.place().clone();
-                let made = self.blocking(turn, move || report::report(&place, &kind, &selection)).await?;
+                let made = self.blocking(turn, move || report::report(&[place], &kind, &selection)).await?;
                 Ok(Answer::page(serde_json::json!({"names": made.names, "lines": made.lines}).to_string()))
             }
         }

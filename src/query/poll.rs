@@ -51,9 +51,8 @@ impl Gateway {
                 self.cached_page(caller, &link, *token, running.as_ref())
             }
             (LinkMethod::Get, Target::Local { .. }) => self.waiting(caller, &link, running.as_ref()).await,
-            (LinkMethod::Get | LinkMethod::Head, Target::Upstream { path }) if path.contains(PARTIAL) => {
-                Err(QueryError::NoSuchQuery)
-            }
+            // Of an earlier version, which gave out links to stages.
+            (_, Target::Upstream { path }) if path.contains(PARTIAL) => Err(QueryError::NoSuchQuery),
             (LinkMethod::Get, Target::Upstream { path }) => {
                 if running.is_none() && self.is_known_elsewhere(&link).await {
                     return Err(QueryError::UnknownCluster);
@@ -323,10 +322,7 @@ impl Gateway {
     }
 
     async fn cancel(self: &Arc<Self>, caller: &Authenticated, link: &Link, running: Option<&Arc<Running>>) {
-        let partial = matches!(&link.target, Target::Upstream { path } if path.contains(PARTIAL));
-        if let Some(running) = running
-            && !partial
-        {
+        if let Some(running) = running {
             self.canceled(running);
         }
         let place = match &link.target {
@@ -339,7 +335,6 @@ impl Gateway {
             tracing::warn!(kind = error.kind(), "a cancel did not reach the cluster");
         }
         match running {
-            _ if partial => {}
             Some(running) => self.end(running, &Outcome::of(State::Canceled)),
             None => self.ended_elsewhere(link, Outcome::of(State::Canceled)),
         }

@@ -5,9 +5,9 @@ use http::Uri;
 /// The longest link, in bytes. Trino's have about 120.
 const LONGEST: usize = 512;
 
-/// Whether a path is one that Trino gives out as a link: `/v1/statement/{queued|executing}/{id}/{slug}/{token}`,
-/// or `/v1/statement/executing/partialCancel/{id}/{stage}/{slug}/{token}`, with nothing in it that a server
-/// might read as another path.
+/// Whether a path is one that Trino gives out as a link: `/v1/statement/{queued|executing}/{id}/{slug}/{token}`, with nothing in
+/// it that a server might read as another path. Its other links (`executing/partialCancel`) are none to us: they end one stage of a
+/// plan, and with it what a policy reads.
 pub fn is_link(path: &str) -> bool {
     if path.len() > LONGEST {
         return false;
@@ -24,7 +24,6 @@ pub fn is_link(path: &str) -> bool {
     }
     match parts[..] {
         ["queued" | "executing", _, _, token] => is_number(token),
-        ["executing", "partialCancel", _, stage, _, token] => is_number(stage) && is_number(token),
         _ => false,
     }
 }
@@ -48,7 +47,7 @@ mod tests {
         let check = |path: &str, expect: bool| assert_eq!(is_link(path), expect, "{path}");
         check("/v1/statement/queued/20261123_033700_00028_xsgd7/yb24/1", true);
         check("/v1/statement/executing/20261123_033700_00028_xsgd7/yb24/17", true);
-        check("/v1/statement/executing/partialCancel/20261123_033700_00028_xsgd7/0/yb24/17", true);
+        check("/v1/statement/executing/partialCancel/20261123_033700_00028_xsgd7/0/yb24/17", false);
         check("/v1/statement", false);
         check("/v1/statement/", false);
         check("/v1/statement/queued/q/s", false);
@@ -61,7 +60,6 @@ mod tests {
         check("/v1/statement/queued/q/s/1?x=1", false);
         check("/v1/statement/queued/q/s/1#x", false);
         check("/v1/statement/queued/q\\x/s/1", false);
-        check("/v1/statement/executing/partialCancel/q/x/s/1", false);
         check("/v1/query/20261123_033700_00028_xsgd7", false);
         check("http://other/v1/statement/queued/q/s/1", false);
         check(&format!("/v1/statement/queued/{}/s/1", "q".repeat(600)), false);

@@ -77,7 +77,7 @@ impl Page<'_> {
         };
         let selection = self.noted(session, "audit_report", wanted, &format!(", {}", form.kind)).await?;
         let place = self.auditors.place().clone();
-        self.looked(move || match report::report(&place, &kind, &selection) {
+        self.looked(move || match report::report(&[place], &kind, &selection) {
             Ok(report) => Ok(Ok(report)),
             Err(TakeError::Asked(wrong)) => Ok(Err(wrong.replace("--", ""))),
             Err(error) => Err(error.to_string()),

@@ -195,23 +195,43 @@ async fn what_is_asked_for_is_found_with_its_outcome() {
     assert_eq!(made.records, (tagged.len() * 2 + denied.len()) as u64);
     assert_eq!(faults(&to, &verifier), [""; 0]);
 
-    let lines = report(&place, &Kind::Tagged("pii".into()), &Selection::default()).expect("made").lines;
+    let lines = report(std::slice::from_ref(&place), &Kind::Tagged("pii".into()), &Selection::default())
+        .expect("made")
+        .lines;
     let of = |who: &str| lines.iter().find(|line| line[0] == who).expect("there").clone();
     assert_eq!(
         of("otto")[1..5],
         ["lake.silver.customers", "ssn", &tagged.len().to_string(), &(tagged.len() * 10).to_string()]
     );
     let access = Selection { table: Some("lake.gold.sums".into()), ..Selection::default() };
-    assert_eq!(report(&place, &Kind::Access, &access).expect("made").lines.len(), 4);
-    assert!(report(&place, &Kind::Access, &Selection::default()).is_err());
-    assert_eq!(report(&place, &Kind::Denials, &Selection::default()).expect("made").lines.len(), 20);
-    assert_eq!(report(&place, &Kind::Inactive(90), &Selection::default()).expect("made").lines.len(), 0);
+    assert_eq!(report(std::slice::from_ref(&place), &Kind::Access, &access).expect("made").lines.len(), 4);
+    assert!(report(std::slice::from_ref(&place), &Kind::Access, &Selection::default()).is_err());
+    assert_eq!(
+        report(std::slice::from_ref(&place), &Kind::Denials, &Selection::default())
+            .expect("made")
+            .lines
+            .len(),
+        20
+    );
+    assert_eq!(
+        report(std::slice::from_ref(&place), &Kind::Inactive(90), &Selection::default())
+            .expect("made")
+            .lines
+            .len(),
+        0
+    );
     let in_a_year = Timestamp::now() + jiff::SignedDuration::from_hours(24 * 365);
     let year = Selection { to: Some(in_a_year), ..Selection::default() };
-    assert_eq!(report(&place, &Kind::Inactive(90), &year).expect("made").lines.len(), 4);
+    assert_eq!(
+        report(std::slice::from_ref(&place), &Kind::Inactive(90), &year).expect("made").lines.len(),
+        4
+    );
     // Who was seen before this time is not in it, and would not be missed.
     let late = Selection { from: Some(in_a_year - jiff::SignedDuration::from_hours(24 * 30)), ..year };
-    assert!(matches!(report(&place, &Kind::Inactive(90), &late), Err(TakeError::Asked(_))));
+    assert!(matches!(
+        report(std::slice::from_ref(&place), &Kind::Inactive(90), &late),
+        Err(TakeError::Asked(_))
+    ));
 }
 
 /// A log whose clock goes back three hours, and then ahead by a day.

@@ -186,12 +186,13 @@ impl Fields {
                 self.open(text, "infoUri");
                 json::string(text, &own::info(&context.base, &context.query));
             }
-            Field::NextUri | Field::PartialCancelUri => {
+            // It would end one stage of the plan, and the query goes on as if that had given all its rows: those of a table that
+            // a policy reads, too.
+            Field::PartialCancelUri => {}
+            Field::NextUri => {
                 let uri: Cow<'_, str> = read(raw).ok_or(fault)?;
                 let path = path(&uri).ok_or(PageError::Link)?;
-                if field == Field::NextUri {
-                    self.summary.next = Some(path.to_owned());
-                }
+                self.summary.next = Some(path.to_owned());
                 let link = Link {
                     query: context.query.clone(),
                     origin: context.origin,
@@ -316,6 +317,9 @@ fn path(uri: &str) -> Option<&str> {
     let (steps, query) = rest.split_once('?').unwrap_or((rest, ""));
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     let step = |step: &str| !step.is_empty() && step != "." && step != ".." && step.bytes().all(known);
-    let good = steps.split('/').all(step) && query.bytes().all(|byte| known(byte) || b"=&".contains(&byte));
+    let place = steps.starts_with("queued/")
+        || steps.starts_with("executing/") && !steps.starts_with("executing/partialCancel/");
+    let good =
+        place && steps.split('/').all(step) && query.bytes().all(|byte| known(byte) || b"=&".contains(&byte));
     good.then_some(path)
 }
