@@ -56,8 +56,9 @@ fn panels_and_alerts_are_of_metrics_that_there_are() {
             .iter()
             .all(|name| text.contains(name))
     };
+    let gateway = gateway();
     let shown =
-        within(Duration::from_secs(30), || Some(gateway().admin().get("/metrics").text()).filter(looked));
+        within(Duration::from_secs(30), || Some(gateway.admin().get("/metrics").text()).filter(looked));
     let shown = shown.expect("clusters and files are looked at");
     let known: BTreeSet<&str> =
         shown.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
