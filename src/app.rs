@@ -34,7 +34,7 @@ use crate::rewrite::Names;
 use crate::secret::Secret;
 use crate::server::{self, Certificates, Server};
 use crate::state::Store;
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, Metrics, Traces};
 use crate::upstream::{Fleet, Sender};
 use crate::web::{Queries, Web};
 use crate::wire::Sealer;
@@ -272,6 +272,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     let together = together(&config.admission, &slots, &store)?;
     let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
     let fleet = Arc::new(fleet(&config)?);
+    let traces = Traces::open(config.telemetry.traces.as_ref()).map_err(because("[telemetry.traces]"))?;
     let auditors = Arc::new(Auditors::new(&config.audit));
     let replicas = Arc::new(Replicas::new(store.shared().cloned()).map_err(because("replicas"))?);
     if replicas.are_several() && config.links.key_file.is_none() && config.links.key.is_none() {
@@ -293,6 +294,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         replicas: Arc::clone(&replicas),
         sealer,
         metrics: Arc::clone(&metrics),
+        traces: traces.clone(),
         request,
         limits,
         work: tokio::runtime::Handle::current(),
@@ -345,6 +347,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     server.serve(Arc::clone(&app), metrics, stop).await;
     gateway.abandon().await;
     audit.close().await.map_err(because("[audit]"))?;
+    traces.close().await;
     tracing::info!("stopped");
     Ok(())
 }

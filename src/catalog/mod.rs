@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::sql::fold_name;
+use crate::telemetry::Trace;
 use crate::units::Span;
 
 pub use engine::{Engine, EngineError, Metadata, MetadataQuery};
@@ -315,7 +316,7 @@ impl Catalog {
             while !flights.is_empty() {
                 let rest = flights.split_off(flights.len().min(BATCH));
                 let inner = Arc::clone(&self.inner);
-                tokio::spawn(async move { inner.ask(flights).await });
+                tokio::spawn(Trace::current().scope(async move { inner.ask(flights).await }));
                 flights = rest;
             }
         }

@@ -28,7 +28,16 @@ impl Section for admin::Config {
     }
 }
 
-impl Section for telemetry::Config {}
+impl Section for telemetry::Config {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        self.traces.iter_mut().filter_map(|traces| traces.ca_file.as_mut()).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let traces = self.traces.as_ref().map_or(Ok(()), telemetry::TracesConfig::check);
+        traces.map_err(|why| format!("telemetry.traces.{why}"))
+    }
+}
 
 impl Section for admission::Config {}
 
@@ -204,7 +213,7 @@ macro_rules! shown {
 shown!(
     audit::Config: folder, file_size, timeout, in_flight, kept, record_size, origin, key_file, checkpoint_every, folder_size, text_keys, auditors, s3, witness, witnesses_needed
 );
-shown!(telemetry::Config: format, filter);
+shown!(telemetry::Config: format, filter, traces);
 
 impl Serialize for telemetry::Format {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -26,7 +26,7 @@ mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -46,7 +46,7 @@ use crate::audit::{Audit, Auditors};
 use crate::cache::Cache;
 use crate::identity::{Authenticated, Identity, Refused};
 use crate::replica::Replicas;
-use crate::telemetry::{Metrics, RequestRoute, Stage};
+use crate::telemetry::{Metrics, Parent, QueryEnd, RequestRoute, Stage, Traces};
 use crate::upstream::Fleet;
 use crate::wire::{self, Call, LinkMethod, Peer, Route, Sealer};
 use crate::{policy, sql};
@@ -91,6 +91,8 @@ pub struct Components {
     pub sealer: Arc<Sealer>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where traces come from.
+    pub traces: Traces,
     /// The limits of requests.
     pub request: wire::Limits,
     /// The limits of statements.
@@ -155,6 +157,7 @@ impl Gateway {
         body: Bytes,
         peer: Peer,
     ) -> (RequestRoute, Result<Answer, QueryError>) {
+        let parent = self.traces.parent(&parts.headers);
         let call = match Call::read(parts, body, peer, &self.request) {
             Ok(call) => call,
             Err(malformed) => return (RequestRoute::Unknown, Err(malformed.into())),
@@ -163,7 +166,7 @@ impl Gateway {
         match route {
             Route::Audit { path, query } => (RequestRoute::Audit, self.read_audit(call, &path, &query).await),
             Route::Info => (RequestRoute::Info, Ok(self.info())),
-            Route::Submit => (RequestRoute::Submit, self.statement(call).await),
+            Route::Submit => (RequestRoute::Submit, self.statement(call, &parent).await),
             Route::Probe => (RequestRoute::Probe, self.probe(call).await),
             Route::Link { method, sealed } => {
                 let label = match method {
@@ -180,9 +183,13 @@ impl Gateway {
         }
     }
 
-    async fn statement(self: &Arc<Self>, call: Call) -> Result<Answer, QueryError> {
+    async fn statement(self: &Arc<Self>, call: Call, parent: &Parent) -> Result<Answer, QueryError> {
+        let began = SystemTime::now();
         let caller = self.authenticated(call).await?;
-        self.submit(caller).await
+        // Whoever is unknown makes no traces.
+        let trace = self.traces.begin(parent, began);
+        trace.stage(Stage::Authenticate.as_str(), began.elapsed().unwrap_or_default());
+        self.submit(caller, trace).await
     }
 
     async fn probe(self: &Arc<Self>, call: Call) -> Result<Answer, QueryError> {
@@ -316,7 +323,9 @@ impl Gateway {
             self.fleet.forget(&running.relations);
         }
         if self.registry.end(running, outcome) {
-            self.metrics.query(record::end(outcome), running.began.elapsed());
+            let (end, trace) = (record::end(outcome), &running.admitted.trace);
+            self.metrics.query(end, running.began.elapsed(), trace);
+            trace.end(end.as_str(), matches!(end, QueryEnd::Failed));
         }
     }
 

@@ -7,6 +7,7 @@ use super::{Gateway, StatementError};
 use crate::admission::{Classified, Queued};
 use crate::audit::{Outcome, State};
 use crate::error::Failure as _;
+use crate::telemetry::Trace;
 use crate::wire::{self, Origin};
 
 /// The longest reason of a cancel, in characters.
@@ -36,6 +37,8 @@ pub(super) struct Admitted {
     pub(super) principal: String,
     /// What kind of statement it is.
     pub(super) kind: &'static str,
+    /// The trace of it.
+    pub(super) trace: Trace,
 }
 
 /// A query that waits or runs at this gateway.

@@ -22,7 +22,7 @@ use crate::catalog::Noted;
 use crate::error::Failure;
 use crate::identity::Authenticated;
 use crate::rewrite::ScopedSql;
-use crate::telemetry::{Stage, StatementKind, UpstreamOperation, UpstreamOutcome, Verdict};
+use crate::telemetry::{Stage, StatementKind, Trace, UpstreamOperation, UpstreamOutcome, Verdict};
 use crate::upstream::{self, Place};
 use crate::wire::{self, Link, Origin, PageContext, PageRebuilder, SessionChange, Target};
 
@@ -39,7 +39,11 @@ const PREPARED: HeaderName = HeaderName::from_static("x-trino-prepared-statement
 
 impl Gateway {
     /// Takes a statement. Whatever is wrong with it is told in a page.
-    pub(super) async fn submit(self: &Arc<Self>, caller: Authenticated) -> Result<Answer, QueryError> {
+    pub(super) async fn submit(
+        self: &Arc<Self>,
+        caller: Authenticated,
+        trace: Trace,
+    ) -> Result<Answer, QueryError> {
         let taken = self.taken.token();
         if self.is_draining() {
             return Err(QueryError::ShuttingDown);
@@ -47,10 +51,11 @@ impl Gateway {
         let id = wire::new_query_id(jiff::Timestamp::now().as_second());
         // From here on the work goes on though the client's connection breaks.
         let gateway = Arc::clone(self);
-        let task = self.work.spawn(async move {
+        trace.of_query(&id);
+        let task = self.work.spawn(trace.scope(async move {
             let _taken = taken;
             gateway.take(caller, &id).await
-        });
+        }));
         Ok(task.await.unwrap_or_else(|_| Answer::empty(http::StatusCode::INTERNAL_SERVER_ERROR)))
     }
 
@@ -196,6 +201,7 @@ impl Gateway {
                 queued: way.queued(),
                 principal: caller.principal().name().to_owned(),
                 kind: seen.kind.unwrap_or("statement"),
+                trace: Trace::current(),
             },
         });
         let served = running.serve();
@@ -217,7 +223,9 @@ impl Gateway {
                 }
                 let gateway = Arc::clone(self);
                 let submitted = Arc::clone(&running);
-                tokio::spawn(async move { gateway.run(&submitted, submission).await });
+                tokio::spawn(
+                    Trace::current().scope(async move { gateway.run(&submitted, submission).await }),
+                );
             }
         }
         let page = running.answered(FIRST_ANSWER).await;

@@ -306,4 +306,5 @@ sets! {
     OfCluster { cluster: String }
     OfClass { class: String }
     OfEnding { ending: Ending }
+    OfTrace { trace_id: String }
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
+use super::traces::TracesConfig;
 use crate::error::{ErrorCode, Failure};
 
 /// How logs are written.
@@ -17,18 +18,20 @@ pub enum Format {
 }
 
 /// What is logged, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// `text` or `json`.
     pub format: Format,
     /// Levels by module: `info`, or `info,hyper=debug`.
     pub filter: String,
+    /// Where traces of queries are sent; without it there are none.
+    pub traces: Option<TracesConfig>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { format: Format::Text, filter: "info".to_owned() }
+        Self { format: Format::Text, filter: "info".to_owned(), traces: None }
     }
 }
 
@@ -97,7 +100,7 @@ mod tests {
         let check = |text: &str, expect: Option<Config>| {
             assert_eq!(toml::from_str::<Config>(text).ok(), expect, "{text}");
         };
-        let debug = Config { format: Format::Json, filter: "debug".to_owned() };
+        let debug = Config { format: Format::Json, filter: "debug".to_owned(), traces: None };
         check("", Some(Config::default()));
         check("format = 'json'\nfilter = 'debug'", Some(debug));
         check("format = 'xml'", None);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -12,10 +13,11 @@ use prometheus_client::registry::Registry;
 
 use super::labels::{
     AuthMethod, AuthOutcome, Cached, Ending, Kept, OfAuthentication, OfCached, OfClass, OfCluster,
-    OfConnection, OfEnding, OfKept, OfQuery, OfReload, OfRequest, OfStage, OfStatement, OfUpstream, QueryEnd,
-    Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls, UpstreamOperation, UpstreamOutcome,
-    Verdict,
+    OfConnection, OfEnding, OfKept, OfQuery, OfReload, OfRequest, OfStage, OfStatement, OfTrace, OfUpstream,
+    QueryEnd, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls, UpstreamOperation,
+    UpstreamOutcome, Verdict,
 };
+use super::traces::Trace;
 
 type Stages = Family<OfStage, Histogram, fn() -> Histogram>;
 type Waits = Family<OfClass, Histogram, fn() -> Histogram>;
@@ -60,7 +62,7 @@ metrics! {
     /// Queries that ended, by how.
     queries: Family<OfQuery, Counter> = "queries", Family::default();
     /// Time of a query from its POST to its end, with its wait and its client's, in seconds.
-    query_duration: Histogram = "query_duration_seconds", query_histogram();
+    query_duration: HistogramWithExemplars<OfTrace> = "query_duration_seconds", query_histogram();
     /// Queries that have a slot now.
     running: Gauge = "queries_running", Gauge::default();
     /// Queries that wait for a slot now.
@@ -136,9 +138,9 @@ metrics! {
 }
 
 /// From 10 milliseconds to 45 minutes, with the 30 seconds that most queries should keep below.
-fn query_histogram() -> Histogram {
+fn query_histogram() -> HistogramWithExemplars<OfTrace> {
     let bounds = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 2_700.0];
-    Histogram::new(bounds)
+    HistogramWithExemplars::new(bounds.into_iter())
 }
 
 /// From 50 microseconds to 26 seconds.
@@ -305,21 +307,23 @@ impl Metrics {
         self.statements.get_or_create(&OfStatement { kind, verdict }).inc();
     }
 
-    /// Counts a query that ended, and the time since its POST.
-    pub fn query(&self, end: QueryEnd, took: Duration) {
+    /// Counts a query that ended, and the time since its POST; with its trace, if there is one, as an example.
+    pub fn query(&self, end: QueryEnd, took: Duration, trace: &Trace) {
         self.queries.get_or_create(&OfQuery { end }).inc();
-        self.query_duration.observe(took.as_secs_f64());
+        let example = trace.id().map(|trace_id| OfTrace { trace_id });
+        self.query_duration.observe(took.as_secs_f64(), example, None);
     }
 
     /// Notes how long a stage took.
     pub fn stage(&self, stage: Stage, took: Duration) {
         self.stages.get_or_create(&OfStage { stage }).observe(took.as_secs_f64());
+        Trace::current().stage(stage.as_str(), took);
     }
 
     /// Notes how long a stage takes, from now until the timer is dropped.
     pub fn time(&self, stage: Stage) -> StageTimer {
         let histogram = self.stages.get_or_create_owned(&OfStage { stage });
-        StageTimer { histogram, began: Instant::now() }
+        StageTimer { histogram, began: Instant::now(), stage, trace: Trace::current() }
     }
 
     /// One more query that has a slot, until the guard is dropped.
@@ -402,11 +406,15 @@ impl Drop for GaugeGuard {
 pub struct StageTimer {
     histogram: Histogram,
     began: Instant,
+    stage: Stage,
+    trace: Trace,
 }
 
 impl Drop for StageTimer {
     fn drop(&mut self) {
-        self.histogram.observe(self.began.elapsed().as_secs_f64());
+        let took = self.began.elapsed();
+        self.histogram.observe(took.as_secs_f64());
+        self.trace.stage(self.stage.as_str(), took);
     }
 }
 
@@ -429,7 +437,7 @@ mod tests {
         metrics.authentication(AuthMethod::Jwt, AuthOutcome::Rejected);
         metrics.statement(StatementKind::Query, Verdict::Rewritten);
         metrics.upstream(UpstreamOperation::Poll, UpstreamOutcome::Timeout);
-        metrics.query(QueryEnd::UserError, Duration::from_secs(25));
+        metrics.query(QueryEnd::UserError, Duration::from_secs(25), &Trace::default());
         metrics.page(3, 500);
         metrics.audit_failure();
         metrics.policy_reload(Reload::Rejected);

@@ -1,8 +1,9 @@
-//! What operators see: metrics and logs. Users, SQL and anything secret are in neither; they belong in the audit.
+//! What operators see: metrics, logs and traces. Users, SQL and anything secret are in neither; they belong in the audit.
 
 mod labels;
 mod logs;
 mod metrics;
+mod traces;
 
 pub use labels::{
     AuthMethod, AuthOutcome, Cached, Ending, Kept, QueryEnd, Reload, RequestRoute, Stage, StatementKind,
@@ -10,3 +11,4 @@ pub use labels::{
 };
 pub use logs::{Config, Format, InitError, init};
 pub use metrics::{GaugeGuard, Metrics, StageTimer};
+pub use traces::{Parent, TRACE_PARENT, Trace, Traces, TracesConfig};

@@ -19,6 +19,7 @@ use tokio::time::Sleep;
 use super::config::Address;
 use super::{Authentication, Config, UpstreamError};
 use crate::https::{self, OwnCertificate, chain};
+use crate::telemetry::{TRACE_PARENT, Trace};
 
 /// Idle connections are closed before Trino closes them (after 200 s), so that a statement is not
 /// sent into one that is being closed.
@@ -188,6 +189,9 @@ impl Client {
         // Only links that were checked come here.
         let mut request = made.map_err(|error| Failed::Connect(error.to_string()))?;
         *request.headers_mut() = headers.clone();
+        if let Some(parent) = Trace::current().header() {
+            request.headers_mut().insert(TRACE_PARENT, parent);
+        }
         let Ok(answer) = tokio::time::timeout(self.first_byte, self.pool().request(request)).await else {
             return Err(Failed::Timeout);
         };

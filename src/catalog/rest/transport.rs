@@ -10,6 +10,7 @@ use super::breaker::Breaker;
 use super::error::RestError;
 use crate::https::{Bounds, Client, ExchangeError};
 use crate::secret::Secret;
+use crate::telemetry::{TRACE_PARENT, Trace};
 
 /// The first pause before a question is asked again; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -75,6 +76,9 @@ impl Ask {
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let agent = concat!("northgate/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+        if let Some(parent) = Trace::current().header() {
+            headers.insert(TRACE_PARENT, parent);
+        }
         if let Some(bearer) = bearer {
             let mut value = HeaderValue::try_from(format!("Bearer {}", bearer.expose()))
                 .map_err(|_| RestError::NoToken("the token is not one for a header".to_owned()))?;
