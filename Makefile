@@ -40,7 +40,7 @@ lint: ## clippy, with its warnings as errors
 	cargo clippy --locked --all-targets -- -D warnings
 
 shell-lint: ## the shell scripts: their syntax, and shellcheck where it is installed
-	@for script in $$(git ls-files -- .ci/run 'tests/**' | xargs grep -lE '^#!.*bash|shellcheck shell=bash'); do \
+	@for script in $$(git ls-files -- .ci/run 'tests/**' 'src/cli/deploy/**' | xargs grep -lE '^#!.*bash|shellcheck shell=bash'); do \
 	    bash -n "$$script"; \
 	    if command -v shellcheck >/dev/null; then shellcheck "$$script"; fi; \
 	done

@@ -140,6 +140,13 @@ enum Command {
         #[command(subcommand)]
         command: cli::Classify,
     },
+    /// Writes a month of the audit as one page, to be read, printed and signed. Exits with 1 where the log does not verify.
+    ComplianceReport(cli::ComplianceReport),
+    /// Prints what it takes to run the gateway in a place, as a file to begin with.
+    Deploy {
+        /// Which.
+        place: cli::Place,
+    },
     /// Verifies the audit, and gives its key.
     Audit {
         #[command(subcommand)]
@@ -205,6 +212,8 @@ fn main() -> ExitCode {
             asked(&config, |admin| cli::clusters(command.as_ref(), admin))
         }
         Command::Audit { command } => return said(cli::audit(&command)),
+        Command::ComplianceReport(command) => return said(cli::compliance_report(&command)),
+        Command::Deploy { place } => return said(Ok(cli::deploy(place))),
         Command::Version => {
             println!("northgate {}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -14,7 +14,7 @@ use crate::pages;
 use crate::processes::{self, MemoryWatch, Running, family};
 use crate::report::{self, Figure};
 use crate::setup::{self, Ground};
-use crate::{admission, cache, catalogs, engine, gateway, library, peer, record, sign_in, tokens};
+use crate::{admission, cache, catalogs, engine, gateway, library, peer, program, record, sign_in, tokens};
 
 /// Connections that poll when latency is measured: some, but far from as many as the machine can serve.
 const LATENCY_CONNECTIONS: usize = 4;
@@ -40,7 +40,7 @@ pub(crate) struct Options {
 }
 
 /// What is measured together, and the names of the figures it gives.
-const GROUPS: [(Group, &[&str]); 8] = [
+const GROUPS: [(Group, &[&str]); 9] = [
     (
         Group::Library,
         &[
@@ -68,6 +68,7 @@ const GROUPS: [(Group, &[&str]); 8] = [
             "cache_rss",
         ],
     ),
+    (Group::Program, &["startup_ms", "idle_rss", "binary_mb", "soak_rss_growth"]),
     (Group::Latency, &["poll_latency_p50", "poll_latency_p99"]),
     (Group::Throughput, &["requests_per_second"]),
     (Group::Submit, &["submit_latency_p50"]),
@@ -107,6 +108,7 @@ const LIBRARY: [(&str, Measure); 22] = [
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Group {
     Library,
+    Program,
     Latency,
     Throughput,
     Submit,
@@ -145,7 +147,17 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
             }
         }
     }
-    let mut between: Vec<Group> = groups.into_iter().filter(|group| *group != Group::Library).collect();
+    if groups.contains(&Group::Program) {
+        say("the program");
+        let ground = Ground::prepare(&options.folder)?;
+        for (name, measure) in program::FIGURES {
+            if wanted(name) {
+                take(measure(&ground, &options.northgate).map(|figure| vec![figure]));
+            }
+        }
+    }
+    let of_servers = |group: &Group| !matches!(group, Group::Library | Group::Program);
+    let mut between: Vec<Group> = groups.into_iter().filter(of_servers).collect();
     if !between.is_empty() {
         match Contest::begin(options) {
             Ok(contest) => between.drain(..).for_each(|group| take(contest.measure(group))),
@@ -231,7 +243,7 @@ impl Contest {
 
     fn measure(&self, group: Group) -> Result<Vec<Figure>> {
         match group {
-            Group::Library => Ok(Vec::new()),
+            Group::Library | Group::Program => Ok(Vec::new()),
             Group::Latency => self.latency(),
             Group::Throughput => self.throughput(),
             Group::Submit => self.submit(),

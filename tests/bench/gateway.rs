@@ -47,6 +47,39 @@ pub(crate) fn start_with(
     beside: &Path,
     extra: Extra,
 ) -> Result<Started> {
+    let Prepared { mut command, address, folder, journal, .. } =
+        prepare(ground, name, program, upstream, beside, extra)?;
+    let mut process = Running::start("Northgate", &mut command)?;
+    match process.wait_for(address) {
+        Ok(()) => Ok(Started { process, address, journal }),
+        Err(fault) => {
+            let said = fs::read_to_string(folder.join("output.log")).unwrap_or_default();
+            let last = said.lines().last().unwrap_or_default();
+            Err(unusable(format!("{fault}; it said: {last}")))
+        }
+    }
+}
+
+/// Northgate, about to be started.
+pub(crate) struct Prepared {
+    pub(crate) command: Command,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    /// Where its configuration and policies are.
+    pub(crate) folder: PathBuf,
+    /// The folder of its audit.
+    journal: PathBuf,
+}
+
+/// Writes what it needs.
+pub(crate) fn prepare(
+    ground: &Ground,
+    name: &str,
+    program: &Path,
+    upstream: SocketAddr,
+    beside: &Path,
+    extra: Extra,
+) -> Result<Prepared> {
     let program = program
         .canonicalize()
         .trying(|| format!("find {}: cargo build --release --bin northgate", program.display()))?;
@@ -74,13 +107,5 @@ pub(crate) fn start_with(
     let mut command = Command::new(program);
     command.args(["serve", "--config"]).arg(&file).current_dir(&folder);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    let mut process = Running::start("Northgate", &mut command)?;
-    match process.wait_for(address) {
-        Ok(()) => Ok(Started { process, address, journal }),
-        Err(fault) => {
-            let said = fs::read_to_string(folder.join("output.log")).unwrap_or_default();
-            let last = said.lines().last().unwrap_or_default();
-            Err(unusable(format!("{fault}; it said: {last}")))
-        }
-    }
+    Ok(Prepared { command, address, admin, folder, journal })
 }

@@ -18,6 +18,7 @@ mod metadata;
 mod pages;
 mod peer;
 mod processes;
+mod program;
 mod record;
 mod report;
 mod setup;

@@ -54,6 +54,26 @@ const SCORES: &str = r#"{"name": "scores", "schema": {"type": "struct", "schema-
     {"id": 5, "name": "score", "required": false, "type": "long"}]},
     "properties": {"classification.5": "secret.score"}}"#;
 
+/// What a notebook sees, signed in with a token of the identity provider.
+fn notebook(gateway: &Gateway, token: &str, sql: &str) -> serde_json::Value {
+    let mut notebook = Command::new(stack());
+    notebook.args(["notebook", &format!("localhost:{}", gateway.port), sql]);
+    notebook.env("TOKEN", token).env("AUTHORITY", certificates().join("ca.pem"));
+    serde_json::from_str(&run(&mut notebook)).expect("JSON")
+}
+
+/// What the doctor says of the catalog and the issuer.
+fn diagnosed(gateway: &Gateway) {
+    let (_, found) = crate::doctor::doctor(&gateway.folder.path().join("northgate.toml"));
+    for (area, what, how) in [
+        ("catalog", "the catalog 'house' at", "takes the gateway's token"),
+        ("identity", "the key set of the issuer", "answers"),
+    ] {
+        let line = format!("ok       {area:<14} {what}");
+        assert!(found.lines().any(|found| found.starts_with(&line) && found.contains(how)), "{found}");
+    }
+}
+
 #[test]
 fn from_a_catalogs_policy_to_a_masked_row() {
     let house = House::start(CEDAR);
@@ -92,15 +112,8 @@ fn from_a_catalogs_policy_to_a_masked_row() {
     assert_eq!(ask("eva", "SELECT count(*) FROM house.crm.customers").value(), json!(1));
     assert_eq!(ask("eva", "SELECT * FROM house.crm.names").rows(), [[json!("xxxxxxx"), json!("XXXXXXXX")]]);
 
-    // What the doctor says of the catalog and the issuer.
-    let (_, found) = crate::doctor::doctor(&gateway.folder.path().join("northgate.toml"));
-    for (area, what, how) in [
-        ("catalog", "the catalog 'house' at", "takes the gateway's token"),
-        ("identity", "the key set of the issuer", "answers"),
-    ] {
-        let line = format!("ok       {area:<14} {what}");
-        assert!(found.lines().any(|found| found.starts_with(&line) && found.contains(how)), "{found}");
-    }
+    assert_eq!(notebook(&gateway, &house.token("eva"), all), json!([[1, "xxxxxxx", null, "XXXXXXXX", "EU"]]));
+    diagnosed(&gateway);
 
     // What the audit says of it.
     let answer = ask("eva", all);

@@ -148,6 +148,15 @@ dbt_env() {
     printf '%s\n' "$dir/bin/python"
 }
 
+# notebook_env: the Python that runs notebooks.
+notebook_env() {
+    local requirements=$stack_dir/python/requirements-notebook.txt key dir
+    key=$(sha256sum <"$requirements" | cut -c 1-12)
+    dir=$cache_dir/notebook-$key
+    [ -e "$dir" ] || with_lock notebook make_python_env "$dir" "$requirements"
+    printf '%s\n' "$dir/bin/python"
+}
+
 # parquet_env: the Python that reads Parquet.
 parquet_env() {
     local requirements=$stack_dir/python/requirements-parquet.txt key dir
