@@ -221,6 +221,9 @@ impl Metrics {
         let of = OfClass { class: name.to_owned() };
         self.class_running.get_or_create(&of).set(i64::try_from(running).unwrap_or(i64::MAX));
         self.class_queued.get_or_create(&of).set(i64::try_from(queued).unwrap_or(i64::MAX));
+        // They are there from the beginning, as those of [`Self::begin`].
+        drop(self.waits.get_or_create(&of));
+        drop(self.refusals.get_or_create(&of));
     }
 
     /// Says whether the limits hold for all gateways together.
