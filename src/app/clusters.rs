@@ -70,6 +70,10 @@ fn place(cluster: &str) -> Key {
 impl App {
     /// Goes by what operators have said of clusters, here or at other gateways, for ever. For a task of its own.
     pub(super) async fn hear_of_clusters(self: Arc<Self>) {
+        if self.store.shared().is_none() {
+            // It was told here, where it counts already.
+            return;
+        }
         loop {
             for report in self.fleet.reports() {
                 // While the store does not answer, what it said last goes on to count.

@@ -34,7 +34,7 @@ pub(super) async fn answer(
         let why = format!("nothing is cancelled, as it is not recorded: {error}");
         return Err((StatusCode::SERVICE_UNAVAILABLE, why));
     }
-    match gateway.cancel_for(&id, None, "an operator", &reason) {
+    match gateway.cancel_for(&id, None, "an operator", &reason).await {
         Some(user) => Ok(serde_json::json!({ "canceled": id, "user": user }).to_string()),
         // It has ended meanwhile.
         None => Err(unknown()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 
 use super::poll::{first, login};
 use super::record::outcome;
@@ -29,6 +30,8 @@ const UNHEARD: u64 = 120;
 pub(super) const QUIET: Duration = Duration::from_secs(30);
 /// How much longer than others a query lives whose cluster cannot be asked.
 const DOUBT: u32 = 4;
+/// For how long it is believed that nothing was kept of a query's positions.
+const NONE_FOR: Duration = Duration::from_secs(2);
 /// How many clusters' answers are waited for at once, and for how long.
 const ASKED_AT_ONCE: usize = 16;
 const ASKED_FOR: Duration = Duration::from_secs(5);
@@ -60,14 +63,29 @@ impl Gateway {
             Start::Waiting => Waiting::Queued,
             Start::Sending => Waiting::Sent,
             Start::Answered(page) => {
-                let Ok(body) = String::from_utf8(page.body.to_vec()) else { return Ok(()) };
-                let header = |(name, value): (&HeaderName, &HeaderValue)| {
-                    (name.as_str().to_owned(), value.as_bytes().to_vec())
-                };
-                Waiting::Answered { headers: page.headers.iter().map(header).collect(), body }
+                let Some(answered) = answered(&page) else { return Ok(()) };
+                answered
             }
         };
         self.replicas.publish(&running.id, &waiting).await
+    }
+
+    /// Keeps what a query's client is told that somebody else cancels, for one that asks elsewhere.
+    pub(super) async fn publish_last(&self, id: &str, page: &FirstPage) {
+        if let (true, Some(page)) = (self.replicas.are_several(), answered(page)) {
+            self.replicas.publish_last(id, &page).await;
+        }
+    }
+
+    /// What the client of another gateway's query is told, if somebody else has cancelled it.
+    pub(super) async fn last_elsewhere(&self, link: &Link) -> Option<FirstPage> {
+        if !self.replicas.is_another(link.origin) {
+            return None;
+        }
+        match self.replicas.published_last(&link.query).await {
+            Ok(Some(Waiting::Answered { headers, body })) => Some(page(&headers, body)),
+            Ok(_) | Err(_) => None,
+        }
     }
 
     /// A poll of a query that waits at another gateway.
@@ -122,11 +140,14 @@ impl Gateway {
         if !self.replicas.is_another(link.origin) {
             return None;
         }
-        if let Some(known) = self.foreign.get(&link.query) {
-            return known;
+        // They may be on their way when the first page is asked for.
+        if let Some((map, asked)) = self.foreign.get(&link.query)
+            && (map.is_some() || asked.elapsed() < NONE_FOR)
+        {
+            return map;
         }
         let map = self.replicas.positions::<SourceMap>(&link.query).await.ok()?.map(Arc::new);
-        self.foreign.insert(link.query.clone(), map.clone());
+        self.foreign.insert(link.query.clone(), (map.clone(), Instant::now()));
         map
     }
 
@@ -263,7 +284,15 @@ fn ending(outcome: Outcome) -> Ending {
     }
 }
 
-/// The first page as another gateway has published it.
+/// A page as it is published for other gateways.
+fn answered(page: &FirstPage) -> Option<Waiting> {
+    let body = String::from_utf8(page.body.to_vec()).ok()?;
+    let header =
+        |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().to_owned(), value.as_bytes().to_vec());
+    Some(Waiting::Answered { headers: page.headers.iter().map(header).collect(), body })
+}
+
+/// A page as another gateway has published it.
 fn page(headers: &[(String, Vec<u8>)], body: String) -> FirstPage {
     let header = |(name, value): &(String, Vec<u8>)| {
         Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value).ok()?))

@@ -62,6 +62,9 @@ const FOREIGN: u64 = 32 << 20;
 const FOREIGN_OVERHEAD: usize = 128;
 const FOREIGN_FOR: Duration = Duration::from_mins(5);
 
+/// What was kept of a query's positions, if anything was, and when that was asked.
+type Positions = (Option<Arc<sql::SourceMap>>, tokio::time::Instant);
+
 /// The unit in which the memory of queries' texts is counted, in bytes.
 const TEXT_BLOCK: usize = 4096;
 
@@ -113,7 +116,7 @@ pub struct Gateway {
     /// No more queries are to be sent here, though they are still taken.
     leaving: AtomicBool,
     /// What was looked up of positions in other gateways' queries.
-    foreign: moka::sync::Cache<String, Option<Arc<sql::SourceMap>>>,
+    foreign: moka::sync::Cache<String, Positions>,
 }
 
 impl std::ops::Deref for Gateway {
@@ -135,7 +138,7 @@ impl Gateway {
             texts: Arc::new(Semaphore::new(blocks.min(Semaphore::MAX_PERMITS))),
             leaving: AtomicBool::new(false),
             foreign: moka::sync::Cache::builder()
-                .weigher(|query: &String, map: &Option<Arc<sql::SourceMap>>| {
+                .weigher(|query: &String, (map, _): &Positions| {
                     let size = query.len() + map.as_ref().map_or(0, |map| map.size()) + FOREIGN_OVERHEAD;
                     u32::try_from(size).unwrap_or(u32::MAX)
                 })

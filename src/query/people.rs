@@ -71,7 +71,7 @@ impl Gateway {
 
     /// Cancels a query, of that principal if one is named; whose it was, if it was there. Its client reads who has cancelled
     /// it, and why: see [`reason`].
-    pub fn cancel_for(&self, id: &str, of: Option<&str>, by: &str, reason: &str) -> Option<String> {
+    pub async fn cancel_for(&self, id: &str, of: Option<&str>, by: &str, reason: &str) -> Option<String> {
         let running = self.registry.find(id)?;
         let principal = &running.admitted.principal;
         if of.is_some_and(|of| of != principal) {
@@ -83,6 +83,7 @@ impl Gateway {
             FirstPage { headers: http::HeaderMap::new(), body: wire::failure_page(&origin, &error).into() };
         // Before it is cancelled: a poll that is under way is given this page then.
         self.registry.keep_last(id, page.clone());
+        self.publish_last(id, &page).await;
         running.cancel(page);
         self.cancel_upstream(&running);
         let told = Outcome::failed(error.code().name, error.to_string());

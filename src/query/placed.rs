@@ -97,13 +97,19 @@ impl Gateway {
         let group = from.group.as_ref().filter(|_| !writes);
         let none = || UpstreamError::NoCluster { group: group.cloned().unwrap_or_default() };
         let group = group.ok_or_else(none)?;
+        let mut differs = None;
         loop {
-            let place = self.fleet.place(group, tried)?;
+            let place = match (self.fleet.place(group, tried), differs) {
+                (Ok(place), _) => place,
+                (Err(_), Some(error)) => return Err(error),
+                (Err(error), None) => return Err(error.into()),
+            };
             tried.push(place.cluster().to_owned());
             match self.agrees(place.catalog(), noted).await {
                 Ok(()) => return Ok(Placed { place, group: Some(group.clone()), transaction: None }),
                 Err(error) => {
                     tracing::warn!(%error, cluster = place.cluster(), "a query does not move to this cluster");
+                    differs = Some(error);
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::tally::EXECUTING;
 use super::{Answer, Gateway, QueryError, StatementError, answer};
 use crate::admission::{Reason, Standing};
 use crate::audit::{Outcome, State};
-use crate::error::Failure;
+use crate::error::{ErrorCode, Failure};
 use crate::identity::Authenticated;
 use crate::replica::Report;
 use crate::telemetry::{UpstreamOperation, UpstreamOutcome};
@@ -178,11 +178,11 @@ impl Gateway {
         };
         let response = match followed {
             Ok(response) => response,
-            Err(error) => return self.lost(caller, link, running, &error),
+            Err(error) => return self.lost(caller, link, running, &error).await,
         };
         let headers = match self.answer_headers(login(caller), &link.cluster, &response.headers) {
             Ok(headers) => headers,
-            Err(error) => return self.lost(caller, link, running, &error),
+            Err(error) => return self.lost(caller, link, running, &error).await,
         };
         let map = match running {
             Some(running) => running.positions.clone(),
@@ -207,9 +207,17 @@ impl Gateway {
             })
         };
         match relay(response.body, rebuilder, told).await {
-            Ok(Relayed::Whole(bytes)) => Answer::with_headers(answer::whole(bytes), headers),
+            Ok(Relayed::Whole(bytes, error)) => {
+                if running.is_none()
+                    && error.is_some_and(|error| error == ErrorCode::USER_CANCELED.name)
+                    && let Some(page) = self.last_elsewhere(link).await
+                {
+                    return first(page);
+                }
+                Answer::with_headers(answer::whole(bytes), headers)
+            }
             Ok(Relayed::Streaming(body)) => Answer::with_headers(body.boxed_unsync(), headers),
-            Err(error) => self.lost(caller, link, running, &error.into()),
+            Err(error) => self.lost(caller, link, running, &error.into()).await,
         }
     }
 
@@ -258,13 +266,18 @@ impl Gateway {
     }
 
     /// A page that cannot be had, after all retries: the end of the query.
-    fn lost(
+    async fn lost(
         &self,
         caller: &Authenticated,
         link: &Link,
         running: Option<&Arc<Running>>,
         error: &StatementError,
     ) -> Answer {
+        if running.is_none()
+            && let Some(page) = self.last_elsewhere(link).await
+        {
+            return first(page);
+        }
         tracing::warn!(query = %link.query, %error, "a page is lost");
         if let Some(running) = running {
             self.cancel_upstream(running);

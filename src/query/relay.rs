@@ -42,8 +42,8 @@ pub(super) type Told = Box<dyn FnOnce(Result<PageSummary, Cut>) + Send>;
 
 /// The beginning of a page, and the rest of it.
 pub(super) enum Relayed<B> {
-    /// The whole page.
-    Whole(Bytes),
+    /// The whole page, and the name of the error in it.
+    Whole(Bytes, Option<String>),
     /// A long page, which is still coming.
     Streaming(Box<PageBody<B>>),
 }
@@ -69,8 +69,9 @@ where
             Some(Err(error)) => return Err(RelayError::Broken(error.to_string())),
             None => {
                 let summary = rebuilder.finish(&mut ready)?;
+                let error = summary.error.as_ref().map(|error| error.name.clone());
                 told(Ok(summary));
-                return Ok(Relayed::Whole(joined(ready)));
+                return Ok(Relayed::Whole(joined(ready), error));
             }
         }
         if ready.iter().map(Bytes::len).sum::<usize>() >= WHOLE {

@@ -360,11 +360,14 @@ impl Gateway {
             return Err(StatementError::Orphaned { sent: false });
         }
         let mut tried = vec![placed.cluster().to_owned()];
-        if !placed.is_open()
-            && let Ok(other) = self.moved(&placed, noted, running.writes, &mut tried).await
-        {
+        if !placed.is_open() {
             // While it waited its cluster was taken out, or failed.
-            placed = other;
+            match self.moved(&placed, noted, running.writes, &mut tried).await {
+                Ok(other) => placed = other,
+                Err(error) if placed.is_left_alone() => return Err(error),
+                // One that is drained takes what waited for it, and one that has failed may be well again.
+                Err(_) => {}
+            }
         }
         loop {
             // Its outcome may be on record.

@@ -311,6 +311,22 @@ impl Replicas {
         self.found(Key::new(Kind::Waiting, query)).await
     }
 
+    /// Keeps for others what the client of a query is told that somebody else cancels, however far it is.
+    pub async fn publish_last(&self, query: &str, page: &Waiting) {
+        if let (Some(shared), Ok(bytes)) = (&self.shared, serde_json::to_vec(page)) {
+            // That it fails is logged where the store is asked: then the client reads no reason.
+            _ = shared.put(last(query), &bytes, ANSWERED).await;
+        }
+    }
+
+    /// What the client of another gateway's query is told that somebody else has cancelled.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn published_last(&self, query: &str) -> Result<Option<Waiting>, StoreError> {
+        self.found(last(query)).await
+    }
+
     /// Keeps for others from which places in the user's text the places of the sent one are.
     pub async fn keep_positions<T: serde::Serialize + Sync>(&self, query: &str, map: &T) {
         let Some(shared) = &self.shared else { return };
@@ -345,6 +361,10 @@ fn inbox(id: u64) -> String {
 
 fn given_up(query: &str) -> Key {
     Key::new(Kind::Waiting, &format!("given up {query}"))
+}
+
+fn last(query: &str) -> Key {
+    Key::new(Kind::Waiting, &format!("last of {query}"))
 }
 
 fn lease(id: u64) -> Key {

@@ -1,19 +1,18 @@
 //! A cluster as a member of the fleet: what is set of it, how it does, and what it has to do.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use http::HeaderMap;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::config::Described;
 use super::health::Fitness;
-use super::{Cluster, Config, Info, Response, State, UpstreamError, Verb};
+use super::{Cluster, Config, Info, State};
 use crate::catalog::Catalog;
-use crate::rewrite::ScopedSql;
 
 /// What is set of a cluster in the configuration.
 #[derive(Debug, PartialEq, Eq)]
@@ -227,25 +226,16 @@ impl Place {
         self.0.state() == State::Active && matches!(self.0.fitness(), Fitness::Fit(_) | Fitness::Doubtful)
     }
 
-    /// As [`Cluster::submit`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn submit(&self, sql: &ScopedSql, headers: HeaderMap) -> Result<Response, UpstreamError> {
-        self.0.cluster.submit(sql, headers).await
+    /// Whether the cluster is left alone.
+    pub fn is_left_alone(&self) -> bool {
+        self.0.state() == State::Inactive
     }
+}
 
-    /// As [`Cluster::follow`].
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn follow(
-        &self,
-        path: &str,
-        verb: Verb,
-        headers: HeaderMap,
-    ) -> Result<Response, UpstreamError> {
-        self.0.cluster.follow(path, verb, headers).await
+impl Deref for Place {
+    type Target = Cluster;
+    fn deref(&self) -> &Cluster {
+        &self.0.cluster
     }
 }
 

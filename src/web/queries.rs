@@ -85,7 +85,7 @@ impl Page<'_> {
         })
         .await?;
         // It may have ended meanwhile: then there is nothing to cancel.
-        let _ = queries.gateway.cancel_for(id, of, by, &reason);
+        let _ = queries.gateway.cancel_for(id, of, by, &reason).await;
         to("/queries")
     }
 }

@@ -57,6 +57,18 @@ fn queries_running(gateway: &Gateway) -> u64 {
     line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("{metrics}"))
 }
 
+/// A query that runs: its id, and its last link.
+fn under_way(client: &Client) -> (String, String) {
+    let mut page = client.submit(LONG).page();
+    let id = page["id"].as_str().expect("an id").to_owned();
+    let begun = within(Duration::from_secs(30), || {
+        page = client.get(&path_of(page["nextUri"].as_str().expect("it runs"))).page();
+        (page["stats"]["state"] == "RUNNING").then_some(())
+    });
+    assert!(begun.is_some(), "{page}");
+    (id, path_of(page["nextUri"].as_str().expect("it runs")))
+}
+
 #[test]
 fn any_gateway_serves_any_poll() {
     let store = Store::start("redis");
@@ -119,10 +131,25 @@ fn any_gateway_serves_any_poll() {
     assert_eq!((rows, &last["error"]), (1, &Value::Null), "{last}");
     assert_eq!(outcome(one, waiting.as_str().expect("an id"))["state"], "finished");
 
-    // An operator's word counts at both.
+    // Why an operator has cancelled a query is read wherever its client asks next.
     let key = std::fs::read_to_string(one.folder.path().join("admin.key")).expect("a key");
-    let told = one.admin().bearer(key.trim()).send("POST", "/clusters/trino?state=draining", b"");
+    let operator = || one.admin().bearer(key.trim());
+    let (canceled, link) = under_way(&admin[0]);
+    let path = format!("/queries?id={canceled}&reason=it%20is%20too%20big");
+    let told = operator().send("DELETE", &path, b"");
     assert_eq!(told.status, 200, "{}", told.text());
+    let failed = admin[1].follow(admin[1].get(&link)).failure();
+    assert_eq!(failed, "USER_CANCELED: The query was canceled by an operator: it is too big");
+
+    // An operator's word on a cluster counts at both, and for what waits: one that is left alone is sent nothing.
+    let (_, link) = under_way(&admin[0]);
+    let waits = admin[0].submit(QUICK).page();
+    assert_eq!(waits["stats"]["state"], "QUEUED", "{waits}");
+    let told = operator().send("POST", "/clusters/trino?state=inactive", b"");
+    assert_eq!(told.status, 200, "{}", told.text());
+    assert_eq!(admin[0].send("DELETE", &link, b"").status, 204);
+    let (_, last) = follow(&admin, 0, waits);
+    assert!(last["error"]["message"].as_str().is_some_and(|text| text.contains("was not run")), "{last}");
     let refused =
         || two.signed_in("admin").query(QUICK).everything().contains("No Trino cluster").then_some(());
     assert!(within(Duration::from_secs(15), refused).is_some(), "the other has not heard");
@@ -213,14 +240,14 @@ fn a_gateway_that_stood_still_runs_nothing_that_was_given_up() {
 }
 
 /// A driver that runs queries until it is told to stop, and how it ended.
-fn driver(arguments: &[&str]) -> std::process::Child {
+pub(crate) fn driver(arguments: &[&str]) -> std::process::Child {
     let mut command = Command::new(stack());
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("the driver starts")
 }
 
 /// What a driver says at the end of its work, which is the end of its input.
-fn finished(mut driver: std::process::Child) -> String {
+pub(crate) fn finished(mut driver: std::process::Child) -> String {
     drop(driver.stdin.take());
     let ended = within(Duration::from_mins(1), || driver.try_wait().expect("it can be asked"));
     if ended.is_none() {
