@@ -11,7 +11,8 @@ pub struct Noted(Arc<Mutex<Notes>>);
 
 #[derive(Default)]
 struct Notes {
-    described: BTreeMap<TableName, Arc<Described>>,
+    /// In the order of their names.
+    described: Vec<Arc<Described>>,
     definitions: BTreeMap<TableName, Arc<str>>,
     /// Something was said in two ways: nothing agrees with that.
     torn: Option<TableName>,
@@ -25,9 +26,14 @@ impl Noted {
     pub(super) fn described(&self, all: &[Arc<Described>]) {
         let mut notes = self.notes();
         for one in all {
-            let before = notes.described.insert(one.name.clone(), Arc::clone(one));
-            if before.is_some_and(|before| before != *one) {
-                notes.torn = Some(one.name.clone());
+            match notes.described.binary_search_by(|other| other.name.cmp(&one.name)) {
+                Ok(at) => {
+                    let before = std::mem::replace(&mut notes.described[at], Arc::clone(one));
+                    if before != *one {
+                        notes.torn = Some(one.name.clone());
+                    }
+                }
+                Err(at) => notes.described.insert(at, Arc::clone(one)),
             }
         }
     }
@@ -55,7 +61,8 @@ impl Catalog {
             }
             (notes.described.clone(), notes.definitions.clone())
         };
-        for (name, there) in &described {
+        for there in &described {
+            let name = &there.name;
             if !self.says(name, there, definitions.get(name)).await? {
                 // What is remembered here may be older.
                 self.forget(std::slice::from_ref(name));

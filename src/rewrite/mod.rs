@@ -40,7 +40,7 @@ const GROWTH: usize = 8;
 /// SQL that may be sent to Trino: printed here, with the permit applied. Only this module makes it.
 #[derive(Clone, Debug)]
 pub struct ScopedSql {
-    text: String,
+    text: Arc<str>,
     restricted: bool,
     pins_time_zone: bool,
     positions: Option<Arc<SourceMap>>,
@@ -60,7 +60,7 @@ impl ScopedSql {
     pub fn without_values(&self) -> Cow<'_, str> {
         match self.values.and_then(|at| self.text.get(..at)) {
             Some(text) => Cow::Owned(format!("{text}?")),
-            None => Cow::Borrowed(&self.text),
+            None => Cow::Borrowed(&*self.text),
         }
     }
 
@@ -180,7 +180,7 @@ pub fn execute(
     let text = format!("EXECUTE IMMEDIATE {} USING ", quote_string(&inner.text));
     Ok(ScopedSql {
         values: Some(text.len()),
-        text: format!("{text}{values}"),
+        text: format!("{text}{values}").into(),
         positions,
         kind: outer.kind().name(),
         ..inner
@@ -197,9 +197,9 @@ pub fn describe(
     check_prepared(prepared)?;
     let inner = rewrite(prepared, context)?;
     Ok(ScopedSql {
-        text: outer.print(&Edits::default()).text,
+        text: outer.print(&Edits::default()).text.into(),
         kind: outer.kind().name(),
-        prepared: Some((name.to_owned(), inner.text)),
+        prepared: Some((name.to_owned(), inner.text.to_string())),
         ..inner
     })
 }
@@ -251,7 +251,8 @@ fn query(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, Rewr
     verify(&printed.text, &inner, context)?;
     Ok(ScopedSql {
         values: None,
-        text: printed.text,
+        // One copy for both: many queries may wait.
+        text: Arc::clone(printed.map.printed()),
         restricted,
         pins_time_zone: context.permit.pins_time_zone(),
         positions: Some(Arc::new(printed.map)),
@@ -309,7 +310,12 @@ fn explain(
     let inner = rewrite(inner, context)?;
     let prefix = format!("{} ", outer.print_range(prefix, &Edits::default()).text);
     let positions = inner.positions.map(|map| Arc::new((*map).clone().behind(&prefix)));
-    Ok(ScopedSql { text: format!("{prefix}{}", inner.text), positions, kind: outer.kind().name(), ..inner })
+    Ok(ScopedSql {
+        text: format!("{prefix}{}", inner.text).into(),
+        positions,
+        kind: outer.kind().name(),
+        ..inner
+    })
 }
 
 /// Functions are called by one name, or as `system.builtin.f`; table functions are on a list.

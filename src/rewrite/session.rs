@@ -76,7 +76,7 @@ pub(super) fn rewrite(statement: &Statement, context: &Context<'_>) -> Result<Sc
     );
     Ok(ScopedSql {
         values: None,
-        text,
+        text: text.into(),
         restricted,
         pins_time_zone: false,
         positions: None,

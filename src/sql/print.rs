@@ -71,6 +71,11 @@ impl SourceMap {
         self.printed.len() + self.original.len() + 8 * self.places.len()
     }
 
+    /// The printed text.
+    pub fn printed(&self) -> &Arc<str> {
+        &self.printed
+    }
+
     /// Where the token that was printed at or before `at` was read; `None` for what was put in its place.
     pub fn original(&self, at: Location) -> Option<Location> {
         let offset = offset_of(&self.printed, at);

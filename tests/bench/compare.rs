@@ -14,7 +14,9 @@ use crate::pages;
 use crate::processes::{self, MemoryWatch, Running, family};
 use crate::report::{self, Figure};
 use crate::setup::{self, Ground};
-use crate::{admission, cache, catalogs, engine, gateway, library, peer, program, record, sign_in, tokens};
+use crate::{
+    admission, cache, catalogs, engine, gateway, library, peer, program, record, sign_in, tokens, waiting,
+};
 
 /// Connections that poll when latency is measured: some, but far from as many as the machine can serve.
 const LATENCY_CONNECTIONS: usize = 4;
@@ -40,7 +42,7 @@ pub(crate) struct Options {
 }
 
 /// What is measured together, and the names of the figures it gives.
-const GROUPS: [(Group, &[&str]); 9] = [
+const GROUPS: [(Group, &[&str]); 11] = [
     (
         Group::Library,
         &[
@@ -57,6 +59,8 @@ const GROUPS: [(Group, &[&str]); 9] = [
             "catalog_cache_rss",
             "admission_p50",
             "admission_redis_p50",
+            "fairness_jain",
+            "interactive_wait_simulated_p95",
             "pat_check_p50",
             "bearer_check_p50",
             "logins_per_minute",
@@ -76,11 +80,13 @@ const GROUPS: [(Group, &[&str]); 9] = [
     (Group::Peer, &["peer_latency_p50", "peer_requests_per_second"]),
     (Group::Cache, &["cache_hit_p50", "cache_hits_per_second", "cache_miss_overhead"]),
     (Group::CacheOfTrino, &["cache_vs_trino"]),
+    (Group::Waiting, &["waiting_50k_rss"]),
+    (Group::Interactive, &["interactive_wait_p95"]),
 ];
 
 type Measure = fn() -> Result<Figure>;
 /// The figures that need neither a server of ours nor nginx.
-const LIBRARY: [(&str, Measure); 22] = [
+const LIBRARY: [(&str, Measure); 24] = [
     ("rewrite_typical_p50", library::typical),
     ("rewrite_1mb_growth", library::growth),
     ("statement_memory", library::memory),
@@ -94,6 +100,8 @@ const LIBRARY: [(&str, Measure); 22] = [
     ("catalog_cache_rss", catalogs::cache),
     ("admission_p50", admission::in_memory),
     ("admission_redis_p50", admission::through_redis),
+    ("fairness_jain", admission::fairness),
+    ("interactive_wait_simulated_p95", admission::interactive),
     ("pat_check_p50", tokens::check),
     ("bearer_check_p50", sign_in::bearer),
     ("logins_per_minute", sign_in::logins),
@@ -116,6 +124,8 @@ enum Group {
     Peer,
     Cache,
     CacheOfTrino,
+    Waiting,
+    Interactive,
 }
 
 /// Measures, prints the table and writes the list. `false` if some figure could not be measured.
@@ -256,6 +266,14 @@ impl Contest {
             Group::CacheOfTrino => {
                 say("answers that are given again, and Trino's");
                 cache::against_trino(&self.ground, &self.northgate)
+            }
+            Group::Waiting => {
+                say("queries that wait");
+                waiting::memory(&self.ground, &self.northgate, &self.stub).map(|figure| vec![figure])
+            }
+            Group::Interactive => {
+                say("people while jobs have every slot");
+                waiting::interactive(&self.ground, &self.northgate, &self.stub).map(|figure| vec![figure])
             }
         }
     }

@@ -20,9 +20,9 @@ pub(crate) struct Started {
 
 /// What is set besides.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Extra {
-    /// Whole tables in TOML.
-    pub(crate) configuration: &'static str,
+pub(crate) struct Extra<'a> {
+    /// Lines for the end of the configuration, in its section `[admission]` until a table begins.
+    pub(crate) configuration: &'a str,
     /// One more document of policies.
     pub(crate) policies: Option<&'static str>,
 }
@@ -45,7 +45,7 @@ pub(crate) fn start_with(
     program: &Path,
     upstream: SocketAddr,
     beside: &Path,
-    extra: Extra,
+    extra: Extra<'_>,
 ) -> Result<Started> {
     let Prepared { mut command, address, folder, journal, .. } =
         prepare(ground, name, program, upstream, beside, extra)?;

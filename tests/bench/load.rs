@@ -41,7 +41,7 @@ pub(crate) struct Latencies {
 }
 
 impl Latencies {
-    fn add(&mut self, time: Duration) {
+    pub(crate) fn add(&mut self, time: Duration) {
         self.nanos.push(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         self.sorted = false;
     }
@@ -240,8 +240,7 @@ fn each(
     Ok(Polls { per_second: latencies.len() as f64 / time.as_secs_f64(), latencies })
 }
 
-/// Reads the whole stream once, over one connection. With `expected`, each page must hold exactly that row data
-/// (which costs time: such a run is not one to take figures from).
+/// Reads the whole stream once. With `expected`, which costs time, each page must hold exactly that row data.
 pub(crate) fn stream(target: &Target, expected: Option<&[u8]>) -> Result<Streamed> {
     let mut client = Client::connect(target, 0)?;
     let before = Instant::now();
@@ -261,7 +260,7 @@ pub(crate) fn stream(target: &Target, expected: Option<&[u8]>) -> Result<Streame
 }
 
 /// What matters of a page.
-struct Page {
+pub(crate) struct Page {
     /// The path of `nextUri`.
     next: Option<String>,
     state: String,
@@ -321,7 +320,7 @@ impl Ends {
     }
 }
 
-struct Client {
+pub(crate) struct Client {
     reader: Reader<Wire>,
     /// The header lines of every request, from the first `\r\n` on.
     headers: String,
@@ -330,6 +329,11 @@ struct Client {
 
 impl Client {
     fn connect(target: &Target, number: usize) -> Result<Self> {
+        Self::connect_as(target, number, "bench")
+    }
+
+    /// Connects as a tool of that name.
+    pub(crate) fn connect_as(target: &Target, number: usize, source: &str) -> Result<Self> {
         let wire = Wire::connect(target).trying(|| format!("connect to {}", target.address))?;
         let bearer = match target.tokens.get(number % target.tokens.len().max(1)) {
             Some(token) => format!("Authorization: Bearer {token}\r\n"),
@@ -339,7 +343,7 @@ impl Client {
         let user = if target.tokens.is_empty() { "X-Trino-User: admin\r\n" } else { "" };
         // The headers that trino-jdbc sends, without its offer of gzip: what is measured is not a compressor.
         let headers = format!(
-            "\r\nHost: {}\r\nUser-Agent: trino-jdbc/484\r\n{bearer}X-Trino-Source: bench\r\n\
+            "\r\nHost: {}\r\nUser-Agent: trino-jdbc/484\r\n{bearer}X-Trino-Source: {source}\r\n\
              X-Trino-Time-Zone: Europe/Amsterdam\r\nX-Trino-Language: en-US\r\n\
              X-Trino-Client-Capabilities: PATH,PARAMETRIC_DATETIME,SESSION_AUTHORIZATION\r\n\
              X-Trino-Transaction-Id: NONE\r\n{user}",
@@ -348,8 +352,13 @@ impl Client {
         Ok(Self { reader: Reader::new(wire), headers, request: Vec::new() })
     }
 
+    /// POSTs the statement of `mode`: whether it waits.
+    pub(crate) fn post(&mut self, mode: Mode) -> Result<bool> {
+        Ok(self.exchange("POST", "/v1/statement", &mode.statement(), Ends::add)?.state == "QUEUED")
+    }
+
     /// POSTs the statement of `mode` and follows links up to the first page of a running query.
-    fn submit(&mut self, mode: Mode) -> Result<Page> {
+    pub(crate) fn submit(&mut self, mode: Mode) -> Result<Page> {
         let mut page = self.exchange("POST", "/v1/statement", &mode.statement(), Ends::add)?;
         for _ in 0..MOST_QUEUED_PAGES {
             if page.state != "QUEUED" && page.state != "WAITING_FOR_RESOURCES" {
@@ -380,7 +389,7 @@ impl Client {
         String::from_utf8(last).map_err(|error| unusable(error.to_string()))
     }
 
-    fn follow(&mut self, page: &Page) -> Result<Page> {
+    pub(crate) fn follow(&mut self, page: &Page) -> Result<Page> {
         let next = page.next.as_deref().ok_or_else(|| unusable("a page without a next link"))?;
         self.exchange("GET", next, "", Ends::add)
     }
@@ -401,7 +410,7 @@ impl Client {
         }
     }
 
-    fn cancel(&mut self, page: &Page) -> Result<()> {
+    pub(crate) fn cancel(&mut self, page: &Page) -> Result<()> {
         let Some(next) = page.next.as_deref() else { return Ok(()) };
         self.send("DELETE", next, "")?;
         let status = self.receive(|_| {})?;

@@ -26,6 +26,7 @@ mod shapes;
 mod sign_in;
 mod stub;
 mod tokens;
+mod waiting;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
