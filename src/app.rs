@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
-use crate::admission::{self, Rate, Slots, Together};
+use crate::admission::{self, Budgets, Rate, Slots, Together};
 use crate::audit::{Audit, Auditors, Event};
 use crate::cache::Cache;
 use crate::catalog::rest::RestCatalog;
@@ -269,6 +269,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     let identity = Identity::new(config.identity.clone(), &store, Arc::clone(&sealer), Arc::clone(&metrics));
     let identity = Arc::new(identity.map_err(because("[identity]"))?);
     let slots = Slots::new(&config.admission).map_err(because("[admission]"))?;
+    let budgets = budgets(&config.admission, &slots, &store)?;
     let together = together(&config.admission, &slots, &store)?;
     let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
     let fleet = Arc::new(fleet(&config)?);
@@ -286,6 +287,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         identity: Arc::clone(&identity),
         rate: Rate::new(&config.admission),
         slots,
+        budgets,
         policies: Arc::clone(&policies),
         cache: config.cache.map(Cache::new),
         audit: Arc::clone(&audit),
@@ -352,6 +354,11 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     Ok(())
 }
 
+/// What may be used in a day.
+fn budgets(config: &admission::Config, slots: &Slots, store: &Store) -> Result<Budgets, StartError> {
+    Budgets::new(config, slots.classes(), store.scripts()).map_err(because("[admission]"))
+}
+
 /// What counts with other gateways, where there are some.
 fn together(
     config: &admission::Config,
@@ -401,6 +408,7 @@ impl App {
         if let Some(together) = together {
             tasks.spawn(together.run());
         }
+        tasks.spawn(self.gateway.budgets.clone().run());
         tasks.spawn(unfinished::settle(Arc::clone(&self.audit), Arc::clone(&self.fleet)));
         let (noted, fleet) = (Arc::clone(&self.audit), Arc::clone(&self.fleet));
         tasks.spawn(async move { noted.watch_inbox().await });

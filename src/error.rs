@@ -105,6 +105,10 @@ codes! {
     GENERIC_INTERNAL_ERROR = 65_536, InternalError;
     /// The queue is full.
     QUERY_QUEUE_FULL = 131_074, InsufficientResources;
+    /// All the processor time that may be used is.
+    EXCEEDED_CPU_LIMIT = 131_077, InsufficientResources;
+    /// As much as may be has been read.
+    EXCEEDED_SCAN_LIMIT = 131_081, InsufficientResources;
     /// The cluster cannot be reached, or does not speak the protocol.
     REMOTE_HOST_GONE = 65_558, InternalError;
     /// Northgate or Trino is about to stop.

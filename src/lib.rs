@@ -107,8 +107,9 @@
 //! by the link alone, also while the state is lost, and reports to the query's own (`replica`, `query::elsewhere`). What
 //! gets lost on the way is asked of Trino, before anything is given up.
 //!
-//! With Redis they count their limits together (`admission::together`), by a script that is one turn. These counts, the
-//! leases beside them and the names of classes are all in the shared state that is not sealed; principals and groups
+//! With Redis they count their limits together (`admission::together`), by a script that is one turn, and what is used
+//! of budgets (`admission::Budgets`). These counts, the leases beside them and the names of classes are all in the
+//! shared state that is not sealed; principals and groups
 //! stand there under a hash with the key of the state. Nothing of statements is among them.
 //!
 //! # Absent on purpose

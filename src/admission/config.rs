@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Span;
+use crate::units::{ByteSize, Span};
 
 /// The `[admission]` section.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -16,6 +16,10 @@ pub struct Config {
     pub submits_per_second: u32,
     /// Polls, heartbeats and cancels a second by one principal; twice as many in a burst. 0 is no limit.
     pub polls_per_second: u32,
+    /// Statements a second from one address, or one IPv6 network of 64 bits; twice as many in a burst. 0 is no limit.
+    pub submits_per_second_per_address: u32,
+    /// Polls, heartbeats and cancels a second from there; twice as many in a burst. 0 is no limit.
+    pub polls_per_second_per_address: u32,
     /// Queries that run at once.
     pub running: usize,
     /// Queries of one principal that run at once.
@@ -36,6 +40,12 @@ pub struct Config {
     pub lease: Span,
     /// The groups whose members see and cancel everybody's queries.
     pub operators: Vec<String>,
+    /// What all may use in a day together.
+    #[serde(skip_serializing_if = "Budget::is_none")]
+    pub budget: Budget,
+    /// What each principal may use in a day.
+    #[serde(skip_serializing_if = "Budget::is_none")]
+    pub budget_per_principal: Budget,
     /// Classes, besides `interactive` and `batch`, or in the place of these.
     #[serde(rename = "class")]
     pub classes: Vec<Class>,
@@ -45,6 +55,21 @@ pub struct Config {
     /// Groups whose members together have limits.
     #[serde(rename = "group")]
     pub groups: Vec<Group>,
+}
+
+/// What may be used in a day, which begins at midnight in `admission.time_zone`. What is not given has no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budget {
+    /// Bytes that Trino reads from storage (`physicalInputBytes`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scanned: Option<ByteSize>,
+    /// Rows that it reads (`processedRows`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Time of its processors (`cpuTimeMillis`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Span>,
 }
 
 /// `[[admission.class]]`
@@ -77,6 +102,9 @@ pub struct Class {
     /// A client tag that Trino is sent with its queries, for the selectors of Trino's resource groups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_tag: Option<String>,
+    /// What its queries may use in a day.
+    #[serde(default, skip_serializing_if = "Budget::is_none")]
+    pub budget: Budget,
 }
 
 /// `[[admission.rule]]`: all conditions that are given must hold. Of one, any of the values.
@@ -120,6 +148,16 @@ pub struct Group {
     /// Queries that wait. Default: as many as of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queued: Option<usize>,
+    /// What the members' queries may use in a day.
+    #[serde(default, skip_serializing_if = "Budget::is_none")]
+    pub budget: Budget,
+}
+
+impl Budget {
+    /// Whether nothing is bounded.
+    pub(super) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Default for Config {
@@ -127,6 +165,8 @@ impl Default for Config {
         Self {
             submits_per_second: 100,
             polls_per_second: 5_000,
+            submits_per_second_per_address: 1_000,
+            polls_per_second_per_address: 50_000,
             running: 200,
             running_per_principal: 50,
             queued: 2_000,
@@ -137,6 +177,8 @@ impl Default for Config {
             replicas: NonZeroU32::MIN,
             lease: Span(Duration::from_secs(10)),
             operators: Vec::new(),
+            budget: Budget::default(),
+            budget_per_principal: Budget::default(),
             classes: Vec::new(),
             rules: Vec::new(),
             groups: Vec::new(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::Unit;
 use crate::error::{ErrorCode, Failure};
 
 /// Whose limit was reached.
@@ -37,6 +38,18 @@ pub enum AdmissionError {
         /// How many may wait.
         limit: usize,
     },
+    /// What may be used in a day is used.
+    #[error("the budget of today is used up: {unit:?} ({whose:?} {name})")]
+    Spent {
+        /// Whose budget.
+        whose: Whose,
+        /// The name of the class or group, if it is one's.
+        name: Arc<str>,
+        /// Of what.
+        unit: Unit,
+        /// Until when, in words.
+        until: String,
+    },
     /// The texts of the queries that wait and run take all the memory that there is for them.
     #[error("the texts of queries take all the memory that they may")]
     TextsFull,
@@ -50,6 +63,7 @@ impl Failure for AdmissionError {
         match self {
             Self::TooFast { .. } => "admission_too_fast",
             Self::QueueFull { .. } => "admission_queue_full",
+            Self::Spent { .. } => "admission_spent",
             Self::TextsFull => "admission_texts_full",
             Self::Config(_) => "admission_config",
         }
@@ -58,6 +72,8 @@ impl Failure for AdmissionError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::TooFast { .. } | Self::QueueFull { .. } | Self::TextsFull => ErrorCode::QUERY_QUEUE_FULL,
+            Self::Spent { unit: Unit::Cpu, .. } => ErrorCode::EXCEEDED_CPU_LIMIT,
+            Self::Spent { unit: Unit::Scanned | Unit::Rows, .. } => ErrorCode::EXCEEDED_SCAN_LIMIT,
             Self::Config(_) => ErrorCode::GENERIC_INTERNAL_ERROR,
         }
     }
@@ -79,6 +95,20 @@ impl Failure for AdmissionError {
             }
             Self::QueueFull { whose: Whose::All, limit, .. } => {
                 format!("Too many queries are waiting: {limit} may. Try again later.")
+            }
+            Self::Spent { whose, name, unit, until } => {
+                let budget = match whose {
+                    Whose::Principal => "Your budget".to_owned(),
+                    Whose::Group => format!("The budget of the group '{name}'"),
+                    Whose::Class => format!("The budget of the class '{name}'"),
+                    Whose::All => "The budget of all together".to_owned(),
+                };
+                let what = match unit {
+                    Unit::Scanned => "bytes read",
+                    Unit::Rows => "rows read",
+                    Unit::Cpu => "CPU time",
+                };
+                format!("{budget} of {what} is used up for today. It is whole again at {until}.")
             }
             Self::TextsFull => {
                 "Too many queries with long texts are under way. Try again when some have run.".to_owned()

@@ -2,8 +2,9 @@
 //!
 //! Statements above the rate are refused, since nothing is lost by it; polls are held back. A statement is of a class
 //! ([`Classes`]); a query that finds no slot waits ([`Slots`]), and is refused only where the queue is full. Who is next is
-//! decided by `scheduler`, which is pure. One gateway has the limits alone; several count together in Redis (`together`).
+//! decided by `scheduler`, which is pure. What may be used in a day has bounds, too ([`Budgets`]). One gateway has the limits alone; several count together in Redis (`together`).
 
+mod budget;
 mod classes;
 mod config;
 mod error;
@@ -14,8 +15,11 @@ mod slots;
 mod tests;
 mod together;
 
+pub use budget::{Account, Budgets, Spent, Used};
 pub use classes::{Classes, Classified, Facts, Told};
-pub use config::{Class as ClassConfig, Config, Group as GroupConfig, Rule as RuleConfig};
+pub use config::{
+    Budget as BudgetConfig, Class as ClassConfig, Config, Group as GroupConfig, Rule as RuleConfig,
+};
 pub use error::{AdmissionError, Whose};
 pub use rate::{Metered, Rate};
 pub use scheduler::{Reason, Standing};

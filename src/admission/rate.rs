@@ -1,5 +1,7 @@
-//! How fast a principal may ask.
+//! How fast a principal may ask, and an address.
 
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use tokio::time::Instant;
 use super::{AdmissionError, Config};
 use crate::identity::Authenticated;
 
-/// Above this many principals those that are quiet are forgotten.
+/// Above this many principals or addresses those that are quiet are forgotten.
 const MAX_KEYS: usize = 10_000;
 /// The longest a poll is held back. A driver gives up after longer than this.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -33,15 +35,17 @@ impl Clock for Tick {
     }
 }
 
-type Limiter = RateLimiter<String, DashMapStateStore<String>, Tick, NoOpMiddleware<Nanos>>;
+type Limiter<K> = RateLimiter<K, DashMapStateStore<K>, Tick, NoOpMiddleware<Nanos>>;
 
-/// Counts statements and polls by principal.
+/// Counts statements and polls by principal and by address.
 pub struct Rate {
     clock: Tick,
-    submits: Option<Limiter>,
-    polls: Option<Limiter>,
+    submits: Option<Limiter<String>>,
+    polls: Option<Limiter<String>>,
+    submits_from: Option<Limiter<IpAddr>>,
+    polls_from: Option<Limiter<IpAddr>>,
     /// Refusals of statements that come too fast: so many are on record one by one.
-    refusals: Option<Limiter>,
+    refusals: Option<Limiter<String>>,
 }
 
 /// Stage 3 of a query: its sender is within the rate. Only [`Rate::meter`] makes one.
@@ -61,17 +65,13 @@ impl Rate {
     /// Counts that begin now.
     pub fn new(config: &Config) -> Self {
         let clock = Tick(Instant::now());
-        let limiter = |per_second: u32| {
-            let quota = Quota::per_second(NonZeroU32::new(per_second)?);
-            // A burst is as many as in two seconds.
-            let quota = quota.allow_burst(NonZeroU32::new(per_second.saturating_mul(2))?);
-            Some(RateLimiter::new(quota, DashMapStateStore::default(), clock))
-        };
         Self {
             clock,
-            submits: limiter(config.submits_per_second),
-            polls: limiter(config.polls_per_second),
-            refusals: limiter(RECORDED),
+            submits: limiter(clock, config.submits_per_second),
+            polls: limiter(clock, config.polls_per_second),
+            submits_from: limiter(clock, config.submits_per_second_per_address),
+            polls_from: limiter(clock, config.polls_per_second_per_address),
+            refusals: limiter(clock, RECORDED),
         }
     }
 
@@ -80,7 +80,8 @@ impl Rate {
         &self,
         authenticated: Authenticated,
     ) -> Result<Metered, Box<(AdmissionError, Authenticated)>> {
-        match self.submit(authenticated.principal().name()) {
+        let address = authenticated.call().peer().address.ip();
+        match self.submit(authenticated.principal().name(), address) {
             Ok(()) => Ok(Metered { authenticated }),
             // The audit wants to know whose it was.
             Err(error) => Err(Box::new((error, authenticated))),
@@ -89,37 +90,59 @@ impl Rate {
 
     /// Whether one more refusal of a principal's statements is recorded by itself, and not only counted.
     pub fn is_recorded(&self, principal: &str) -> bool {
-        self.refusals.as_ref().is_none_or(|limiter| check(limiter, self.clock, principal).is_ok())
+        self.refusals.as_ref().is_none_or(|limiter| check(limiter, self.clock, &principal.to_owned()).is_ok())
     }
 
-    fn submit(&self, principal: &str) -> Result<(), AdmissionError> {
-        match &self.submits {
-            None => Ok(()),
-            Some(limiter) => check(limiter, self.clock, principal)
-                .map_err(|retry_after| AdmissionError::TooFast { retry_after }),
-        }
+    fn submit(&self, principal: &str, address: IpAddr) -> Result<(), AdmissionError> {
+        let by_name = within(self.submits.as_ref(), self.clock, &principal.to_owned());
+        by_name
+            .and_then(|()| within(self.submits_from.as_ref(), self.clock, &network(address)))
+            .map_err(|retry_after| AdmissionError::TooFast { retry_after })
     }
 
     /// Holds a poll, a heartbeat or a cancel back until it is within the rate, and for 10 s at the most: a driver
     /// would take a refusal for the end of its query.
-    pub async fn poll(&self, principal: &str) {
-        let Some(limiter) = &self.polls else { return };
+    pub async fn poll(&self, principal: &str, address: IpAddr) {
         let deadline = Instant::now() + LONGEST;
-        while let Err(wait) = check(limiter, self.clock, principal) {
-            let next = Instant::now() + wait;
-            tokio::time::sleep_until(next.min(deadline)).await;
-            if next >= deadline {
-                return;
-            }
+        hold(self.polls.as_ref(), self.clock, &principal.to_owned(), deadline).await;
+        hold(self.polls_from.as_ref(), self.clock, &network(address), deadline).await;
+    }
+}
+
+fn limiter<K: Hash + Eq + Clone>(clock: Tick, per_second: u32) -> Option<Limiter<K>> {
+    let quota = Quota::per_second(NonZeroU32::new(per_second)?);
+    // A burst is as many as in two seconds.
+    let quota = quota.allow_burst(NonZeroU32::new(per_second.saturating_mul(2))?);
+    Some(RateLimiter::new(quota, DashMapStateStore::default(), clock))
+}
+
+/// What an address is counted as: who has an IPv6 address has all of its network.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+async fn hold<K: Hash + Eq + Clone>(limiter: Option<&Limiter<K>>, clock: Tick, key: &K, deadline: Instant) {
+    while let Err(wait) = within(limiter, clock, key) {
+        let next = Instant::now() + wait;
+        tokio::time::sleep_until(next.min(deadline)).await;
+        if next >= deadline {
+            return;
         }
     }
 }
 
-fn check(limiter: &Limiter, clock: Tick, principal: &str) -> Result<(), Duration> {
+fn within<K: Hash + Eq + Clone>(limiter: Option<&Limiter<K>>, clock: Tick, key: &K) -> Result<(), Duration> {
+    limiter.map_or(Ok(()), |limiter| check(limiter, clock, key))
+}
+
+fn check<K: Hash + Eq + Clone>(limiter: &Limiter<K>, clock: Tick, key: &K) -> Result<(), Duration> {
     if limiter.len() > MAX_KEYS {
         limiter.retain_recent();
     }
-    let until = limiter.check_key(&principal.to_owned()).err();
+    let until = limiter.check_key(key).err();
     until.map_or(Ok(()), |until| Err(until.wait_time_from(clock.now()).max(Duration::from_millis(1))))
 }
 
@@ -128,19 +151,57 @@ mod tests {
     use super::*;
 
     fn rate(submits: u32, polls: u32) -> Rate {
-        Rate::new(&Config { submits_per_second: submits, polls_per_second: polls, ..Config::default() })
+        Rate::new(&Config {
+            submits_per_second: submits,
+            polls_per_second: polls,
+            submits_per_second_per_address: 0,
+            polls_per_second_per_address: 0,
+            ..Config::default()
+        })
+    }
+
+    fn here() -> IpAddr {
+        "10.0.0.1".parse().expect("an address")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn addresses_are_counted_whoever_signs_in_there() {
+        let config = Config {
+            submits_per_second_per_address: 1,
+            polls_per_second_per_address: 1,
+            ..Config::default()
+        };
+        let rate = Rate::new(&config);
+        let check = |name: &str, address: &str, expect: bool| {
+            let got = rate.submit(name, address.parse().expect("an address")).is_ok();
+            assert_eq!(got, expect, "{name} {address}");
+        };
+        check("ann", "10.0.0.1", true);
+        check("bob", "10.0.0.1", true);
+        check("eva", "10.0.0.1", false);
+        check("eva", "::ffff:10.0.0.1", false);
+        check("eva", "10.0.0.2", true);
+        check("ann", "2001:db8::1", true);
+        check("bob", "2001:db8::ffff:2", true);
+        check("eva", "2001:db8::3", false);
+        check("eva", "2001:db8:0:1::3", true);
+        let began = Instant::now();
+        for name in ["ann", "bob", "eva"] {
+            rate.poll(name, here()).await;
+        }
+        assert_eq!(began.elapsed().as_secs(), 1, "the third waits");
     }
 
     #[tokio::test(start_paused = true)]
     async fn statements_above_the_rate_are_refused_for_a_while() {
         let rate = rate(10, 1);
-        assert!((0..20).all(|_| rate.submit("ann").is_ok()), "a burst");
-        let refused = rate.submit("ann").expect_err("too fast");
+        assert!((0..20).all(|_| rate.submit("ann", here()).is_ok()), "a burst");
+        let refused = rate.submit("ann", here()).expect_err("too fast");
         assert_eq!(refused, AdmissionError::TooFast { retry_after: Duration::from_millis(100) });
-        assert!(rate.submit("bob").is_ok(), "another principal");
+        assert!(rate.submit("bob", here()).is_ok(), "another principal");
         tokio::time::advance(Duration::from_millis(100)).await;
-        assert!(rate.submit("ann").is_ok());
-        assert!(rate.submit("ann").is_err());
+        assert!(rate.submit("ann", here()).is_ok());
+        assert!(rate.submit("ann", here()).is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -148,16 +209,16 @@ mod tests {
         let rate = rate(1, 2);
         let began = Instant::now();
         for _ in 0..4 {
-            rate.poll("ann").await;
+            rate.poll("ann", here()).await;
         }
         assert_eq!(began.elapsed(), Duration::ZERO, "a burst");
         for _ in 0..4 {
-            rate.poll("ann").await;
+            rate.poll("ann", here()).await;
         }
         let took = began.elapsed();
         assert!((Duration::from_secs(2)..Duration::from_millis(2100)).contains(&took), "{took:?}");
         // A hundred at once: nobody is held for longer than the bound.
-        let all = futures_util::future::join_all((0..100).map(|_| rate.poll("ann")));
+        let all = futures_util::future::join_all((0..100).map(|_| rate.poll("ann", here())));
         let began = Instant::now();
         all.await;
         assert_eq!(began.elapsed(), LONGEST);
@@ -166,7 +227,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nought_is_no_limit() {
         let rate = rate(0, 0);
-        assert!((0..10_000).all(|_| rate.submit("ann").is_ok()));
-        rate.poll("ann").await;
+        assert!((0..10_000).all(|_| rate.submit("ann", here()).is_ok()));
+        rate.poll("ann", here()).await;
     }
 }

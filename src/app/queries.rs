@@ -15,7 +15,7 @@ pub(super) async fn answer(
     let (id, reason) = match asked {
         QueryRequest::List { user } => {
             let queries = gateway.queries(user.as_deref());
-            return Ok(serde_json::json!({ "queries": queries }).to_string());
+            return Ok(serde_json::json!({ "queries": queries, "budgets": gateway.spent() }).to_string());
         }
         QueryRequest::Cancel { id, reason } => (id, reason),
     };

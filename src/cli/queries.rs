@@ -26,6 +26,27 @@ pub enum QueryCommand {
 #[derive(Deserialize)]
 struct Listed {
     queries: Vec<Query>,
+    #[serde(default)]
+    budgets: Vec<Spent>,
+}
+
+/// What is used today of a budget.
+#[derive(Deserialize)]
+struct Spent {
+    of: String,
+    name: String,
+    used: Figures<u64>,
+    budget: Figures<Option<u64>>,
+}
+
+#[derive(Deserialize)]
+struct Figures<T: Default> {
+    #[serde(default)]
+    scanned: T,
+    #[serde(default)]
+    rows: T,
+    #[serde(default)]
+    cpu_ms: T,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +83,7 @@ pub fn queries(
                 user.map_or_else(|| "/queries".to_owned(), |user| format!("/queries?user={}", encoded(user)));
             let listed: Listed =
                 serde_json::from_str(&operator::ask(config, Method::GET, &path)?).map_err(unreadable)?;
-            said.out = table(&listed.queries);
+            said.out = table(&listed.queries) + &budgets(&listed.budgets);
         }
         Some(QueryCommand::Cancel { id, reason }) => {
             let path = format!("/queries?id={}&reason={}", encoded(id), encoded(reason));
@@ -84,6 +105,28 @@ fn table(queries: &[Query]) -> String {
     text
 }
 
+fn budgets(budgets: &[Spent]) -> String {
+    if budgets.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nused today by\tbytes read\trows read\tCPU (s)\n".to_owned();
+    for Spent { of, name, used, budget } in budgets {
+        let figure = |used: u64, budget: Option<u64>, unit: u64| match budget {
+            Some(budget) => format!("{} of {}", used / unit, budget / unit),
+            None => (used / unit).to_string(),
+        };
+        let whose = if name.is_empty() { of.clone() } else { format!("{of} {name}") };
+        let _ = writeln!(
+            text,
+            "{whose}\t{}\t{}\t{}",
+            figure(used.scanned, budget.scanned, 1),
+            figure(used.rows, budget.rows, 1),
+            figure(used.cpu_ms, budget.cpu_ms, 1_000)
+        );
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +144,22 @@ mod tests {
             table(&listed.queries),
             "id\tuser\tkind\tclass\tstate\tage (s)\nq1\tann\tquery\tbatch\twaits, number 3\t7\n\
              q2\tbob\tquery\tinteractive\truns\t0\n"
+        );
+        assert_eq!(budgets(&listed.budgets), "");
+    }
+
+    #[test]
+    fn what_is_used() {
+        let listed: Listed = serde_json::from_str(
+            r#"{"queries": [], "budgets": [
+                {"of": "all", "name": "", "used": {"scanned": 5, "rows": 6, "cpu_ms": 7900}, "budget": {"cpu_ms": 60000}},
+                {"of": "principal", "name": "ann", "used": {"scanned": 0, "rows": 9, "cpu_ms": 1}, "budget": {"rows": 9}}
+            ]}"#,
+        )
+        .expect("an answer");
+        assert_eq!(
+            budgets(&listed.budgets),
+            "\nused today by\tbytes read\trows read\tCPU (s)\nall\t5\t6\t7 of 60\nprincipal ann\t0\t9 of 9\t0\n"
         );
     }
 }

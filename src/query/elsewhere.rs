@@ -7,11 +7,12 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use super::poll::{first, login};
+use super::poll::{first, login, used};
 use super::record::outcome;
 use super::registry::{FirstPage, Running, Start};
 use super::relay::Cut;
 use super::{Answer, Gateway, QueryError, StatementError};
+use crate::admission::Used;
 use crate::audit::{Outcome, State};
 use crate::identity::Authenticated;
 use crate::replica::{Ending, Page, Report, Waiting};
@@ -157,6 +158,8 @@ impl Gateway {
         let (rows, bytes) = match result {
             Ok(summary) => {
                 self.metrics.page(summary.rows, summary.data_bytes);
+                let Used { scanned, rows, cpu_ms } = used(&summary);
+                report.used = (scanned, rows, cpu_ms);
                 report.next = summary.next.clone().map(|path| (link.cluster.clone(), path));
                 report.ending = summary.done().then(|| ending(outcome(&summary)));
                 (summary.rows, summary.data_bytes)
@@ -191,6 +194,8 @@ impl Gateway {
         for Page { number, rows, bytes } in report.pages {
             running.count(Some(number), rows, bytes);
         }
+        let (scanned, rows, cpu_ms) = report.used;
+        running.pay(Used { scanned, rows, cpu_ms });
         self.registry.settle(&running, false);
         if let Some((cluster, path)) = report.next {
             running.follow(&cluster, path);

@@ -2,10 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-use super::plan::ran;
+use super::plan::{ran, spends};
 use super::view::Reader;
 use super::{StatementError, target};
-use crate::admission::{Classes, Classified, Facts};
+use crate::admission::{AdmissionError, Classes, Classified, Facts};
 use crate::cache::{self, Nature, Reason};
 use crate::catalog::{Catalog, TableName};
 use crate::error::Failure;
@@ -52,6 +52,10 @@ pub struct Explanation {
     who: String,
     kind: &'static str,
     class: Option<Classified>,
+    /// Whether it reads data, which is paid for.
+    spends: bool,
+    /// Which budget is used up.
+    over: Option<AdmissionError>,
     relations: Vec<(TableName, Result<Seen, StatementError>)>,
     sent: Result<(String, bool), StatementError>,
     /// Whether the answer may be given again; none where none is.
@@ -73,6 +77,8 @@ impl Explanation {
             who: format!("{} (groups: {})", principal.name(), groups.join(", ")),
             kind: "unreadable",
             class: None,
+            spends: false,
+            over: None,
             relations: Vec::new(),
             sent: Err(error),
             cached: None,
@@ -95,6 +101,7 @@ impl Question<'_> {
             Kind::ExecuteImmediate { text, .. } => ran(&Statement::parse(text, self.limits)?),
             _ => ran(&statement),
         };
+        to.spends = spends(run);
         to.class = self.classes.map(|(classes, Claims { source, tags })| {
             let (kind, now) = (run, jiff::Timestamp::now());
             classes.classify(&Facts { principal: self.principal, source, tags, kind, now })
@@ -174,7 +181,13 @@ impl super::Gateway {
             classes: Some((self.slots.classes(), claims)),
             caches: self.cache.is_some(),
         };
-        question.explain(sql).await
+        let mut explanation = question.explain(sql).await;
+        if let (Some(class), true) = (&explanation.class, explanation.spends)
+            && let Some(account) = self.budgets.account(self.slots.classes(), principal, class, false)
+        {
+            explanation.over = account.check().await.err();
+        }
+        explanation
     }
 }
 
@@ -203,6 +216,9 @@ impl fmt::Display for Explanation {
         writeln!(f, "{}, asked by {}", self.kind, self.who)?;
         if let Some(class) = &self.class {
             writeln!(f, "Class {}, by {}", class.name, class.rule)?;
+        }
+        if let Some(over) = &self.over {
+            writeln!(f, "Not run today: {}", over.client_message())?;
         }
         for (name, seen) in &self.relations {
             writeln!(f, "\n{name}")?;
@@ -288,6 +304,8 @@ mod tests {
                 who,
                 kind: "query",
                 class: None,
+                spends: false,
+                over: None,
                 relations: vec![(name, Err(error()))],
                 sent: Err(error()),
                 cached: None,

@@ -41,7 +41,7 @@ pub use explain::{Claims, Explanation, Question};
 pub use people::{Shown, reason};
 pub use relay::RelayError;
 
-use crate::admission::{Rate, Slots};
+use crate::admission::{Budgets, Rate, Slots};
 use crate::audit::{Audit, Auditors};
 use crate::cache::Cache;
 use crate::identity::{Authenticated, Identity, Refused};
@@ -78,6 +78,8 @@ pub struct Components {
     pub rate: Rate,
     /// How many of their queries may run.
     pub slots: Slots,
+    /// What they may use in a day.
+    pub budgets: Budgets,
     /// Who may see what.
     pub policies: Arc<ArcSwap<policy::Set>>,
     /// Answers that are given again, if any are.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::registry::{FirstPage, Running};
 use super::{Gateway, StatementError};
-use crate::admission::{Classified, Queued};
+use crate::admission::{Account, Classified, Queued, Spent};
 use crate::audit::{Outcome, State};
 use crate::error::Failure as _;
 use crate::telemetry::Trace;
@@ -12,6 +12,9 @@ use crate::wire::{self, Origin};
 
 /// The longest reason of a cancel, in characters.
 const LONGEST_REASON: usize = 300;
+
+/// Of so many principals it is listed what they have used.
+const SPENT: usize = 100;
 
 /// The reason of a cancel, as a user reads it and the audit has it; none if it is empty or too long, or has characters that
 /// change how the text around it is shown.
@@ -39,6 +42,8 @@ pub(super) struct Admitted {
     pub(super) kind: &'static str,
     /// The trace of it.
     pub(super) trace: Trace,
+    /// Who pays for what it uses, if anybody has a budget.
+    pub(super) account: Option<Account>,
 }
 
 /// A query that waits or runs at this gateway.
@@ -67,6 +72,11 @@ impl Gateway {
         all.retain(|running| of.is_none_or(|of| running.admitted.principal == of));
         all.sort_by_key(|running| running.began);
         all.iter().map(|running| shown(running)).collect()
+    }
+
+    /// The budgets of today of which something is used, as far as is known here; of principals the first hundred.
+    pub fn spent(&self) -> Vec<Spent> {
+        self.budgets.spent(SPENT)
     }
 
     /// Cancels a query, of that principal if one is named; whose it was, if it was there. Its client reads who has cancelled

@@ -66,6 +66,8 @@ pub(super) struct Seen {
     pub(super) relations: Vec<TableName>,
     /// Its class, once it is parsed.
     pub(super) class: Option<Classified>,
+    /// Whether it reads data, which is paid for.
+    pub(super) spends: bool,
     /// When it came, by the audit's clock.
     pub(super) received_us: u64,
     pub(super) tables: Vec<Read>,
@@ -91,11 +93,13 @@ impl Gateway {
         seen.kind = Some(statement.kind().name());
         seen.label = Some(label(statement.kind()));
         let executed = self.executed(&statement, session)?;
+        let kind = ran(executed.as_ref().unwrap_or(&statement));
+        seen.spends = spends(kind);
         let class = self.slots.classes().classify(&Facts {
             principal: caller.principal(),
             source: session.source.as_deref(),
             tags: &session.client_tags,
-            kind: ran(executed.as_ref().unwrap_or(&statement)),
+            kind,
             now: jiff::Timestamp::now(),
         });
         seen.class = Some(class.clone());
@@ -333,6 +337,12 @@ pub(super) fn ran(statement: &Statement) -> StatementKind {
         Kind::Explain { analyze: true, inner, .. } => label(inner.kind()),
         kind => label(kind),
     }
+}
+
+/// Whether a statement of that kind reads data. What is of the session alone, or of what there is, goes on when a budget is
+/// used up.
+pub(super) fn spends(kind: StatementKind) -> bool {
+    matches!(kind, StatementKind::Query | StatementKind::Write)
 }
 
 /// What metrics call a statement.

@@ -12,7 +12,7 @@ use super::registry::{FirstPage, Running, Served};
 use super::relay::{Cut, Relayed, relay};
 use super::tally::EXECUTING;
 use super::{Answer, Gateway, QueryError, StatementError, answer};
-use crate::admission::{Reason, Standing};
+use crate::admission::{Reason, Standing, Used};
 use crate::audit::{Outcome, State};
 use crate::error::{ErrorCode, Failure};
 use crate::identity::Authenticated;
@@ -36,7 +36,7 @@ impl Gateway {
         method: LinkMethod,
         sealed: &str,
     ) -> Result<Answer, QueryError> {
-        self.rate.poll(caller.principal().name()).await;
+        self.rate.poll(caller.principal().name(), caller.call().peer().address.ip()).await;
         let link = self.sealer.open_link(sealed, login(caller)).ok_or(QueryError::NoSuchQuery)?;
         let running = self.registry.find(&link.query);
         if running.is_none()
@@ -305,6 +305,7 @@ impl Gateway {
                 let collected = running.collect(page, &mut summary);
                 self.metrics.page(summary.rows, summary.data_bytes);
                 running.count(page, summary.rows, summary.data_bytes);
+                running.pay(used(&summary));
                 if let Some(next) = &summary.next {
                     running.follow(cluster, next.clone());
                 }
@@ -413,6 +414,12 @@ pub(super) fn upstream_outcome(error: &UpstreamError) -> UpstreamOutcome {
         UpstreamError::SignIn { .. } | UpstreamError::Status { .. } => UpstreamOutcome::Status,
         UpstreamError::Garbage { .. } => UpstreamOutcome::Garbage,
     }
+}
+
+/// What a query has used so far, as a page says.
+pub(super) fn used(summary: &PageSummary) -> Used {
+    let processed = &summary.processed;
+    Used { scanned: processed.physical_input_bytes, rows: processed.rows, cpu_ms: processed.cpu_time_millis }
 }
 
 /// The number of a page is the last part of its path. Trino counts from 0 again when a query leaves its queue.

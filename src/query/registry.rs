@@ -16,7 +16,7 @@ use super::collector::{Collector, Progress};
 pub(super) use super::first::{FirstPage, Start};
 use super::people::Admitted;
 use super::tally::Tally;
-use crate::admission::Slot;
+use crate::admission::{Slot, Used};
 use crate::audit::{Guard, Outcome, State as Ended};
 use crate::cache::Entry;
 use crate::catalog::TableName;
@@ -237,6 +237,13 @@ impl Running {
     /// Where Trino would take a cancel, if it has the query: the cluster and the path.
     pub(super) fn upstream(&self) -> Option<(String, String)> {
         self.state().upstream.clone()
+    }
+
+    /// Pays for what the query has used so far.
+    pub(super) fn pay(&self, used: Used) {
+        if let Some(account) = &self.admitted.account {
+            account.pay(used);
+        }
     }
 
     /// Counts the rows and bytes of a page, once.

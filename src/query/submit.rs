@@ -175,12 +175,23 @@ impl Gateway {
         let blocks = u32::try_from(bytes / super::TEXT_BLOCK + 1).unwrap_or(u32::MAX);
         let texts = Arc::clone(&self.texts).try_acquire_many_owned(blocks);
         let texts = texts.map_err(|_| AdmissionError::TextsFull)?;
+        let account = if seen.spends {
+            let classes = self.slots.classes();
+            self.budgets.account(classes, caller.principal(), &class, planned.sql.restricted())
+        } else {
+            None
+        };
         let course = self.course(metered, &planned, seen, &headers).await;
-        // What is not sent to Trino needs no slot.
+        // What is not sent to Trino needs no slot, and costs nothing.
         let told = course.record();
         let way = match course {
             Course::Hit(entry) => Way::Given(entry),
-            course => Way::Sent(course, self.enter(caller, &class)?),
+            course => {
+                if let Some(account) = &account {
+                    account.check().await.inspect_err(|_| self.metrics.refused(&class.name))?;
+                }
+                Way::Sent(course, self.enter(caller, &class)?)
+            }
         };
         let timer = self.metrics.time(Stage::Audit);
         let guard = self.audit.intend(self.intent(caller, id, seen, Some(&planned), told)).await?;
@@ -202,6 +213,7 @@ impl Gateway {
                 principal: caller.principal().name().to_owned(),
                 kind: seen.kind.unwrap_or("statement"),
                 trace: Trace::current(),
+                account,
             },
         });
         let served = running.serve();
@@ -216,7 +228,8 @@ impl Gateway {
         match way {
             Way::Given(entry) => self.serve_entry(&running, entry, &context.base, &context.principal),
             Way::Sent(course, ticket) => {
-                let submission = Submission { sql, headers, ticket, course, context, place, noted };
+                let headers = packed(headers);
+                let submission = Box::new(Submission { sql, headers, ticket, course, context, place, noted });
                 if let (true, Some(map)) = (self.replicas.are_several(), running.positions.clone()) {
                     let (replicas, id) = (Arc::clone(&self.replicas), id.to_owned());
                     tokio::spawn(async move { replicas.keep_positions(&id, &*map).await });
@@ -243,28 +256,27 @@ impl Gateway {
     }
 
     /// Waits for a slot and submits, once. Ends with a first page, whatever happens.
-    async fn run(self: &Arc<Self>, running: &Arc<Running>, submission: Submission) {
-        let base = submission.context.base.clone();
+    async fn run(self: &Arc<Self>, running: &Arc<Running>, mut submission: Box<Submission>) {
         let waiting = self.metrics.queued();
-        let mut submission = submission;
         let slot = tokio::select! {
             slot = submission.ticket.slot() => slot,
-            () = running.until_canceled() => return self.given_up(running, &base),
+            () = running.until_canceled() => return self.given_up(running),
         };
         running.marked(Guard::admitted);
         running.count_running(self.metrics.running());
         drop(waiting);
         self.metrics.stage(Stage::Queue, slot.waited());
         self.metrics.waited(&running.admitted.class.name, slot.waited());
-        let result = self.sent(running, submission, slot).await;
+        // Apart, so that a query that waits takes little memory.
+        let result = Box::pin(self.sent(running, *submission, slot)).await;
         if let Err(error) = result {
-            self.failed(running, &base, error);
+            self.failed(running, error);
         }
     }
 
     /// The end of a query that its user does not want any more.
-    fn given_up(self: &Arc<Self>, running: &Arc<Running>, base: &str) {
-        let origin = Origin { id: &running.id, base, elapsed_ms: 0 };
+    fn given_up(self: &Arc<Self>, running: &Arc<Running>) {
+        let origin = Origin { id: &running.id, base: &running.base, elapsed_ms: 0 };
         let body = wire::failure_page(&origin, &StatementError::Canceled).into();
         let canceled = FirstPage { headers: HeaderMap::new(), body };
         running.answer(self.registry.last(&running.id).unwrap_or(canceled));
@@ -273,10 +285,10 @@ impl Gateway {
     }
 
     /// The end of a query that could not be submitted.
-    fn failed(self: &Arc<Self>, running: &Arc<Running>, base: &str, error: StatementError) {
+    fn failed(self: &Arc<Self>, running: &Arc<Running>, error: StatementError) {
         tracing::warn!(query = %running.id, %error, "a query could not be submitted");
         self.cancel_upstream(running);
-        let origin = Origin { id: &running.id, base, elapsed_ms: 0 };
+        let origin = Origin { id: &running.id, base: &running.base, elapsed_ms: 0 };
         let body = wire::failure_page(&origin, &error).into();
         let failed = FirstPage { headers: HeaderMap::new(), body };
         running.answer(self.registry.last(&running.id).unwrap_or(failed));
@@ -294,11 +306,17 @@ impl Gateway {
         submission: Submission,
         slot: Slot,
     ) -> Result<(), StatementError> {
-        let Submission { sql, headers, place, noted, mut context, course, .. } = submission;
+        let Submission { sql, headers, place, noted, mut context, course, ticket } = submission;
+        drop(ticket);
+        if let Some(account) = &running.admitted.account {
+            // Others may have used it up while this one waited.
+            account.check().await?;
+        }
         let cache = course.told();
         if let Course::Lead(collector) = course {
             running.collect_in(collector);
         }
+        let headers = unpacked(headers);
         let (place, response) = self.submitted(running, &sql, headers, place, &noted).await?;
         context.cluster = place.cluster().to_owned();
         running.hold(slot);
@@ -418,12 +436,31 @@ impl Way {
 /// A statement that waits for its slot, and what it is sent with.
 struct Submission {
     sql: ScopedSql,
-    headers: HeaderMap,
+    headers: Box<[(HeaderName, HeaderValue)]>,
     ticket: Ticket,
     course: Course,
     context: PageContext,
     place: Placed,
     noted: Noted,
+}
+
+/// Headers, as long as nobody looks something up in them: in a third of the memory.
+fn packed(headers: HeaderMap) -> Box<[(HeaderName, HeaderValue)]> {
+    let mut packed: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        // One that is there again is without its name.
+        let name = name.or_else(|| packed.last().map(|(name, _)| name.clone()));
+        packed.extend(name.map(|name| (name, value)));
+    }
+    packed.into()
+}
+
+fn unpacked(headers: Box<[(HeaderName, HeaderValue)]>) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        map.append(name, value);
+    }
+    map
 }
 
 /// All that Trino is told besides the statement.
@@ -460,4 +497,18 @@ fn local_answer(local: &Local, id: &str, caller: &Authenticated) -> Result<Answe
     let origin = Origin { id, base: caller.call().base(), elapsed_ms: 0 };
     let page = wire::finished_page(&origin, Some(update), &[], &[]);
     Ok(Answer::with_headers(answer::whole(page.into()), headers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_come_out_as_they_went_in() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(TRACE, "a"), (PREPARED, "b"), (TIME_ZONE, "c"), (PREPARED, "d")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        assert_eq!(unpacked(packed(headers.clone())), headers);
+    }
 }

@@ -12,6 +12,9 @@ pub struct Report {
     pub query: String,
     /// The pages that were handed on.
     pub pages: Vec<Page>,
+    /// What it has used so far: bytes read from storage, rows read, milliseconds of processors.
+    #[serde(default)]
+    pub used: (u64, u64, u64),
     /// Where Trino would take a cancel: the cluster and the path.
     pub next: Option<(String, String)>,
     /// How it ended, if it did.
@@ -73,6 +76,8 @@ impl Report {
         if self.pages.len() > MOST_PAGES {
             self.pages.drain(..self.pages.len() - MOST_PAGES);
         }
+        let (scanned, rows, cpu_ms) = later.used;
+        self.used = (self.used.0.max(scanned), self.used.1.max(rows), self.used.2.max(cpu_ms));
         self.next = later.next.or(self.next.take());
         // The first to end it decides.
         self.ending = self.ending.take().or(later.ending);

@@ -116,6 +116,26 @@ fn jobs_are_batch_and_people_do_not_wait_for_them() {
 }
 
 #[test]
+fn a_budget_that_is_used_up_is_a_clear_refusal() {
+    let gateway = start("budget_per_principal = { rows = 20000 }");
+    let admin = gateway.signed_in("admin");
+    let orders = "SELECT count(*) FROM tpch.tiny.orders";
+    assert_eq!(admin.query(orders).value(), 15_000);
+    // What runs when it is used up goes on to its end.
+    assert_eq!(admin.query(orders).value(), 15_000);
+    let why = "EXCEEDED_SCAN_LIMIT: Your budget of rows read is used up for today. It is whole again at midnight (UTC).";
+    assert_eq!(admin.query(SHORT).failure(), why);
+    assert!(!admin.query("SHOW SCHEMAS FROM tpch").rows().is_empty(), "it reads no data");
+    assert_eq!(gateway.signed_in("test").query(SHORT).value(), 25);
+    let mut command = binary();
+    command.args(["queries", "--config"]).arg(gateway.folder.path().join("northgate.toml"));
+    let listed = run(&mut command);
+    assert!(listed.contains("principal admin\t0\t30000 of 20000\t"), "{listed}");
+    let explained = gateway.admin().send("POST", "/explain?user=admin", SHORT.as_bytes()).text();
+    assert!(explained.contains("Not run today: Your budget of rows read is used up"), "{explained}");
+}
+
+#[test]
 fn slots_hold_across_gateways_and_return_when_one_dies() {
     let store = Store::start("redis");
     let shared = || {

@@ -240,14 +240,14 @@ fn a_gateway_that_stood_still_runs_nothing_that_was_given_up() {
 }
 
 /// A driver that runs queries until it is told to stop, and how it ended.
-pub(crate) fn driver(arguments: &[&str]) -> std::process::Child {
+fn driver(arguments: &[&str]) -> std::process::Child {
     let mut command = Command::new(stack());
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("the driver starts")
 }
 
 /// What a driver says at the end of its work, which is the end of its input.
-pub(crate) fn finished(mut driver: std::process::Child) -> String {
+fn finished(mut driver: std::process::Child) -> String {
     drop(driver.stdin.take());
     let ended = within(Duration::from_mins(1), || driver.try_wait().expect("it can be asked"));
     if ended.is_none() {
