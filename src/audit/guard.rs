@@ -22,6 +22,7 @@ pub struct Guard {
     began: Instant,
     trino_query: OnceLock<String>,
     cluster: OnceLock<String>,
+    cache_origin: OnceLock<String>,
     rows: AtomicU64,
     bytes: AtomicU64,
     admitted: AtomicU64,
@@ -39,6 +40,7 @@ impl Guard {
             began: Instant::now(),
             trino_query: OnceLock::new(),
             cluster: OnceLock::new(),
+            cache_origin: OnceLock::new(),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
@@ -58,6 +60,11 @@ impl Guard {
     pub fn started(&self, trino_query: &str, cluster: &str) {
         let _ = self.trino_query.set(cut(trino_query, 64).to_owned());
         let _ = self.cluster.set(cut(cluster, 64).to_owned());
+    }
+
+    /// Its answer is that of another query, which ran while this one waited.
+    pub fn given(&self, origin: &str) {
+        let _ = self.cache_origin.set(cut(origin, 64).to_owned());
     }
 
     /// It has its slot.
@@ -106,6 +113,7 @@ impl Guard {
             state: outcome.state,
             trino_query: self.trino_query.get().map(String::as_str),
             cluster: self.cluster.get().map(String::as_str),
+            cache_origin: self.cache_origin.get().map(String::as_str),
             rows,
             bytes,
             elapsed_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -199,7 +199,7 @@ pub struct Intent {
 /// Whether the answer to a query is one that was given before.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Cached {
-    /// `hit`: it is. `miss` and `bypass`: Trino is asked.
+    /// `hit`: it is. `miss` and `bypass`: Trino is asked, unless the outcome has a `cache_origin`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
     /// The gateway's id of the query whose answer it is.
@@ -446,6 +446,9 @@ pub(super) struct Ended<'a> {
     /// The cluster that ran it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cluster: Option<&'a str>,
+    /// The gateway's id of the query whose answer it got, of one that waited while that ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cache_origin: Option<&'a str>,
     /// Rows that went to the client.
     #[schemars(extend("x-ocsf" = "query_result.count", "x-openlineage" = "outputs[].outputFacets.outputStatistics.rowCount"))]
     pub(super) rows: u64,

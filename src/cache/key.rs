@@ -138,7 +138,8 @@ impl Stem {
             }
             match stand {
                 Stand::Unknown => put(&mut context, Tag::Unversioned, &[]),
-                Stand::At(Version { uuid, snapshot, schema, metadata }) => {
+                // The time is in the metadata.
+                Stand::At(Version { uuid, snapshot, schema, metadata, updated: _ }) => {
                     put(&mut context, Tag::Uuid, uuid.as_bytes());
                     for (tag, number) in [(Tag::Snapshot, snapshot), (Tag::NumberOfSchema, schema)] {
                         if let Some(number) = number {
@@ -196,7 +197,13 @@ pub(super) mod tests {
     }
 
     fn version() -> Version {
-        Version { uuid: "u".to_owned(), snapshot: Some(1), schema: Some(0), metadata: "s3://m/1".to_owned() }
+        Version {
+            uuid: "u".to_owned(),
+            snapshot: Some(1),
+            schema: Some(0),
+            metadata: "s3://m/1".to_owned(),
+            updated: 1,
+        }
     }
 
     fn key(parts: Parts<'_>) -> Key {

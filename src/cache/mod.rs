@@ -9,6 +9,7 @@
 
 mod config;
 mod entry;
+mod flight;
 mod judge;
 mod key;
 mod store;
@@ -19,21 +20,24 @@ use std::time::Duration;
 
 pub use config::Config;
 pub use entry::{About, Corrupt, Entry};
+pub use flight::{Boarding, Follow, Landed, Lead};
 pub use judge::{Nature, Reason, Table, judge};
 pub use key::{Key, Parts, Stand, Stem};
 pub use store::Purge;
 
+use flight::Flights;
 use store::Store;
 
 /// How many questions with answers that are too large are remembered, and for how long.
 const HOPELESS: u64 = 10_000;
 const GIVEN_UP: Duration = Duration::from_mins(10);
 
-/// All answers that are kept.
+/// All answers that are kept, and the questions that are under way.
 pub struct Cache {
     config: Config,
     store: Store,
-    /// Questions whose answers are too large: they are not collected in vain.
+    flights: Flights,
+    /// Questions whose answers are too large: they are not collected in vain, and nobody waits for them.
     hopeless: moka::sync::Cache<Key, ()>,
     /// Rises when answers are purged: one that was begun before is not kept.
     epoch: AtomicU64,
@@ -77,6 +81,7 @@ impl Cache {
         Self {
             store: Store::new(config.memory.0, config.of_one().0),
             config,
+            flights: Flights::default(),
             hopeless: moka::sync::Cache::builder().max_capacity(HOPELESS).time_to_live(GIVEN_UP).build(),
             epoch: AtomicU64::new(0),
             collecting: Arc::default(),
@@ -91,6 +96,16 @@ impl Cache {
     /// The answer to a question, if it is kept.
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         self.store.get(key)
+    }
+
+    /// Joins whoever asks the same, or becomes the one who asks.
+    pub fn board(&self, key: Key) -> Boarding {
+        self.flights.board(key)
+    }
+
+    /// Asks, whoever else does.
+    pub fn lead(&self, key: Key) -> Lead {
+        self.flights.lead(key)
     }
 
     /// Whether an answer turned out too large a while ago.

@@ -14,6 +14,8 @@ pub struct Version {
     pub schema: Option<i64>,
     /// Where the metadata of this state are: a file that is written once.
     pub metadata: String,
+    /// When it came to be, as whoever made it says: milliseconds since 1970.
+    pub updated: i64,
 }
 
 impl fmt::Display for Version {

@@ -15,7 +15,9 @@ use super::registry::{FirstPage, Running};
 use super::{Answer, Gateway, QueryError, StatementError, answer};
 use crate::admission::Metered;
 use crate::audit::{Cached, Outcome, State};
-use crate::cache::{About, Cache, Entry, Kept, Load, Nature, Parts, Purge, Reason, Stand, Stem};
+use crate::cache::{
+    About, Boarding, Cache, Entry, Kept, Landed, Lead, Load, Nature, Parts, Purge, Reason, Stand, Stem,
+};
 use crate::catalog::rest::Subject;
 use crate::catalog::{Catalog, TableName};
 use crate::error::Failure;
@@ -29,6 +31,11 @@ pub(super) const CACHE: HeaderName = HeaderName::from_static("x-northgate-cache"
 const WISH: &str = "cache=";
 /// How long before and after midnight it is not sure which day Trino has.
 const MIDNIGHT: i64 = 5 * 60;
+
+/// How often a query waits for the answer of another before it is run as it is.
+const MOST_FOLLOWED: usize = 3;
+/// After what time in the queue it is looked again.
+const LONG: Duration = Duration::from_millis(100);
 
 /// A question that may have been asked before.
 pub(super) struct Wanted {
@@ -315,6 +322,66 @@ impl Gateway {
         Course::Lead(Box::new(Collector::new(key, wanted, stands, date, bounds)))
     }
 
+    /// What is done about an answer now that Trino may be asked: it may be here by now, or be on its way, and is waited for then.
+    /// None if the query is cancelled meanwhile.
+    pub(super) async fn joined(&self, running: &Running, course: Course, waited: Duration) -> Option<Course> {
+        let Some(cache) = &self.cache else { return Some(course) };
+        let mut collector = match course {
+            Course::Lead(collector) => collector,
+            course => return Some(course),
+        };
+        let mut again = waited >= LONG;
+        let mut follows = true;
+        for _ in 0..MOST_FOLLOWED {
+            if again {
+                // What its tables were like is a while ago.
+                match self.look(cache, Arc::clone(&collector.wanted)).await {
+                    Course::Lead(newer) => collector = newer,
+                    course => return Some(course),
+                }
+            }
+            if !follows {
+                break;
+            }
+            let key = collector.key;
+            let boarding =
+                if collector.wanted.anew { Boarding::Lead(cache.lead(key)) } else { cache.board(key) };
+            let follow = match boarding {
+                Boarding::Lead(lead) => {
+                    // It may have come since it was looked for.
+                    let wanted = &collector.wanted;
+                    let here = cache.get(&key).filter(|entry| !wanted.anew && entry.age() < wanted.life);
+                    if let Some(entry) = here {
+                        return Some(Course::Hit(entry));
+                    }
+                    collector.lead = Some(lead);
+                    break;
+                }
+                Boarding::Follow(follow) => follow,
+            };
+            let landed = tokio::select! {
+                landed = follow.landed() => landed,
+                () = running.until_canceled() => return None,
+            };
+            match landed {
+                Landed::Answer(entry) if entry.age() < collector.wanted.life => {
+                    return Some(Course::Hit(entry));
+                }
+                Landed::Answer(_) | Landed::Failed => follows = false,
+                Landed::Lost => {}
+            }
+            again = true;
+        }
+        Some(Course::Lead(collector))
+    }
+
+    /// Gives an answer that came while the query waited.
+    pub(super) fn serve_shared(&self, running: &Running, entry: Arc<Entry>, base: &str, login: &str) {
+        self.metrics.cache_lookup(telemetry::Cached::Shared);
+        running.marked(|guard| guard.given(&entry.about().origin));
+        self.serve_entry(running, entry, base, login);
+    }
+
     /// Begins to give an answer again.
     pub(super) fn serve_entry(&self, running: &Running, entry: Arc<Entry>, base: &str, login: &str) {
         let headers = served(&entry);
@@ -418,9 +485,13 @@ impl Gateway {
                 if let Some(cache) = &self.cache {
                     cache.give_up(collector.key);
                 }
+                fail(collector.lead);
                 self.metrics.cache_answer(telemetry::Kept::TooLarge);
             }
-            Progress::Spoiled | Progress::Partial => self.metrics.cache_answer(telemetry::Kept::Failed),
+            Progress::Spoiled | Progress::Partial => {
+                fail(collector.lead);
+                self.metrics.cache_answer(telemetry::Kept::Failed);
+            }
         }
     }
 
@@ -432,8 +503,8 @@ impl Gateway {
 
     async fn keep(&self, collector: Collector, origin: String) {
         let Some(cache) = &self.cache else { return };
-        let Collector { key, wanted, stands, date, epoch, since, took, columns, pages, .. } = collector;
-        if took < cache.config().min_time.0 {
+        let Collector { key, lead, wanted, stands, date, epoch, since, took, columns, pages, .. } = collector;
+        if took < cache.config().min_time.0 && !lead.as_ref().is_some_and(Lead::is_followed) {
             self.metrics.cache_answer(telemetry::Kept::Cheap);
             return;
         }
@@ -455,12 +526,23 @@ impl Gateway {
         };
         let packed = tokio::task::spawn_blocking(move || Entry::pack(about, columns, pages)).await;
         let Ok(entry) = packed.map(Arc::new) else { return };
-        self.metrics.cache_answer(match cache.keep(key, &entry, epoch) {
+        let kept = cache.keep(key, &entry, epoch);
+        self.metrics.cache_answer(match kept {
             Kept::Yes => telemetry::Kept::Kept,
             Kept::Cheap => telemetry::Kept::Cheap,
             Kept::TooLarge => telemetry::Kept::TooLarge,
             Kept::Purged => telemetry::Kept::Changed,
         });
+        if let (Some(lead), true) = (lead, kept != Kept::Purged) {
+            lead.land(entry);
+        }
+    }
+}
+
+/// Tells those who wait that there will be no answer.
+fn fail(lead: Option<Lead>) {
+    if let Some(lead) = lead {
+        lead.fail();
     }
 }
 

@@ -8,13 +8,16 @@ use bytes::Bytes;
 
 use super::cached::Wanted;
 use super::poll::page_number;
-use crate::cache::{Key, Room, Stand};
+use super::tally::EXECUTING;
+use crate::cache::{Key, Lead, Room, Stand};
 use crate::catalog::TableName;
 use crate::wire::PageSummary;
 
 /// An answer that is on its way, and what is known of the question.
 pub(super) struct Collector {
     pub(super) key: Key,
+    /// Others may wait for it.
+    pub(super) lead: Option<Lead>,
     pub(super) wanted: Arc<Wanted>,
     /// The states of the tables, before it was asked.
     pub(super) stands: BTreeMap<TableName, Stand>,
@@ -57,7 +60,21 @@ impl Collector {
     ) -> Self {
         let (since, took) = (Instant::now(), Duration::ZERO);
         let (columns, pages, expects) = (None, Vec::new(), 0);
-        Self { key, wanted, stands, date, epoch, since, took, columns, pages, expects, left: most, room }
+        Self {
+            key,
+            lead: None,
+            wanted,
+            stands,
+            date,
+            epoch,
+            since,
+            took,
+            columns,
+            pages,
+            expects,
+            left: most,
+            room,
+        }
     }
 
     /// How many bytes of rows may still come.
@@ -67,6 +84,12 @@ impl Collector {
 
     /// Takes what a page had in it.
     pub(super) fn take(&mut self, number: Option<u64>, summary: &mut PageSummary) -> Progress {
+        if let Some(lead) = &self.lead {
+            // Whoever waits at Trino keeps nobody waiting.
+            if number.is_some_and(|number| number >= EXECUTING) {
+                lead.moved(summary.rows > 0);
+            }
+        }
         let copy = summary.copy.take();
         if summary.error.is_some() || summary.update_type.is_some() {
             return Progress::Spoiled;

@@ -262,6 +262,15 @@ impl Gateway {
             slot = submission.ticket.slot() => slot,
             () = running.until_canceled() => return self.given_up(running),
         };
+        // Apart, as below.
+        let joined = Box::pin(self.joined(running, submission.course, slot.waited())).await;
+        submission.course = match joined {
+            Some(Course::Hit(entry)) => {
+                return self.serve_shared(running, entry, &running.base, &submission.context.principal);
+            }
+            Some(course) => course,
+            None => return self.given_up(running),
+        };
         running.marked(Guard::admitted);
         running.count_running(self.metrics.running());
         drop(waiting);

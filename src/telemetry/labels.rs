@@ -228,6 +228,8 @@ values! {
         Hit = "hit",
         /// Trino is asked, and the answer may be kept.
         Miss = "miss",
+        /// After all that a miss got the answer to the same question, which was under way.
+        Shared = "shared",
         /// Trino is asked, and the answer is not kept.
         Bypass = "bypass",
     }

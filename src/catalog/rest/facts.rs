@@ -66,6 +66,8 @@ struct Answer<'a> {
 struct Metadata {
     #[serde(rename = "table-uuid", alias = "view-uuid", default)]
     uuid: String,
+    #[serde(rename = "last-updated-ms", default)]
+    updated: Option<i64>,
     #[serde(rename = "current-snapshot-id", default)]
     snapshot: Option<i64>,
     #[serde(rename = "current-schema-id", default)]
@@ -97,12 +99,13 @@ pub(super) fn read(body: &[u8], is_view: bool) -> Result<(Facts, Option<ReadRest
     };
     let tags = tags(&metadata.properties, schema.as_ref())?;
     let version = location.filter(|location| !is_view && !location.is_empty() && !metadata.uuid.is_empty());
-    let version = version.map(|location| Version {
+    let version = version.zip(metadata.updated).map(|(location, updated)| Version {
         uuid: metadata.uuid.clone(),
         // Some writers say -1 where there is none.
         snapshot: metadata.snapshot.filter(|snapshot| *snapshot >= 0),
         schema: metadata.current.as_i64(),
         metadata: location,
+        updated,
     });
     Ok((Facts { uuid: metadata.uuid, schema, tags, version }, restrictions))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future;
@@ -33,6 +34,9 @@ const MOST_LEVELS: usize = 1_000;
 const MOST_LISTS: u64 = 2_000;
 /// Namespaces that are remembered.
 const MOST_NAMESPACES: u64 = 20_000;
+
+/// For how long it is remembered how new a table was.
+const MOMENT: Duration = Duration::from_mins(1);
 
 /// Somebody for whom a catalog is asked.
 #[derive(Clone, Copy, Debug)]
@@ -149,6 +153,10 @@ pub struct RestCatalog {
     attached: Fresh<(Who, TableName), Vec<Attached>>,
     /// The same facts are held once, whoever they were told to.
     facts: moka::sync::Cache<(TableName, String), Arc<Facts>>,
+    /// When the newest states came to be that it told of a moment ago.
+    newest: moka::sync::Cache<TableName, i64>,
+    /// Whether it was seen to give one tag to different answers: then it is asked for all of them anew.
+    tags_lie: AtomicBool,
     turns: Semaphore,
 }
 
@@ -180,6 +188,8 @@ impl RestCatalog {
                 .max_capacity(config.remembered)
                 .time_to_idle(life * 20)
                 .build(),
+            newest: moka::sync::Cache::builder().max_capacity(config.remembered).time_to_live(MOMENT).build(),
+            tags_lie: AtomicBool::new(false),
             turns: Semaphore::new(AT_ONCE),
             config,
         })
@@ -275,7 +285,8 @@ impl RestCatalog {
     /// The state of a table now, or at most `freshness` ago; none where the catalog does not tell it to the subject.
     ///
     /// # Errors
-    /// It has no answer.
+    /// It has no answer, or one that is older than what it told a moment ago, as of a copy that lags behind. (A table that takes
+    /// the name of a newer one looks the same.)
     pub async fn version(
         &self,
         subject: &Subject<'_>,
@@ -287,10 +298,17 @@ impl RestCatalog {
         let key = (who(&caller), loading, name.clone());
         let ask = async |last: Option<Arc<Told>>| self.load(&caller, loading, name, last).await;
         let told = self.tables.answer_within(&key, freshness, |_| false, ask).await?;
-        Ok(match &*told {
-            Told::Shown { facts, .. } => facts.version.clone(),
-            Told::Closed => None,
-        })
+        let Told::Shown { facts, .. } = &*told else { return Ok(None) };
+        let Some(version) = &facts.version else { return Ok(None) };
+        let newest = self.newest.entry_by_ref(name).and_upsert_with(|known| {
+            known.map_or(version.updated, |known| version.updated.max(known.into_value()))
+        });
+        if newest.into_value() > version.updated && freshness.is_zero() {
+            return Err(RestError::Garbage(
+                "what it says is older than what it said a moment ago".to_owned(),
+            ));
+        }
+        Ok(Some(version.clone()))
     }
 
     fn caller(&self, subject: &Subject<'_>) -> Result<Caller, RestError> {
@@ -326,7 +344,9 @@ impl RestCatalog {
         let _turn = self.turns.acquire().await;
         let namespace = namespace(&name.schema, self.config.nested_namespaces);
         let etag = match last.as_deref() {
-            Some(Told::Shown { etag, .. }) => etag.as_deref(),
+            Some(Told::Shown { etag, .. }) => {
+                etag.as_deref().filter(|_| !self.tags_lie.load(Ordering::Relaxed))
+            }
             Some(Told::Closed) | None => None,
         };
         match self.client.load(caller, loading, &namespace, &name.table, etag).await {
@@ -338,7 +358,12 @@ impl RestCatalog {
                         let key = (name.clone(), tag.clone());
                         let known = self.facts.get_with(key, || Arc::new(facts.clone()));
                         // Of two answers with one tag, one is wrong; it is not for the cache to say which.
-                        if *known == facts { known } else { Arc::new(facts) }
+                        if *known == facts {
+                            known
+                        } else {
+                            self.tags_lie.store(true, Ordering::Relaxed);
+                            Arc::new(facts)
+                        }
                     }
                     None => Arc::new(facts),
                 };

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::harness::barn::barn;
 use crate::harness::http::path_of;
 use crate::harness::process::within;
-use crate::harness::{Gateway, Response, Settings, trino};
+use crate::harness::{Client, Gateway, Response, Settings, trino};
 
 /// Everybody may read the barn; `eva` sees the EU.
 pub(super) const POLICIES: &str = "
@@ -144,6 +144,30 @@ fn an_answer_is_shared_where_policy_gives_the_same_text() {
     hit("otto", &sql);
     let other = ask("test", &sql);
     assert_eq!((other.said.as_str(), &other.rows[0][0]), ("miss", &json!("test")));
+}
+
+/// Trino says of each function whether it gives the same for the same arguments.
+#[test]
+fn functions_on_the_list_give_the_same_again() {
+    // Forms of the grammar, which are no functions to Trino.
+    const FORMS: [&str; 7] = ["coalesce", "format", "if", "normalize", "nullif", "trim", "try"];
+    let known = trino().query("SHOW FUNCTIONS").rows();
+    let (mut missing, mut volatile) = (Vec::new(), Vec::new());
+    for name in northgate::sql::repeatable_functions() {
+        let overloads: Vec<_> = known
+            .iter()
+            .filter(|row| {
+                row[3] != "table" && row[0].as_str().is_some_and(|known| known.eq_ignore_ascii_case(name))
+            })
+            .collect();
+        if overloads.is_empty() && !FORMS.contains(&name) {
+            missing.push(name);
+        }
+        if overloads.iter().any(|row| row[4] != json!(true)) {
+            volatile.push(name);
+        }
+    }
+    assert!(missing.is_empty() && volatile.is_empty(), "missing: {missing:?}, volatile: {volatile:?}");
 }
 
 /// Each part of a question that can be told apart from outside: where it is another, the answer is not that of before.
@@ -369,6 +393,80 @@ fn pages_of_a_kept_answer_are_as_any() {
     let records = gateway().audit_of(&id, |records| records.len() == 2);
     assert_eq!(records[1]["state"], "canceled");
     assert_eq!(client.get(&one).status, 404);
+}
+
+/// Asks a question, and gives the page which says that Trino is asked it. Nobody fetches what is behind that.
+fn begun(client: &Client, sql: &str) -> Response {
+    let mut first = client.submit(sql);
+    while first.header("x-northgate-cache").is_none() {
+        first = client.get(&path_of(first.page()["nextUri"].as_str().expect("a next page")));
+    }
+    assert_eq!(first.header("x-northgate-cache"), Some("miss"));
+    first
+}
+
+/// Asks the same while that is under way, and gives the page which says that it waits.
+fn waiting(client: &Client, sql: &str) -> (Response, String) {
+    let second = client.submit(sql);
+    assert_eq!(second.header("x-northgate-cache"), None, "{:?}", second.page());
+    let id = second.page()["id"].as_str().expect("an id").to_owned();
+    (second, id)
+}
+
+#[test]
+fn many_who_ask_the_same_are_one_query_of_trinos() {
+    let table = table("flights");
+    let sql = format!("SELECT sum(id) FROM {table}");
+    let client = gateway().signed_in("admin");
+    let first = begun(&client, &sql);
+    let origin = first.page()["id"].as_str().expect("an id").to_owned();
+    let ids: Vec<String> = std::thread::scope(|scope| {
+        let ask = || {
+            let asked = ask("otto", &sql);
+            assert_eq!((asked.said.as_str(), &asked.rows), ("hit", &vec![vec![json!(820)]]));
+            asked.id
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        let (second, id) = waiting(&client, &sql);
+        assert_eq!(client.follow(first).rows(), [[json!(820)]]);
+        assert_eq!(client.follow(second).rows(), [[json!(820)]]);
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).chain([id]).collect()
+    });
+    for id in ids {
+        let records = gateway().audit_of(&id, |records| records.len() == 2);
+        let given = records.iter().find_map(|record| record["cache_origin"].as_str());
+        assert_eq!(given, Some(&*origin), "{records:?}");
+        assert_eq!((records[1].get("trino_query"), &records[1]["rows"]), (None, &json!(1)), "{records:?}");
+    }
+    let metrics = gateway().admin().get("/metrics").text();
+    assert!(metrics.contains("northgate_cache_lookups_total{outcome=\"shared\"}"), "{metrics}");
+}
+
+#[test]
+fn another_takes_over_from_a_first_that_is_cancelled_or_not_fetched() {
+    let table = table("owners");
+    let client = gateway().signed_in("admin");
+    for (of, cancelled) in [("max", true), ("min", false)] {
+        let sql = format!("SELECT {of}(id) FROM {table}");
+        let first = begun(&client, &sql);
+        let (second, id) = waiting(&client, &sql);
+        if cancelled {
+            let link = path_of(first.page()["nextUri"].as_str().expect("a next page"));
+            assert_eq!(client.send("DELETE", &link, b"").status, 204);
+        }
+        assert_eq!(client.follow(second).rows().len(), 1);
+        let records = gateway().audit_of(&id, |records| records.len() == 2);
+        assert_eq!((&records[0]["cache"], &records[1]["rows"]), (&json!("miss"), &json!(1)));
+        assert!(records[1]["trino_query"].is_string(), "it was sent after all");
+    }
+    // What failed fails for each, and nobody waits for it again.
+    let sql = format!("SELECT 1 / (max(id) - 40) FROM {table}");
+    let first = begun(&client, &sql);
+    let (second, id) = waiting(&client, &sql);
+    assert!(client.follow(first).failure().contains("DIVISION_BY_ZERO"));
+    assert!(client.follow(second).failure().contains("DIVISION_BY_ZERO"));
+    let records = gateway().audit_of(&id, |records| records.len() == 2);
+    assert!(records[1]["trino_query"].is_string(), "{records:?}");
 }
 
 #[test]

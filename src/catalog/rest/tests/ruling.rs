@@ -345,3 +345,60 @@ async fn what_trino_and_the_catalog_say_must_agree() {
     // It was asked once more, in case that it was what is remembered that is old.
     assert_eq!(stub.asked(), 1);
 }
+
+#[tokio::test]
+async fn the_state_of_a_table_is_asked_for_each_time() {
+    /// A table at a state, which says that it has not changed to whoever knows its tag.
+    fn at(number: u32, updated: u32, tag: &str) -> impl Fn(&str) -> String + Send + Sync + 'static {
+        let tag = format!("\"{tag}\"");
+        let body = format!(
+            r#"{{"metadata-location": "s3://m/{number}", "metadata": {{"table-uuid": "u", "last-updated-ms": {updated},
+            "current-snapshot-id": {number}, "current-schema-id": 0, "schemas": [{{"type": "struct", "schema-id": 0,
+            "fields": [{{"id": 1, "name": "id", "required": true, "type": "long"}}]}}]}}}}"#
+        );
+        move |head| {
+            let known = head.to_lowercase().contains(&format!("if-none-match: {tag}"));
+            load(
+                head,
+                if known {
+                    page("304 Not Modified", "", "")
+                } else {
+                    page("200 OK", &format!("ETag: {tag}\r\n"), &body)
+                },
+            )
+        }
+    }
+    let stub = Stub::start(at(1, 1, "a")).await;
+    let catalog = catalog(&stub, |config| config.retries = 0);
+    let state = async |freshness: Duration| {
+        let ann = Principal::new("ann", Method::Password);
+        let token = Secret::new("t".to_owned());
+        let subject = Subject { principal: &ann, token: Some(&token), is_run_as: false };
+        let version = catalog.version(&subject, &described().name, freshness).await;
+        version.map(|version| version.and_then(|version| version.snapshot))
+    };
+    let now = Duration::ZERO;
+    assert_eq!((state(now).await.expect("an answer"), stub.asked()), (Some(1), 1));
+    assert_eq!((state(now).await.expect("an answer"), stub.asked()), (Some(1), 1), "asked, and unchanged");
+    assert_eq!((state(Duration::from_mins(1)).await.expect("an answer"), stub.asked()), (Some(1), 0));
+    stub.say(at(2, 2, "b"));
+    assert_eq!((state(now).await.expect("an answer"), stub.asked()), (Some(2), 1));
+    // A copy that lags behind is no answer; nor is one that answers nothing, or does not say where its metadata are.
+    stub.say(at(1, 1, "a"));
+    assert_eq!(kind(&state(now).await), "garbage");
+    stub.say(|head| load(head, page("500 Internal Server Error", "", "{}")));
+    assert_eq!(kind(&state(now).await), "unavailable");
+    stub.say(|head| load(head, table("")));
+    assert_eq!(state(now).await.expect("an answer"), None);
+    stub.say(|head| load(head, page("403 Forbidden", "", "{}")));
+    assert_eq!(state(now).await.expect("an answer"), None);
+    // One whose tags are not of one state each is found out as soon as it gives two for one, and believed no more.
+    stub.say(at(3, 3, "c"));
+    assert_eq!(state(now).await.expect("an answer"), Some(3));
+    stub.say(at(4, 4, "d"));
+    assert_eq!(state(now).await.expect("an answer"), Some(4));
+    stub.say(at(5, 5, "c"));
+    assert_eq!(state(now).await.expect("an answer"), Some(5));
+    stub.say(at(6, 6, "c"));
+    assert_eq!(state(now).await.expect("an answer"), Some(6));
+}
