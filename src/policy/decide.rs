@@ -252,6 +252,7 @@ impl Case<'_> {
             below: false,
             described,
             visible,
+            by_column: self.rules.iter().any(|rule| rule.is_by_column()),
             filters,
             isolation,
             masks,

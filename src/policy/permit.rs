@@ -164,6 +164,8 @@ pub struct Scoped {
     pub(super) below: bool,
     pub(super) described: Arc<Described>,
     pub(super) visible: Vec<bool>,
+    /// Some rule about it is about some columns, if there are such.
+    pub(super) by_column: bool,
     pub(super) filters: Vec<Bound>,
     pub(super) isolation: Isolation,
     pub(super) masks: BTreeMap<String, Bound>,
@@ -255,6 +257,11 @@ impl Scoped {
     /// Whether it is a view that a policy trusts: what it reads, and leaves out, is not for its reader to know.
     pub fn is_opaque(&self) -> bool {
         self.opaque
+    }
+
+    /// Whether other columns than those that it was described with might be hidden or masked: then it is read with these alone.
+    pub fn is_by_column(&self) -> bool {
+        self.by_column
     }
 
     /// Whether the relation is seen other than it is: rows, values or columns are missing, of itself or of what it reads.

@@ -84,6 +84,11 @@ impl Rule {
         self.deny || self.filter.is_some() || !self.masks.is_empty() || hides
     }
 
+    /// Whether it is about some columns, if there are such.
+    pub(super) fn is_by_column(&self) -> bool {
+        !self.hidden.is_empty() || !self.masks.is_empty() || self.names_tags()
+    }
+
     /// Whether it names tags that catalogs may give.
     pub(super) fn names_tags(&self) -> bool {
         !self.hidden_tags.is_empty() || self.masks.iter().any(|mask| !mask.tags.is_empty())

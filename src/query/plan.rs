@@ -226,6 +226,12 @@ impl Gateway {
         let reader = Reader { principal, token, lists, catalog, policies: &policies, limits: &self.limits };
         let mut permit = reader.decide(&relations).await?;
         drop(timer);
+        if caller.call().session().transaction.is_some() && !permit.read_by_policies().is_empty() {
+            // Trino would read what they read as it was when the transaction began: who is taken off a list would stay on it.
+            let why =
+                "what its policies look up is not looked up within a transaction: run it outside of one";
+            return Err(RewriteError::NotAllowed(why.to_owned()).into());
+        }
         // What views read is read, too.
         relations = permit.tables().map(|scoped| scoped.described().name.clone()).collect();
         let of_policies = permit.read_by_policies().iter().filter(|name| permit.scoped(name).is_none());

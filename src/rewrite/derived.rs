@@ -54,7 +54,7 @@ pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> Result<Strin
 /// cannot know to be: no predicate of the user is then evaluated on a row that the filter hides. `version`
 /// is ` FOR VERSION AS OF ...`, or empty. `name` is that of [`inner_name`]. `table` is what stands for the
 /// relation: its name, or the query of a view. `conditions` are the user's that may stand before the barrier, each behind
-/// ` AND `.
+/// ` AND `. `besides` are columns that it is not described with, where nothing of it is restricted.
 pub(super) fn query(
     scoped: &Scoped,
     table: &str,
@@ -62,10 +62,11 @@ pub(super) fn query(
     conditions: &str,
     name: &str,
     mentioned: &Mentioned<'_>,
+    besides: &[&str],
 ) -> String {
     let shown = mentioned.of(scoped);
     if scoped.filters().is_empty() || scoped.isolation() == Isolation::Standard {
-        return plain(scoped, &shown, table, version, name);
+        return plain(scoped, &shown, besides, table, version, name);
     }
     let guard = guard_name(scoped);
     let mut sql = String::with_capacity(shown.len() * COLUMN + REST);
@@ -105,7 +106,14 @@ pub(super) fn query(
 }
 
 /// The same without a barrier.
-fn plain(scoped: &Scoped, shown: &[&Column], table: &str, version: &str, name: &str) -> String {
+fn plain(
+    scoped: &Scoped,
+    shown: &[&Column],
+    besides: &[&str],
+    table: &str,
+    version: &str,
+    name: &str,
+) -> String {
     let mut sql = String::with_capacity(shown.len() * COLUMN + REST);
     sql.push_str("SELECT ");
     for (number, column) in shown.iter().enumerate() {
@@ -113,6 +121,12 @@ fn plain(scoped: &Scoped, shown: &[&Column], table: &str, version: &str, name: &
         push_value(&mut sql, scoped, column, name);
         sql.push_str(" AS ");
         push_identifier(&mut sql, &column.name);
+    }
+    for column in besides {
+        sql.push_str(", ");
+        push_column(&mut sql, name, column);
+        sql.push_str(" AS ");
+        push_identifier(&mut sql, column);
     }
     push_from(&mut sql, table, version, name);
     if !scoped.filters().is_empty() {
@@ -164,7 +178,7 @@ fn push_filters<'a>(sql: &mut String, filters: impl Iterator<Item = &'a Bound>, 
 /// found elsewhere.
 fn read(scoped: &Scoped, name: &str) -> String {
     let all: Vec<&Column> = scoped.columns().collect();
-    plain(scoped, &all, &scoped.described().name.quoted(), "", name)
+    plain(scoped, &all, &[], &scoped.described().name.quoted(), "", name)
 }
 
 /// The columns that the outer query reads, in table order: what is shown as it is, and what the masks read, which may be

@@ -46,6 +46,12 @@ impl<'a> Mentioned<'a> {
         Self(Some(words(statement)))
     }
 
+    /// The same for all relations that it reads: where it gives the columns of one other names, all are meant.
+    fn by_all(statement: &'a Statement) -> Self {
+        let mut read = statement.relations().iter().filter(|relation| relation.position != Position::Target);
+        if read.all(|relation| Self::fits(statement, relation)) { Self::by(statement) } else { Self::all() }
+    }
+
     /// For one relation: all its columns where the statement gives them other names, or shows the relation itself.
     pub(super) fn fits(statement: &Statement, relation: &Relation) -> bool {
         relation.position == Position::From && !renames_columns(statement, relation)
@@ -56,6 +62,12 @@ impl<'a> Mentioned<'a> {
         let named =
             |column: &Column| self.0.as_ref().is_none_or(|words| words.contains(&*fold_column(&column.name)));
         scoped.columns().filter(|column| named(column)).map(|column| column.name.as_str()).collect()
+    }
+
+    /// Those of these names that are named; none where there is a star.
+    pub(super) fn among<'n>(&self, names: &[&'n str]) -> Vec<&'n str> {
+        let named = |name: &&&'n str| self.0.as_ref().is_some_and(|words| words.contains(**name));
+        names.iter().filter(named).copied().collect()
     }
 
     /// The columns of a relation that are shown and can be named; the first where there is none.
@@ -75,12 +87,12 @@ pub fn read_columns<'p>(
     permit: &'p Permit,
 ) -> BTreeMap<&'p TableName, BTreeSet<&'p str>> {
     let mut read: BTreeMap<&TableName, BTreeSet<&str>> = BTreeMap::new();
-    let mentioned = Mentioned::by(statement);
+    let mentioned = Mentioned::by_all(statement);
     for scoped in direct.iter().filter_map(|name| permit.scoped(name)) {
         read.entry(&scoped.described().name).or_default().extend(mentioned.named(scoped));
     }
     for view in permit.tables().filter_map(Scoped::view) {
-        let mentioned = Mentioned::by(&view.statement);
+        let mentioned = Mentioned::by_all(&view.statement);
         for scoped in view.reads.iter().filter_map(|name| permit.scoped(name)) {
             read.entry(&scoped.described().name).or_default().extend(mentioned.named(scoped));
         }

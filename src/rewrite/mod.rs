@@ -377,6 +377,9 @@ fn verify(text: &str, inner: &str, context: &Context<'_>) -> Result<(), RewriteE
                     Some(scoped) if scoped.is_restricted() => {
                         relation.alias.as_ref().is_some_and(|alias| alias.value == inner)
                     }
+                    Some(scoped) if relation::is_listed(scoped, relation, by_name) => {
+                        relation.alias.as_ref().is_some_and(|alias| alias.value == inner)
+                    }
                     // A view in whose place its query should stand, where it may be stored or shown.
                     Some(scoped) if scoped.view().is_some() => {
                         by_name || relation.position == Position::ShowTarget

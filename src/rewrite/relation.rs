@@ -7,7 +7,13 @@ use super::mentioned::{Mentioned, renames_columns, words};
 use super::qualify::{Replaced, shorten};
 use super::{Context, RewriteError, derived, listing, pushdown, view};
 use crate::policy::Scoped;
-use crate::sql::{Edits, Position, Relation, ScopeId, SqlError, Statement, fold_column, quote_identifier};
+use crate::sql::{
+    Edits, Keyword, Position, Relation, ScopeId, SqlError, Statement, TokenKind, fold_column,
+    quote_identifier,
+};
+
+/// Columns that a star does not show and no table is described with, which tell where a row is from.
+const HIDDEN: [&str; 5] = ["$path", "$partition", "$file_modified_time", "$file_size", "$bucket"];
 
 /// Replaces every relation of a statement. Says whether any is shown other than it is.
 pub(super) fn replace(
@@ -19,6 +25,8 @@ pub(super) fn replace(
 ) -> Result<bool, RewriteError> {
     let mut replaced = Vec::new();
     let mut any_restricted = false;
+    let sampled =
+        statement.tokens().iter().any(|token| token.kind == TokenKind::Keyword(Keyword::Tablesample));
     let by_name = view::is_stored(statement);
     let homonyms = homonyms(statement);
     let most = context.output_limits().bytes;
@@ -45,8 +53,20 @@ pub(super) fn replace(
                     || scoped.view().is_some() && !by_name && relation.position != Position::ShowTarget =>
             {
                 any_restricted |= scoped.is_restricted();
+                // Also where what is sampled only reads it, such as a named query: splits are drawn before rows are filtered.
+                if sampled && scoped.is_restricted() {
+                    return Err(RewriteError::Restricted { what: "TABLESAMPLE", name });
+                }
                 let table = view::table(scoped, context, inner, depth)?;
                 let mentioned = mentioned.get_or_insert_with(|| Mentioned::by(statement));
+                let query = restricted(statement, relation, scoped, &table, inner, mentioned)?;
+                (Some(query), Some(scoped))
+            }
+            // It may have other columns by the time that it is read, or may have had them: none of these was decided about.
+            Some(scoped) if is_listed(scoped, relation, by_name) => {
+                any_restricted |= scoped.is_opaque();
+                let mentioned = mentioned.get_or_insert_with(|| Mentioned::by(statement));
+                let table = scoped.described().name.quoted();
                 let query = restricted(statement, relation, scoped, &table, inner, mentioned)?;
                 (Some(query), Some(scoped))
             }
@@ -150,9 +170,6 @@ fn restricted(
     mentioned: &Mentioned<'_>,
 ) -> Result<String, RewriteError> {
     let name = || scoped.described().name.clone();
-    if relation.sampled {
-        return Err(RewriteError::Restricted { what: "TABLESAMPLE", name: name() });
-    }
     let version = match &relation.version {
         None => String::new(),
         Some(_) if scoped.view().is_some() => {
@@ -177,7 +194,18 @@ fn restricted(
     };
     let all = Mentioned::all();
     let mentioned = if Mentioned::fits(statement, relation) { mentioned } else { &all };
-    Ok(derived::query(scoped, table, &version, &conditions, inner, mentioned))
+    // Beside a star they would be columns as others are.
+    let besides: Vec<&str> = if scoped.is_restricted() { Vec::new() } else { mentioned.among(&HIDDEN) };
+    Ok(derived::query(scoped, table, &version, &conditions, inner, mentioned, &besides))
+}
+
+/// Whether a relation that is not restricted is read with the columns alone that were decided about. A text that is stored gets
+/// them when it is read.
+pub(super) fn is_listed(scoped: &Scoped, relation: &Relation, by_name: bool) -> bool {
+    scoped.is_by_column()
+        && scoped.view().is_none()
+        && !by_name
+        && matches!(relation.position, Position::From | Position::TableBody | Position::TableArgument)
 }
 
 fn folded(relation: &Relation) -> Vec<String> {
