@@ -27,6 +27,7 @@ use crate::cache::Cache;
 use crate::catalog::rest::RestCatalog;
 use crate::config::{Config, Links};
 use crate::identity::{self, Identity, Method, Principal};
+use crate::lineage::Lineage;
 use crate::policy::{self, Surroundings};
 use crate::query::{Claims, Components, Explanation, Gateway, Question};
 use crate::replica::Replicas;
@@ -254,15 +255,8 @@ struct App {
 async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     let (limits, configuration) = (statement_limits(&config), config.revision());
     let metrics = Arc::new(Metrics::new());
-    if let Err(error) = std::fs::create_dir_all(&config.policies.folder) {
-        tracing::warn!(%error, folder = %config.policies.folder.display(), "there is no folder of policies");
-    }
     let surroundings = surroundings(&config);
-    let policies = load_policies(&config.policies.folder, &surroundings)?;
-    if policies.is_empty() {
-        tracing::warn!(folder = %config.policies.folder.display(), "there are no policies: nobody may read anything");
-    }
-    let policies = Arc::new(ArcSwap::from_pointee(policies));
+    let policies = Arc::new(ArcSwap::from_pointee(first_policies(&config.policies.folder, &surroundings)?));
     metrics.policy_loaded(now());
     let sealer = Arc::new(sealer(&config.links)?);
     let store = Arc::new(Store::open(&config.state).map_err(because("[state]"))?);
@@ -273,6 +267,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     let together = together(&config.admission, &slots, &store)?;
     let audit = Arc::new(Audit::open(&config.audit).map_err(because("[audit]"))?);
     let fleet = Arc::new(fleet(&config)?);
+    let lineage = Lineage::open(&config.lineage).map_err(because("[lineage]"))?;
     let traces = Traces::open(config.telemetry.traces.as_ref()).map_err(because("[telemetry.traces]"))?;
     let auditors = Arc::new(Auditors::new(&config.audit));
     let replicas = Arc::new(Replicas::new(store.shared().cloned()).map_err(because("replicas"))?);
@@ -296,6 +291,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         replicas: Arc::clone(&replicas),
         sealer,
         metrics: Arc::clone(&metrics),
+        lineage: lineage.clone(),
         traces: traces.clone(),
         request,
         limits,
@@ -349,9 +345,22 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     server.serve(Arc::clone(&app), metrics, stop).await;
     gateway.abandon().await;
     audit.close().await.map_err(because("[audit]"))?;
+    lineage.drained().await;
     traces.close().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The policies of a start.
+fn first_policies(folder: &Path, surroundings: &Surroundings) -> Result<policy::Set, StartError> {
+    if let Err(error) = std::fs::create_dir_all(folder) {
+        tracing::warn!(%error, folder = %folder.display(), "there is no folder of policies");
+    }
+    let policies = load_policies(folder, surroundings)?;
+    if policies.is_empty() {
+        tracing::warn!(folder = %folder.display(), "there are no policies: nobody may read anything");
+    }
+    Ok(policies)
 }
 
 /// What may be used in a day.

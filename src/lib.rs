@@ -38,7 +38,7 @@
 //! | rank | modules |
 //! |---|---|
 //! | 0 | error, https, secret, units |
-//! | 1 | wire, sql, state, status, telemetry |
+//! | 1 | lineage, wire, sql, state, status, telemetry |
 //! | 2 | identity |
 //! | 3 | catalog |
 //! | 4 | policy |
@@ -141,6 +141,7 @@ pub mod doctor;
 pub mod error;
 pub mod https;
 pub mod identity;
+pub mod lineage;
 pub mod policy;
 pub mod query;
 pub mod replica;

@@ -23,7 +23,9 @@ pub use self::sections::{Links, Policies};
 use self::document::Variable;
 use self::sections::Section;
 use crate::secret::Secret;
-use crate::{admin, admission, audit, cache, catalog, identity, query, server, state, telemetry, upstream};
+use crate::{
+    admin, admission, audit, cache, catalog, identity, lineage, query, server, state, telemetry, upstream,
+};
 
 macro_rules! sections {
     ($($(#[$meta:meta])* $name:ident: $ty:ty,)*) => {
@@ -72,6 +74,9 @@ sections! {
     /// Which of several gets which query.
     #[serde(default)]
     routing: upstream::RoutingConfig,
+    /// Who is told what was made of what.
+    #[serde(default)]
+    lineage: lineage::Config,
     /// How much at once.
     #[serde(default)]
     admission: admission::Config,

@@ -7,7 +7,9 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::secret::Secret;
-use crate::{admin, admission, audit, cache, catalog, identity, query, server, state, telemetry, upstream};
+use crate::{
+    admin, admission, audit, cache, catalog, identity, lineage, query, server, state, telemetry, upstream,
+};
 
 /// What this module has to know of a section.
 pub(super) trait Section {
@@ -36,6 +38,16 @@ impl Section for telemetry::Config {
     fn check(&self) -> Result<(), String> {
         let traces = self.traces.as_ref().map_or(Ok(()), telemetry::TracesConfig::check);
         traces.map_err(|why| format!("telemetry.traces.{why}"))
+    }
+}
+
+impl Section for lineage::Config {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        lineage::Config::paths(self).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        lineage::Config::check(self).map_err(|why| format!("lineage.{why}"))
     }
 }
 

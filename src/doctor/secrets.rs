@@ -54,6 +54,7 @@ fn secrets<'c>(config: &'c Config) -> Vec<(String, &'c Path)> {
         add(format!("catalog.rest.{name}.client_secret_file"), rest.client_secret_file.as_deref());
         add(format!("catalog.rest.{name}.token_file"), rest.token_file.as_deref());
     }
+    add("lineage.token_file".to_owned(), config.lineage.token_file.as_deref());
     add("audit.key_file".to_owned(), config.audit.key_file.as_deref());
     add("audit.text_keys".to_owned(), config.audit.text_keys.as_deref());
     if let Some(s3) = &config.audit.s3 {

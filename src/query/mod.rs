@@ -45,6 +45,7 @@ use crate::admission::{Budgets, Rate, Slots};
 use crate::audit::{Audit, Auditors};
 use crate::cache::Cache;
 use crate::identity::{Authenticated, Identity, Refused};
+use crate::lineage::Lineage;
 use crate::replica::Replicas;
 use crate::telemetry::{Metrics, Parent, QueryEnd, RequestRoute, Stage, Traces};
 use crate::upstream::Fleet;
@@ -96,6 +97,8 @@ pub struct Components {
     pub sealer: Arc<Sealer>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Who is told what was made of what.
+    pub lineage: Lineage,
     /// Where traces come from.
     pub traces: Traces,
     /// The limits of requests.
@@ -331,6 +334,7 @@ impl Gateway {
             let (end, trace) = (record::end(outcome), &running.admitted.trace);
             self.metrics.query(end, running.began.elapsed(), trace);
             trace.end(end.as_str(), matches!(end, QueryEnd::Failed));
+            running.admitted.lineage.end(&record::lineage_end(outcome));
         }
     }
 

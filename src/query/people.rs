@@ -7,6 +7,7 @@ use super::{Gateway, StatementError};
 use crate::admission::{Account, Classified, Queued, Spent};
 use crate::audit::{Outcome, State};
 use crate::error::Failure as _;
+use crate::lineage::Telling;
 use crate::telemetry::Trace;
 use crate::wire::{self, Origin};
 
@@ -44,6 +45,8 @@ pub(super) struct Admitted {
     pub(super) trace: Trace,
     /// Who pays for what it uses, if anybody has a budget.
     pub(super) account: Option<Account>,
+    /// Whom its end is told.
+    pub(super) lineage: Telling,
 }
 
 /// A query that waits or runs at this gateway.

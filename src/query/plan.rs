@@ -64,6 +64,8 @@ pub(super) struct Seen {
     pub(super) kind: Option<&'static str>,
     pub(super) label: Option<StatementKind>,
     pub(super) relations: Vec<TableName>,
+    /// What of them it changes.
+    pub(super) targets: Vec<TableName>,
     /// Its class, once it is parsed.
     pub(super) class: Option<Classified>,
     /// Whether it reads data, which is paid for.
@@ -243,6 +245,7 @@ impl Gateway {
         seen.harmless = !permit.is_sensitive() && seen.tables.iter().all(|table| table.masked.is_empty());
         let targets = target::permit(statement, &names, &reader, &mut permit).await?;
         seen.relations.extend(targets.iter().cloned());
+        seen.targets.clone_from(&targets);
         relations.extend(targets);
         Ok((relations, permit))
     }

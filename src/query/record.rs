@@ -8,6 +8,7 @@ use crate::audit::{Asked, Asker, Audit, Basis, Cached, Event, Intent, Outcome, R
 use crate::catalog::TableName;
 use crate::error::Failure;
 use crate::identity::{Authenticated, Method, Refused, is_access_token};
+use crate::lineage::{End, Input, Run, Telling};
 use crate::policy::{Permit, Scoped};
 use crate::rewrite;
 use crate::sql::Statement;
@@ -224,6 +225,46 @@ pub(super) fn login_failed(
         proxy: proxy(peer),
         reason: Reason { reason: refused.kind().to_owned(), detail: refused.to_string() },
     })
+}
+
+impl Gateway {
+    /// Tells that a query begins which reads or changes something, and gives what its end is told to.
+    pub(super) fn telling(
+        &self,
+        id: &str,
+        caller: &Authenticated,
+        seen: &Seen,
+        planned: &Planned,
+    ) -> Telling {
+        if seen.tables.is_empty() && seen.targets.is_empty() {
+            return Telling::default();
+        }
+        let input = |read: &Read| Input {
+            name: read.name.clone(),
+            columns: read.columns.clone(),
+            tags: read.tags.clone(),
+            masked: read.masked.clone(),
+            filters: read.filters,
+        };
+        self.lineage.begin(|| Run {
+            query: id.to_owned(),
+            kind: seen.kind.unwrap_or("statement").to_owned(),
+            source: caller.call().session().source.clone(),
+            inputs: seen.tables.iter().map(input).collect(),
+            outputs: seen.targets.iter().map(ToString::to_string).collect(),
+            policy_revision: planned.permit.revision().to_string(),
+            decision: if planned.sql.restricted() { "restricted" } else { "allowed" }.to_owned(),
+        })
+    }
+}
+
+/// What lineage is told of how a query ended.
+pub(super) fn lineage_end(outcome: &Outcome) -> End<'_> {
+    match outcome.state {
+        State::Finished => End::Complete,
+        State::Failed => End::Fail(outcome.error.as_deref().unwrap_or("unknown")),
+        State::Canceled | State::Abandoned | State::Unknown => End::Abort,
+    }
 }
 
 /// The outcome that the last page tells.

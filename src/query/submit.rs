@@ -196,6 +196,7 @@ impl Gateway {
         let timer = self.metrics.time(Stage::Audit);
         let guard = self.audit.intend(self.intent(caller, id, seen, Some(&planned), told)).await?;
         drop(timer);
+        let lineage = self.telling(id, caller, seen, &planned);
         let Planned { sql, relations, permit, place, noted, .. } = planned;
         let verdict = if sql.restricted() { Verdict::Rewritten } else { Verdict::Passed };
         self.metrics.statement(seen.label.unwrap_or(StatementKind::Other), verdict);
@@ -214,6 +215,7 @@ impl Gateway {
                 kind: seen.kind.unwrap_or("statement"),
                 trace: Trace::current(),
                 account,
+                lineage,
             },
         });
         let served = running.serve();

@@ -25,6 +25,7 @@ mod evidence;
 mod faults;
 mod harness;
 mod leaks;
+mod lineage;
 mod links;
 mod login;
 mod native;
