@@ -132,8 +132,10 @@ impl Store {
         found.len()
     }
 
-    /// The number of answers and their bytes, about.
+    /// The number of answers and their bytes.
     pub(super) fn load(&self) -> (u64, u64) {
+        // What was kept a moment ago is counted only then.
+        self.entries.run_pending_tasks();
         (self.entries.entry_count(), self.entries.weighted_size())
     }
 
