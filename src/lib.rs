@@ -85,7 +85,8 @@
 //! What `cache` keeps is reached by a key of all that an answer depends on, and the decision comes first each time: there is
 //! nothing to invalidate for it to be right, and what is purged is purged to be gone. The states of tables are read before
 //! Trino is asked and again when the answer is there (`query::cached`); it is kept if they are equal. Pages are copied as
-//! they pass (`query::collector`), so that the client's pace stays its own. `sql::repeat` is the list of functions.
+//! they pass (`query::collector`), so that the client's pace stays its own. Of many who ask the same at once
+//! one is sent to Trino, and the others wait for that answer (`cache::flight`). `sql::repeat` is the list of functions.
 //!
 //! # Sign-in with a browser
 //!

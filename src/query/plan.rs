@@ -354,7 +354,6 @@ pub(super) fn spends(kind: StatementKind) -> bool {
     matches!(kind, StatementKind::Query | StatementKind::Write)
 }
 
-/// What metrics call a statement.
 /// What the catalogs said last of the states of tables is as good for the record as what they said of who may read them.
 const SAID: Duration = Duration::from_hours(1);
 
@@ -375,6 +374,7 @@ async fn snapshots(catalog: &Catalog, subject: Subject<'_>, permit: &Permit, tab
     }
 }
 
+/// What metrics call a statement.
 fn label(kind: &Kind) -> StatementKind {
     match kind {
         Kind::Query => StatementKind::Query,
