@@ -6,6 +6,17 @@ use super::*;
 use crate::identity::{Method, Principal};
 use crate::telemetry::StatementKind;
 
+/// Numbers below a bound, the same each time.
+pub(super) fn random() -> impl FnMut(usize) -> usize {
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    move |below| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % 1_000_003).expect("small") % below
+    }
+}
+
 fn slots(running: usize, own: usize, queued: usize, own_queued: usize) -> Slots {
     let limits = Config {
         running,
@@ -93,13 +104,7 @@ fn ten_thousand_random_moments() {
     let slots = slots(7, 3, 40, 15);
     let mut tickets: Vec<Ticket> = Vec::new();
     let mut running: Vec<Slot> = Vec::new();
-    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = |below: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        usize::try_from(seed % 1_000_003).expect("small") % below
-    };
+    let mut random = random();
     for _ in 0..10_000 {
         match random(4) {
             0 | 1 => tickets.extend(slots.enter_as(["a", "b", "c", "d", "e"][random(5)], &[], random(2))),

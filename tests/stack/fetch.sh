@@ -130,41 +130,26 @@ unpack_trino() {
     mv "$work" "$home"
 }
 
-# python_env: the Python with the clients of requirements.txt.
-python_env() {
-    local requirements=$stack_dir/python/requirements.txt key dir
+# environment NAME FILE: the Python with what FILE requires, made where there is none.
+environment() {
+    local requirements=$stack_dir/python/$2 key dir
     key=$(sha256sum <"$requirements" | cut -c 1-12)
-    dir=$cache_dir/python-$key
-    [ -e "$dir" ] || with_lock python make_python_env "$dir" "$requirements"
+    dir=$cache_dir/$1-$key
+    [ -e "$dir" ] || with_lock "$1" make_python_env "$dir" "$requirements"
     printf '%s\n' "$dir/bin/python"
 }
+
+# python_env: the Python with the clients of requirements.txt.
+python_env() { environment python requirements.txt; }
 
 # dbt_env: the Python with dbt.
-dbt_env() {
-    local requirements=$stack_dir/python/requirements-dbt.txt key dir
-    key=$(sha256sum <"$requirements" | cut -c 1-12)
-    dir=$cache_dir/dbt-$key
-    [ -e "$dir" ] || with_lock dbt make_python_env "$dir" "$requirements"
-    printf '%s\n' "$dir/bin/python"
-}
+dbt_env() { environment dbt requirements-dbt.txt; }
 
 # notebook_env: the Python that runs notebooks.
-notebook_env() {
-    local requirements=$stack_dir/python/requirements-notebook.txt key dir
-    key=$(sha256sum <"$requirements" | cut -c 1-12)
-    dir=$cache_dir/notebook-$key
-    [ -e "$dir" ] || with_lock notebook make_python_env "$dir" "$requirements"
-    printf '%s\n' "$dir/bin/python"
-}
+notebook_env() { environment notebook requirements-notebook.txt; }
 
 # parquet_env: the Python that reads Parquet.
-parquet_env() {
-    local requirements=$stack_dir/python/requirements-parquet.txt key dir
-    key=$(sha256sum <"$requirements" | cut -c 1-12)
-    dir=$cache_dir/parquet-$key
-    [ -e "$dir" ] || with_lock parquet make_python_env "$dir" "$requirements"
-    printf '%s\n' "$dir/bin/python"
-}
+parquet_env() { environment parquet requirements-parquet.txt; }
 
 # tlog_program: what verifies a log with Go's own implementation of such trees.
 tlog_program() {

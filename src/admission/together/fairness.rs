@@ -178,13 +178,7 @@ async fn limits_of_ones_own_have_turns_between_gateways() {
 async fn users_share_equally_wherever_they_are() {
     const USERS: usize = 10;
     let mut world = World::new("running = 5\nrunning_per_principal = 5").await;
-    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = |below: usize| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        usize::try_from(seed % 1_000_003).expect("small") % below
-    };
+    let mut random = crate::admission::tests::random();
     for _ in 0..200 {
         world.enter(0, "u0", 0, &[]);
     }
