@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::operated::ordered;
 use super::{App, CHECK};
 use crate::admin::ClusterRequest;
-use crate::audit::{Audit, Event};
+use crate::audit::Audit;
 use crate::state::{Key, Kind, Store};
 use crate::upstream::{Fleet, Report, State};
 
@@ -36,18 +37,8 @@ pub(super) async fn answer(
         return Err((StatusCode::NOT_FOUND, why));
     };
     let word = state.map_or("as configured", |state| state.as_str());
-    let event = Event::Administration {
-        action: "cluster".to_owned(),
-        by: "operator, by the key of the admin listener".to_owned(),
-        peer: None,
-        detail: format!("{cluster}: {word}; it was {}", before.state.as_str()),
-    };
-    if let Err(error) = audit.record(&event).await {
-        return Err((
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("nothing is changed, as it is not recorded: {error}"),
-        ));
-    }
+    let detail = format!("{cluster}: {word}; it was {}", before.state.as_str());
+    ordered(audit, "cluster", detail, "changed").await?;
     // Other gateways that share the state look there, and so does this one when it starts again.
     let key = place(&cluster);
     let kept = match state {

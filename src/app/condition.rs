@@ -33,6 +33,15 @@ struct Seen {
 
 /// What is told from.
 pub(super) struct Condition {
+    of: Parts,
+    started: Timestamp,
+    /// When policies were loaded last.
+    pub(super) loaded: ArcSwap<Timestamp>,
+    seen: ArcSwap<Seen>,
+}
+
+/// What [`Condition`] is about.
+pub(super) struct Parts {
     pub(super) gateway: Arc<Gateway>,
     pub(super) fleet: Arc<Fleet>,
     pub(super) policies: Arc<ArcSwap<policy::Set>>,
@@ -41,39 +50,23 @@ pub(super) struct Condition {
     pub(super) metrics: Arc<Metrics>,
     /// As it was at the start: files are looked for where it says.
     pub(super) config: Arc<Config>,
-    pub(super) started: Timestamp,
-    pub(super) loaded: ArcSwap<Timestamp>,
-    seen: ArcSwap<Seen>,
-}
-
-/// What [`Condition`] is made from.
-pub(super) struct Parts {
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) fleet: Arc<Fleet>,
-    pub(super) policies: Arc<ArcSwap<policy::Set>>,
-    pub(super) audit: Arc<Audit>,
-    pub(super) replicas: Arc<Replicas>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) config: Arc<Config>,
 }
 
 impl Condition {
-    pub(super) fn new(parts: Parts) -> Self {
-        let Parts { gateway, fleet, policies, audit, replicas, metrics, config } = parts;
-        let (started, seen) = (Timestamp::now(), ArcSwap::default());
-        let loaded = ArcSwap::from_pointee(started);
-        Self { gateway, fleet, policies, audit, replicas, metrics, config, started, loaded, seen }
+    pub(super) fn new(of: Parts) -> Self {
+        let started = Timestamp::now();
+        Self { of, started, loaded: ArcSwap::from_pointee(started), seen: ArcSwap::default() }
     }
 
     /// Looks now and then, for ever. For a task of its own.
     pub(super) async fn watch(self: Arc<Self>) {
         loop {
-            let config = Arc::clone(&self.config);
+            let config = Arc::clone(&self.of.config);
             let of_files = tokio::task::spawn_blocking(move || {
                 (expiry::ends(&config), host::disk(&config.audit.folder).ok())
             });
             let Ok((ends, disk)) = of_files.await else { return };
-            let living = self.replicas.living().await.unwrap_or_default();
+            let living = self.of.replicas.living().await.unwrap_or_default();
             self.seen.store(Arc::new(Seen { ends, disk, living }));
             tokio::time::sleep(LOOKED).await;
         }
@@ -85,29 +78,29 @@ impl Condition {
         for of in Ending::ALL.iter().copied() {
             let of_kind = seen.ends.iter().filter(|end| end.of == of);
             if let Some(first) = of_kind.filter_map(|end| end.at.as_ref().ok()).min() {
-                self.metrics.ends(of, first.as_second());
+                self.of.metrics.ends(of, first.as_second());
             }
         }
         if let Some(bytes) = host::memory() {
-            self.metrics.memory(bytes);
+            self.of.metrics.memory(bytes);
         }
         if let Some(Disk { free, size }) = seen.disk {
-            self.metrics.audit_disk(free, size);
+            self.of.metrics.audit_disk(free, size);
         }
-        for report in self.fleet.reports() {
-            self.metrics.cluster(&report.name, report.usable, report.queries, report.ejections);
+        for report in self.of.fleet.reports() {
+            self.of.metrics.cluster(&report.name, report.usable, report.queries, report.ejections);
             let tested = report.version.as_deref().is_none_or(|version| version == TESTED_VERSION);
-            self.metrics.cluster_kind(&report.name, tested, clock(&report));
+            self.of.metrics.cluster_kind(&report.name, tested, clock(&report));
         }
     }
 
     /// All that is told.
     pub(super) fn status(&self) -> Status {
         let seen = self.seen.load();
-        let policies = self.policies.load();
-        let reports = self.fleet.reports();
-        let audit = self.audit.status();
-        let checks = operated::checks(&self.gateway, &self.fleet, &self.audit, policies.is_empty());
+        let policies = self.of.policies.load();
+        let reports = self.of.fleet.reports();
+        let audit = self.of.audit.status();
+        let checks = operated::checks(&self.of.gateway, &self.of.fleet, &self.of.audit, policies.is_empty());
         let not_ready =
             checks.into_iter().filter_map(|check| Some(format!("{}: {}", check.name, check.problem?)));
         let mut ends: Vec<status::End> = seen
@@ -126,6 +119,7 @@ impl Condition {
             clusters: reports.iter().map(cluster).collect(),
             gateways: seen.living.iter().map(|living| self.told(living)).collect(),
             classes: self
+                .of
                 .gateway
                 .slots
                 .class_loads()
@@ -136,7 +130,7 @@ impl Condition {
                     queued: load.queued,
                 })
                 .collect(),
-            limits: match self.gateway.slots.sharing() {
+            limits: match self.of.gateway.slots.sharing() {
                 Sharing::Alone => "alone",
                 Sharing::Together => "together",
                 Sharing::Divided => "divided",
@@ -148,6 +142,7 @@ impl Condition {
                 loaded: **self.loaded.load(),
             },
             catalogs: self
+                .of
                 .config
                 .catalog
                 .rest
@@ -159,13 +154,13 @@ impl Condition {
                 })
                 .collect(),
             audit: status::Audit {
-                origin: self.config.audit.origin.clone(),
+                origin: self.of.config.audit.origin.clone(),
                 writable: audit.healthy,
                 sealed: audit.sealed,
-                witnessed: (!self.config.audit.witness.is_empty()).then_some(audit.witnessed),
+                witnessed: (!self.of.config.audit.witness.is_empty()).then_some(audit.witnessed),
                 held: audit.held,
                 lost: audit.lost,
-                copying: self.config.audit.s3.as_ref().map(|_| audit.copying),
+                copying: self.of.config.audit.s3.as_ref().map(|_| audit.copying),
                 behind: audit.behind,
                 free: seen.disk.map(|disk| disk.free),
             },
@@ -176,7 +171,7 @@ impl Condition {
     fn told(&self, living: &Living) -> status::Gateway {
         status::Gateway {
             id: living.id.clone(),
-            this: living.id == crate::units::hex(&self.replicas.id().to_be_bytes()),
+            this: living.id == crate::units::hex(&self.of.replicas.id().to_be_bytes()),
             version: living.version.clone(),
             started: living.started,
         }
@@ -191,7 +186,7 @@ impl Condition {
         now: Timestamp,
     ) -> Vec<Finding> {
         let mut all = expiry::findings(&seen.ends, now);
-        all.extend(seen.disk.map(|disk| host::room(disk, &self.config.audit.folder)));
+        all.extend(seen.disk.map(|disk| host::room(disk, &self.of.config.audit.folder)));
         for report in reports {
             let name = format!("Trino '{}'", report.name);
             all.extend(report.version.as_deref().map(|version| doctor::version(&name, version)));

@@ -15,6 +15,21 @@ use crate::upstream::Fleet;
 /// What readiness says of a gateway that cannot count with others.
 const PART: &str = "Redis is lost: this gateway has its part of the limits";
 
+/// Records what an operator orders, before it is done; `undone` is what nothing is where that fails.
+///
+/// # Errors
+/// It cannot be recorded, in the listener's words.
+pub(super) async fn ordered(
+    audit: &Audit,
+    action: &str,
+    detail: String,
+    undone: &str,
+) -> Result<(), (StatusCode, String)> {
+    audit.record(&Event::by_operator(action, detail)).await.map_err(|error| {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("nothing is {undone}, as it is not recorded: {error}"))
+    })
+}
+
 /// What must be in order for the gateway to be ready.
 pub(super) fn checks(gateway: &Gateway, fleet: &Fleet, audit: &Audit, without_policies: bool) -> Vec<Check> {
     let check = |name, holds: bool, text: &str| Check {
@@ -72,16 +87,7 @@ impl Operated for App {
     }
 
     async fn purge(&self, purge: Purge) -> Result<usize, (StatusCode, String)> {
-        let event = Event::Administration {
-            action: "cache_purge".to_owned(),
-            by: "operator, by the key of the admin listener".to_owned(),
-            peer: None,
-            detail: purge.to_string(),
-        };
-        if let Err(error) = self.audit.record(&event).await {
-            let why = format!("nothing is removed, as it is not recorded: {error}");
-            return Err((StatusCode::SERVICE_UNAVAILABLE, why));
-        }
+        ordered(&self.audit, "cache_purge", purge.to_string(), "removed").await?;
         Ok(self.gateway.purge(&purge))
     }
 

@@ -2,8 +2,9 @@
 
 use http::StatusCode;
 
+use super::operated::ordered;
 use crate::admin::QueryRequest;
-use crate::audit::{Audit, Event};
+use crate::audit::Audit;
 use crate::query::Gateway;
 
 /// Does it; a cancel is on record before.
@@ -24,16 +25,7 @@ pub(super) async fn answer(
     if !gateway.queries(None).iter().any(|query| query.id == id) {
         return Err(unknown());
     }
-    let event = Event::Administration {
-        action: "cancel".to_owned(),
-        by: "operator, by the key of the admin listener".to_owned(),
-        peer: None,
-        detail: format!("{id}: {reason}"),
-    };
-    if let Err(error) = audit.record(&event).await {
-        let why = format!("nothing is cancelled, as it is not recorded: {error}");
-        return Err((StatusCode::SERVICE_UNAVAILABLE, why));
-    }
+    ordered(audit, "cancel", format!("{id}: {reason}"), "cancelled").await?;
     match gateway.cancel_for(&id, None, "an operator", &reason).await {
         Some(user) => Ok(serde_json::json!({ "canceled": id, "user": user }).to_string()),
         // It has ended meanwhile.

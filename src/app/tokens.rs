@@ -66,12 +66,7 @@ async fn revoke_all(identity: &Identity, audit: &Audit, user: &str) -> Result<St
 async fn end_sessions(identity: &Identity, audit: &Audit, user: &str) -> Result<(), Wrong> {
     let Some(login) = identity.login() else { return Ok(()) };
     login.end_all(user).await.map_err(|refused| (StatusCode::SERVICE_UNAVAILABLE, refused.to_string()))?;
-    let event = Event::Administration {
-        action: "end_sessions".to_owned(),
-        by: "operator, by the key of the admin listener".to_owned(),
-        peer: None,
-        detail: format!("all sessions of {user}"),
-    };
+    let event = Event::by_operator("end_sessions", format!("all sessions of {user}"));
     audit.record(&event).await.map_err(|error| {
         tracing::error!(%error, user, "that sessions were ended could not be recorded");
         (StatusCode::SERVICE_UNAVAILABLE, format!("the sessions have ended, but it is not recorded: {error}"))

@@ -240,6 +240,14 @@ pub struct Outcome {
     pub users_fault: bool,
 }
 
+impl Event {
+    /// What an operator does at the admin listener, where nobody signs in: who has its key does it.
+    pub fn by_operator(action: &str, detail: String) -> Self {
+        let by = "operator, by the key of the admin listener".to_owned();
+        Self::Administration { action: action.to_owned(), by, peer: None, detail }
+    }
+}
+
 impl Outcome {
     /// An end without an error.
     pub fn of(state: State) -> Self {

@@ -357,20 +357,17 @@ pub(super) fn spends(kind: StatementKind) -> bool {
 /// What the catalogs said last of the states of tables is as good for the record as what they said of who may read them.
 const SAID: Duration = Duration::from_hours(1);
 
-/// Notes which snapshots are read, where a catalog tells.
+/// Notes which snapshots are read, where a catalog tells. `tables` are those of the permit, in its order.
 async fn snapshots(catalog: &Catalog, subject: Subject<'_>, permit: &Permit, tables: &mut [Read]) {
-    let names = permit.tables().filter(|scoped| scoped.view().is_none());
-    let names =
-        names.map(|scoped| &scoped.described().name).filter(|name| catalog.tells_versions(&name.catalog));
-    let names: Vec<_> = names.map(|name| (name.clone(), subject)).collect();
+    let told = permit.tables().zip(tables).filter(|(scoped, _)| {
+        scoped.view().is_none() && catalog.tells_versions(&scoped.described().name.catalog)
+    });
+    let (names, reads): (Vec<_>, Vec<_>) =
+        told.map(|(scoped, read)| ((scoped.described().name.clone(), subject), read)).unzip();
     // It was decided without this; whoever needs it asks again.
     let Ok(versions) = catalog.versions(&names, SAID).await else { return };
-    for ((name, _), version) in names.iter().zip(versions) {
-        let text = &name.to_string();
-        let read = tables.iter_mut().find(|read| read.name == *text);
-        if let (Some(read), Some(version)) = (read, version) {
-            read.snapshot = version.snapshot;
-        }
+    for (read, version) in reads.into_iter().zip(versions) {
+        read.snapshot = version.and_then(|version| version.snapshot);
     }
 }
 
