@@ -154,3 +154,30 @@ fn imports_are_found() {
     let text = "use crate::sql::Statement;\nuse crate::{wire, policy::Permit};\n// crate::query\n";
     assert_eq!(imports(text), ["sql", "wire", "policy"]);
 }
+
+/// What a heading is called in links, as GitHub has it.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    heading.trim_matches(['#', ' ']).to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-")
+}
+
+/// Links within the README, to files of the repository, and from alerts to what to do about them.
+#[test]
+fn links_of_the_readme_lead_somewhere() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    let anchors: Vec<String> = readme.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+    let rules = fs::read_to_string(root().join("dashboards/northgate.rules.yml")).expect("the alerts");
+    let runbooks = rules.lines().filter_map(|line| line.split("README.md").nth(1)?.split('"').next());
+    let links: Vec<&str> =
+        readme.split("](").skip(1).filter_map(|rest| rest.split(')').next()).chain(runbooks).collect();
+    assert!(links.len() > 40, "{links:?}");
+    for link in links.into_iter().filter(|link| !link.starts_with("https://")) {
+        match link.strip_prefix('#') {
+            Some(name) => assert!(anchors.iter().any(|anchor| anchor == name), "no heading for {link}"),
+            None => assert!(root().join(link).exists(), "no file {link}"),
+        }
+    }
+    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(readme.contains(&format!("**{alert}**")), "nothing says what to do about {alert}");
+    }
+}

@@ -24,7 +24,21 @@ fn run(command: &Policy) -> (bool, String) {
 fn the_shipped_cases_hold() {
     let (file, policies) = (PathBuf::from("policies/tests/bank.yaml"), PathBuf::from("policies"));
     let (ok, text) = run(&Policy::Test { file, policies, environment: None });
-    assert!(ok && text == "7 of 7 cases as expected\n", "{text}");
+    assert!(ok && text == "18 of 18 cases as expected\n", "{text}");
+}
+
+/// What the README shows of the policies is what these cases are about.
+#[test]
+fn the_readme_shows_what_is_shipped() {
+    let readme = std::fs::read_to_string("README.md").expect("the README");
+    let shown: Vec<&str> =
+        readme.split("```yaml\n# ").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(shown.len() >= 4, "{shown:?}");
+    for block in shown {
+        let (file, text) = block.split_once('\n').expect("a name and a text");
+        let shipped = std::fs::read_to_string(file).expect(file);
+        assert!(shipped.contains(text), "{file} does not have:\n{text}");
+    }
 }
 
 const POLICIES: &str = "version: 1

@@ -123,6 +123,10 @@ fn principal_x_object_golden() {
         user("ann", &["eu-analysts"]),
         user("cara", &["compliance"]),
         user("both", &["compliance", "eu-analysts"]),
+        user("emil", &["engineers"]),
+        user("sam", &["support"]),
+        user("svc-dbt", &["pipelines"]),
+        user("svc-fraud", &[]),
         user("nobody", &[]),
     ];
     let set = shipped();
