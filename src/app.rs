@@ -305,6 +305,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         replicas: Arc::clone(&replicas),
         metrics: Arc::clone(&metrics),
         config: whole,
+        file: file.clone(),
     }));
     let told = Arc::clone(&condition);
     // Before anybody can connect: from then on there is something to end in order.

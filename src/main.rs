@@ -41,6 +41,9 @@ enum Command {
         /// The configuration file.
         #[arg(long, default_value = "northgate.toml")]
         config: PathBuf,
+        /// A folder with dashboards of Grafana and rules of Prometheus: whether the metrics that they name are there.
+        #[arg(long)]
+        dashboards: Option<PathBuf>,
         /// Say it as JSON.
         #[arg(long)]
         json: bool,
@@ -185,7 +188,9 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve { config } => serve(&config),
         Command::Check { config } => check(&config),
-        Command::Doctor { config, json } => return said(cli::doctor(&config, json)),
+        Command::Doctor { config, dashboards, json } => {
+            return said(cli::doctor(&config, dashboards.as_deref(), json));
+        }
         Command::Status { config, json } => {
             let config = Config::load(&config).map_err(|error| error.to_string());
             return said(config.and_then(|config| cli::status(&config.admin, json)));

@@ -125,7 +125,7 @@ pub struct Rule {
     /// Client tags, with `*`; capitals count for nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
-    /// Kinds of statements: `query`, `show`, `session`, `prepare`, `execute`, `explain`, `transaction`, `write`.
+    /// Kinds of statements: `query`, `show`, `session`, `prepare`, `explain`, `transaction`, `write`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kinds: Option<Vec<String>>,
     /// A time of day, such as `22:00-06:00`.

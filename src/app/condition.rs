@@ -1,5 +1,6 @@
 //! How the gateway does: what is looked at now and then, and what is told of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ struct Seen {
     ends: Vec<End>,
     disk: Option<Disk>,
     living: Vec<Living>,
+    /// Why the gateway could not start again with the configuration as the file has it now.
+    wrong: Option<String>,
 }
 
 /// What is told from.
@@ -50,6 +53,8 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     /// As it was at the start: files are looked for where it says.
     pub(super) config: Arc<Config>,
+    /// The file that it is from.
+    pub(super) file: PathBuf,
 }
 
 impl Condition {
@@ -61,13 +66,14 @@ impl Condition {
     /// Looks now and then, for ever. For a task of its own.
     pub(super) async fn watch(self: Arc<Self>) {
         loop {
-            let config = Arc::clone(&self.of.config);
+            let (config, file) = (Arc::clone(&self.of.config), self.of.file.clone());
             let of_files = tokio::task::spawn_blocking(move || {
-                (expiry::ends(&config), host::disk(&config.audit.folder).ok())
+                let wrong = Config::load(&file).err().map(|error| error.to_string());
+                (expiry::ends(&config), host::disk(&config.audit.folder).ok(), wrong)
             });
-            let Ok((ends, disk)) = of_files.await else { return };
+            let Ok((ends, disk, wrong)) = of_files.await else { return };
             let living = self.of.replicas.living().await.unwrap_or_default();
-            self.seen.store(Arc::new(Seen { ends, disk, living }));
+            self.seen.store(Arc::new(Seen { ends, disk, living, wrong }));
             tokio::time::sleep(LOOKED).await;
         }
     }
@@ -75,6 +81,7 @@ impl Condition {
     /// Puts what was found into the metrics.
     pub(super) fn measure(&self) {
         let seen = self.seen.load();
+        self.of.metrics.configuration(seen.wrong.is_none());
         for of in Ending::ALL.iter().copied() {
             let of_kind = seen.ends.iter().filter(|end| end.of == of);
             if let Some(first) = of_kind.filter_map(|end| end.at.as_ref().ok()).min() {
@@ -186,6 +193,11 @@ impl Condition {
         now: Timestamp,
     ) -> Vec<Finding> {
         let mut all = expiry::findings(&seen.ends, now);
+        all.extend(seen.wrong.as_ref().map(|wrong| {
+            let remedy =
+                "mend the file: what the gateway read before is in force, but it would not start again";
+            Finding::problem(status::Area::Configuration, wrong.clone(), remedy)
+        }));
         all.extend(seen.disk.map(|disk| host::room(disk, &self.of.config.audit.folder)));
         for report in reports {
             let name = format!("Trino '{}'", report.name);

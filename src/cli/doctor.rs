@@ -8,12 +8,13 @@ use crate::app;
 use crate::config::Config;
 use crate::doctor::{self, Area, Finding, Level};
 
-/// Looks at the configuration and all that it names, and says what is wrong and what to do.
+/// Looks at the configuration and all that it names, and at a folder of dashboards if there is one, and says what is wrong and what to do.
 ///
 /// # Errors
 /// There are no threads to do it with.
-pub fn doctor(path: &Path, json: bool) -> Result<Said, String> {
-    let found = examined(path)?;
+pub fn doctor(path: &Path, dashboards: Option<&Path>, json: bool) -> Result<Said, String> {
+    let mut found = examined(path)?;
+    found.extend(dashboards.into_iter().flat_map(doctor::dashboards::findings));
     let failed = found.iter().any(|finding| finding.level == Level::Problem);
     let mut said = Said { failed, ..Said::default() };
     if json {

@@ -90,7 +90,7 @@ fn gathered(path: &Path) -> Vec<(&'static str, String)> {
         Ok(config) => {
             files.push(("config.toml", without_people(&config)));
             files.push(("policies.txt", policies(&config)));
-            let found = doctor::doctor(path, true).map_or_else(|why| why, |said| said.out);
+            let found = doctor::doctor(path, None, true).map_or_else(|why| why, |said| said.out);
             files.push(("doctor.json", found));
             let told =
                 |path: &str| operator::ask(&config.admin, Method::GET, path).unwrap_or_else(|why| why + "\n");

@@ -91,7 +91,9 @@ fn authorities(config: &Config) -> Vec<(&'static str, &Path)> {
     let all = all.chain(identity.saml.iter().map(|one| ("identity.saml.ca_file", &one.ca_file)));
     let all = all.chain(identity.alb.iter().map(|one| ("identity.alb.ca_file", &one.ca_file)));
     let all = all.chain(config.catalog.rest.values().map(|one| ("catalog.rest.ca_file", &one.ca_file)));
-    let all = all.chain([("state.ca_file", &config.state.ca_file)]);
+    let all =
+        all.chain([("state.ca_file", &config.state.ca_file), ("lineage.ca_file", &config.lineage.ca_file)]);
+    let all = all.chain(config.telemetry.traces.iter().map(|one| ("telemetry.traces.ca_file", &one.ca_file)));
     let all = all.chain(config.audit.s3.iter().map(|one| ("audit.s3.ca_file", &one.ca_file)));
     let all = all.chain(config.audit.witness.iter().map(|one| ("audit.witness.ca_file", &one.ca_file)));
     all.filter_map(|(key, path)| Some((key, path.as_deref()?))).collect()

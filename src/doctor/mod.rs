@@ -3,6 +3,7 @@
 //! It asks the servers that the configuration names, and changes nothing there: Trino runs statements that read nothing.
 //! What ends soon, and the disk, the running gateway looks at by the same functions, for its metrics and its status.
 
+pub mod dashboards;
 pub mod expiry;
 pub mod host;
 mod secrets;

@@ -40,6 +40,8 @@ pub enum Area {
     State,
     /// The bucket that the audit is copied to, and its witnesses.
     Audit,
+    /// What Grafana and Prometheus are given.
+    Dashboards,
 }
 
 impl Area {
@@ -55,6 +57,7 @@ impl Area {
             Self::Identity => "identity",
             Self::State => "state",
             Self::Audit => "audit",
+            Self::Dashboards => "dashboards",
         }
     }
 }

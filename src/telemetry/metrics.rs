@@ -32,6 +32,9 @@ macro_rules! metrics {
             $($(#[doc = $help])+ $field: $ty,)*
         }
 
+        /// The names of all of them, without what is put behind those of counters and histograms.
+        const NAMES: &[&str] = &[$($name),*];
+
         impl Metrics {
             /// All of them at zero.
             pub fn new() -> Self {
@@ -91,6 +94,8 @@ metrics! {
     cluster_tested: Family<OfCluster, Gauge> = "cluster_version_tested", Family::default();
     /// When the first certificate, or list of withdrawn ones, of a kind ends, in seconds since 1970.
     ends: Family<OfEnding, Gauge> = "certificate_expiry_timestamp_seconds", Family::default();
+    /// Whether the gateway could start again with its configuration as the file has it now: 1, or 0.
+    configuration: Gauge = "configuration_readable", Gauge::default();
     /// Bytes of memory that the gateway has now.
     memory: Gauge = "resident_memory_bytes", Gauge::default();
     /// Bytes that are free on the disk of the audit.
@@ -160,6 +165,15 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Whether there is a metric of a name, such as `northgate_queries_total`.
+    pub fn has(name: &str) -> bool {
+        let ends = ["", "_total", "_bucket", "_count", "_sum"];
+        let name = name.strip_prefix("northgate_");
+        name.is_some_and(|name| {
+            ends.iter().filter_map(|end| name.strip_suffix(end)).any(|name| NAMES.contains(&name))
+        })
+    }
+
     /// Makes a series of each value of a label, at zero: a counter that first shows up at 1 has not increased, to
     /// Prometheus, and an alert would miss it.
     fn begin(&self) {
@@ -261,6 +275,11 @@ impl Metrics {
     /// Says when the first of a kind ends, in seconds since 1970.
     pub fn ends(&self, ending: Ending, seconds: i64) {
         self.ends.get_or_create(&OfEnding { ending }).set(seconds);
+    }
+
+    /// Says whether the configuration file can be read as it is now.
+    pub fn configuration(&self, readable: bool) {
+        self.configuration.set(i64::from(readable));
     }
 
     /// Says how much memory the process has, in bytes.
@@ -465,6 +484,19 @@ mod tests {
         has(&metrics, "northgate_connections_failed_total 1");
         has(&metrics, "# HELP northgate_queries_running Queries that have a slot now.");
         assert!(metrics.render().ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn names_are_known() {
+        assert!(
+            Metrics::has("northgate_queries_total")
+                && Metrics::has("northgate_stage_duration_seconds_bucket")
+        );
+        assert!(
+            !Metrics::has("northgate_querys_total")
+                && !Metrics::has("queries")
+                && !Metrics::has("northgate_")
+        );
     }
 
     #[test]
