@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::sql::fold_name;
-use crate::telemetry::Trace;
+use crate::telemetry::About;
 use crate::units::Span;
 
 pub use engine::{Engine, EngineError, Metadata, MetadataQuery};
@@ -316,7 +316,7 @@ impl Catalog {
             while !flights.is_empty() {
                 let rest = flights.split_off(flights.len().min(BATCH));
                 let inner = Arc::clone(&self.inner);
-                tokio::spawn(Trace::current().scope(async move { inner.ask(flights).await }));
+                tokio::spawn(About::current().scope(async move { inner.ask(flights).await }));
                 flights = rest;
             }
         }

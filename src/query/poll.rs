@@ -17,7 +17,7 @@ use crate::audit::{Outcome, State};
 use crate::error::{ErrorCode, Failure};
 use crate::identity::Authenticated;
 use crate::replica::Report;
-use crate::telemetry::{UpstreamOperation, UpstreamOutcome};
+use crate::telemetry::{About, UpstreamOperation, UpstreamOutcome};
 use crate::upstream::{UpstreamError, Verb};
 use crate::wire::{
     self, Link, LinkMethod, Origin, PageContext, PageRebuilder, PageSummary, Positions, Target,
@@ -39,6 +39,17 @@ impl Gateway {
         self.rate.poll(caller.principal().name(), caller.call().peer().address.ip()).await;
         let link = self.sealer.open_link(sealed, login(caller)).ok_or(QueryError::NoSuchQuery)?;
         let running = self.registry.find(&link.query);
+        let trace = running.as_ref().map(|running| running.admitted.trace.clone()).unwrap_or_default();
+        About::query(&link.query, trace).scope(self.linked(caller, method, &link, running)).await
+    }
+
+    async fn linked(
+        self: &Arc<Self>,
+        caller: &Authenticated,
+        method: LinkMethod,
+        link: &Link,
+        running: Option<Arc<Running>>,
+    ) -> Result<Answer, QueryError> {
         if running.is_none()
             && method == LinkMethod::Get
             && let Some(page) = self.registry.last(&link.query)
@@ -48,23 +59,23 @@ impl Gateway {
         let served = running.as_ref().map(Running::serve);
         match (method, &link.target) {
             (LinkMethod::Get, Target::Local { token }) if *token > 0 => {
-                self.cached_page(caller, &link, *token, running.as_ref())
+                self.cached_page(caller, link, *token, running.as_ref())
             }
-            (LinkMethod::Get, Target::Local { .. }) => self.waiting(caller, &link, running.as_ref()).await,
+            (LinkMethod::Get, Target::Local { .. }) => self.waiting(caller, link, running.as_ref()).await,
             // Of an earlier version, which gave out links to stages.
             (_, Target::Upstream { path }) if path.contains(PARTIAL) => Err(QueryError::NoSuchQuery),
             (LinkMethod::Get, Target::Upstream { path }) => {
-                if running.is_none() && self.is_known_elsewhere(&link).await {
+                if running.is_none() && self.is_known_elsewhere(link).await {
                     return Err(QueryError::UnknownCluster);
                 }
-                Ok(self.poll(caller, &link, path, running.as_ref(), served).await)
+                Ok(self.poll(caller, link, path, running.as_ref(), served).await)
             }
             (LinkMethod::Head, Target::Local { .. }) => {
-                self.seen_elsewhere(&link, running.as_ref());
+                self.seen_elsewhere(link, running.as_ref());
                 Ok(Answer::empty(StatusCode::OK))
             }
             (LinkMethod::Head, Target::Upstream { path }) => {
-                self.seen_elsewhere(&link, running.as_ref());
+                self.seen_elsewhere(link, running.as_ref());
                 // A heartbeat: Trino counts it, and what it says of it does not matter to the driver.
                 if let Err(error) = self.follow(caller, &link.cluster, path, Verb::Head).await {
                     tracing::debug!(kind = error.kind(), "a heartbeat did not reach the cluster");
@@ -72,7 +83,7 @@ impl Gateway {
                 Ok(Answer::empty(StatusCode::OK))
             }
             (LinkMethod::Delete, _) => {
-                self.cancel(caller, &link, running.as_ref()).await;
+                self.cancel(caller, link, running.as_ref()).await;
                 Ok(Answer::empty(StatusCode::NO_CONTENT))
             }
         }
@@ -284,7 +295,7 @@ impl Gateway {
             self.end(running, &Outcome::failed(error.code().name, error.to_string()));
         } else {
             if let Target::Upstream { path } = &link.target {
-                self.cancel_at(&link.cluster, path.clone());
+                self.cancel_at(&link.cluster, path.clone(), About::current());
             }
             self.ended_elsewhere(link, Outcome::failed(error.code().name, error.to_string()));
         }
@@ -357,17 +368,17 @@ impl Gateway {
     /// Cancels a query at Trino, if that has it, without waiting for the answer.
     pub(super) fn cancel_upstream(&self, running: &Running) {
         if let Some((cluster, path)) = running.upstream() {
-            self.cancel_at(&cluster, path);
+            self.cancel_at(&cluster, path, About::query(&running.id, running.admitted.trace.clone()));
         }
     }
 
-    fn cancel_at(&self, cluster: &str, path: String) {
+    fn cancel_at(&self, cluster: &str, path: String, about: About) {
         let Some(cluster) = self.fleet.cluster(cluster) else { return };
-        self.work.spawn(async move {
+        self.work.spawn(about.scope(async move {
             if let Err(error) = cluster.cancel(&path).await {
                 tracing::warn!(kind = error.kind(), "a cancel did not reach the cluster");
             }
-        });
+        }));
     }
 }
 

@@ -22,7 +22,7 @@ use crate::catalog::Noted;
 use crate::error::Failure;
 use crate::identity::Authenticated;
 use crate::rewrite::ScopedSql;
-use crate::telemetry::{Stage, StatementKind, Trace, UpstreamOperation, UpstreamOutcome, Verdict};
+use crate::telemetry::{About, Stage, StatementKind, Trace, UpstreamOperation, UpstreamOutcome, Verdict};
 use crate::upstream::{self, Place};
 use crate::wire::{self, Link, Origin, PageContext, PageRebuilder, SessionChange, Target};
 
@@ -52,7 +52,7 @@ impl Gateway {
         // From here on the work goes on though the client's connection breaks.
         let gateway = Arc::clone(self);
         trace.of_query(&id);
-        let task = self.work.spawn(trace.scope(async move {
+        let task = self.work.spawn(About::query(&id, trace).scope(async move {
             let _taken = taken;
             gateway.take(caller, &id).await
         }));
@@ -239,7 +239,7 @@ impl Gateway {
                 let gateway = Arc::clone(self);
                 let submitted = Arc::clone(&running);
                 tokio::spawn(
-                    Trace::current().scope(async move { gateway.run(&submitted, submission).await }),
+                    About::current().scope(async move { gateway.run(&submitted, submission).await }),
                 );
             }
         }

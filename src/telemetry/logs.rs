@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
+use super::about::{Fields, Objects};
 use super::traces::TracesConfig;
 use crate::error::{ErrorCode, Failure};
 
@@ -74,15 +75,25 @@ pub fn init(config: &Config) -> Result<(), InitError> {
     use tracing_subscriber::util::SubscriberInitExt;
 
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter(config)?)
-        .with_writer(std::io::stderr)
-        .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()));
-    match config.format {
-        Format::Text => builder.finish().try_init(),
-        Format::Json => builder.json().flatten_event(true).finish().try_init(),
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    subscriber(config.format, filter(config)?, colours, std::io::stderr).try_init().map_err(InitError::Twice)
+}
+
+/// What takes the lines, and writes them.
+pub(super) fn subscriber<W>(
+    format: Format,
+    filter: EnvFilter,
+    colours: bool,
+    writer: W,
+) -> Box<dyn tracing::Subscriber + Send + Sync>
+where
+    W: for<'w> tracing_subscriber::fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(colours);
+    match format {
+        Format::Text => Box::new(builder.fmt_fields(Fields::default()).finish()),
+        Format::Json => Box::new(builder.json().flatten_event(true).map_event_format(Objects).finish()),
     }
-    .map_err(InitError::Twice)
 }
 
 fn filter(config: &Config) -> Result<EnvFilter, InitError> {

@@ -188,6 +188,12 @@ impl Trace {
         context.is_sampled().then(|| context.trace_id().to_string())
     }
 
+    /// Its id, in hexadecimal, whether it is sent or not.
+    pub fn trace_id(&self) -> Option<String> {
+        let inner = self.0.as_ref()?;
+        Some(inner.context.span().span_context().trace_id().to_string())
+    }
+
     /// The header by which another server goes on with it.
     pub fn header(&self) -> Option<HeaderValue> {
         let inner = self.0.as_ref()?;
