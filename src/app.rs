@@ -20,7 +20,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Operated};
 use crate::admission::{self, Budgets, Rate, Slots, Together};
 use crate::audit::{Audit, Auditors, Event};
 use crate::cache::Cache;
@@ -341,7 +341,8 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
     })
     .await?;
     // They end with this function.
-    let _tasks = app.tasks(admin, together, replicas);
+    let emf = config.telemetry.emf.map(|emf| (emf, config.audit.origin));
+    let _tasks = app.tasks(admin, together, replicas, emf);
     tracing::info!(address = %server.address(), "serving");
     server.serve(Arc::clone(&app), metrics, stop).await;
     gateway.abandon().await;
@@ -411,10 +412,15 @@ impl App {
         admin: Admin,
         together: Option<Together>,
         replicas: Arc<Replicas>,
+        emf: Option<(telemetry::EmfConfig, String)>,
     ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         tasks.spawn(admin.serve(Arc::clone(self)));
         tasks.spawn(Arc::clone(&self.condition).watch());
+        if let Some((emf, gateway)) = emf {
+            let measured = Arc::clone(self);
+            tasks.spawn(telemetry::send_emf(emf, gateway, move || Operated::metrics(&*measured)));
+        }
         if let Some(together) = together {
             tasks.spawn(together.run());
         }

@@ -32,12 +32,15 @@ impl Section for admin::Config {
 
 impl Section for telemetry::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
-        self.traces.iter_mut().filter_map(|traces| traces.ca_file.as_mut()).collect()
+        let emf = self.emf.iter_mut().filter_map(|emf| emf.file.as_mut());
+        self.traces.iter_mut().filter_map(|traces| traces.ca_file.as_mut()).chain(emf).collect()
     }
 
     fn check(&self) -> Result<(), String> {
         let traces = self.traces.as_ref().map_or(Ok(()), telemetry::TracesConfig::check);
-        traces.map_err(|why| format!("telemetry.traces.{why}"))
+        traces.map_err(|why| format!("telemetry.traces.{why}"))?;
+        let emf = self.emf.as_ref().map_or(Ok(()), telemetry::EmfConfig::check);
+        emf.map_err(|why| format!("telemetry.emf.{why}"))
     }
 }
 
@@ -225,7 +228,7 @@ macro_rules! shown {
 shown!(
     audit::Config: folder, file_size, timeout, in_flight, kept, record_size, origin, key_file, checkpoint_every, folder_size, text_keys, auditors, s3, witness, witnesses_needed
 );
-shown!(telemetry::Config: format, filter, traces);
+shown!(telemetry::Config: format, filter, traces, emf);
 
 impl Serialize for telemetry::Format {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 use super::about::{Fields, Objects};
+use super::emf::EmfConfig;
 use super::traces::TracesConfig;
 use crate::error::{ErrorCode, Failure};
 
@@ -28,11 +29,13 @@ pub struct Config {
     pub filter: String,
     /// Where traces of queries are sent; without it there are none.
     pub traces: Option<TracesConfig>,
+    /// Metrics in CloudWatch's format; without it there are none.
+    pub emf: Option<EmfConfig>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { format: Format::Text, filter: "info".to_owned(), traces: None }
+        Self { format: Format::Text, filter: "info".to_owned(), traces: None, emf: None }
     }
 }
 
@@ -111,7 +114,7 @@ mod tests {
         let check = |text: &str, expect: Option<Config>| {
             assert_eq!(toml::from_str::<Config>(text).ok(), expect, "{text}");
         };
-        let debug = Config { format: Format::Json, filter: "debug".to_owned(), traces: None };
+        let debug = Config { format: Format::Json, filter: "debug".to_owned(), traces: None, emf: None };
         check("", Some(Config::default()));
         check("format = 'json'\nfilter = 'debug'", Some(debug));
         check("format = 'xml'", None);

@@ -1,12 +1,14 @@
 //! What operators see: metrics, logs and traces. Users, SQL and anything secret are in neither; they belong in the audit.
 
 mod about;
+mod emf;
 mod labels;
 mod logs;
 mod metrics;
 mod traces;
 
 pub use about::About;
+pub use emf::{EmfConfig, send as send_emf};
 pub use labels::{
     AuthMethod, AuthOutcome, Cached, Ending, Kept, QueryEnd, Reload, RequestRoute, Stage, StatementKind,
     StatusClass, Tls, UpstreamOperation, UpstreamOutcome, Verdict,
