@@ -73,7 +73,7 @@ impl Key {
         if !signed_note::is_key_name_valid(origin) {
             return Err(wrong(&format!("the origin {origin:?} is empty, or has spaces or `+` in it")));
         }
-        if !path.exists() {
+        if crate::secret::variable(path).is_none() && !path.exists() {
             if !may_make {
                 return Err(wrong(
                     &"it is not there, but the log has checkpoints; put the key back, or begin a new folder",

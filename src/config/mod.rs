@@ -22,7 +22,7 @@ pub use self::sections::{Links, Policies};
 
 use self::document::Variable;
 use self::sections::Section;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::{
     admin, admission, audit, cache, catalog, identity, lineage, query, server, state, telemetry, upstream,
 };
@@ -140,7 +140,7 @@ impl Config {
             place(&mut config, secret);
         }
         for section in config.sections() {
-            for path in section.paths() {
+            for path in section.paths().into_iter().filter(|path| secret::variable(path).is_none()) {
                 *path = folder.join(&*path);
             }
             section.check().map_err(|message| ConfigError::Whole { file: file.to_owned(), message })?;

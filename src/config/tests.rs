@@ -193,6 +193,9 @@ fn secrets_are_from_the_environment_and_are_not_shown() {
     // Nor does what stands for all of it tell whether a guess is right.
     assert_eq!(config.revision(), read("", &[]).expect("read").revision());
     assert_ne!(config.revision(), read("[server]\ndrain_delay = \"7s\"", &[]).expect("read").revision());
+    // A file's place may be taken by a variable, which is read when the secret is needed.
+    let config = read("[links]\nkey_file = \"env:LINKS\"", &[]).expect("read");
+    assert_eq!(config.links.key_file.as_deref(), Some(Path::new("env:LINKS")));
     let both = read("[links]\nkey_file = \"k\"", &[("NORTHGATE__LINKS__KEY", "c2VjcmV0")]);
     assert!(both.expect_err("two keys").to_string().contains("which is meant"));
 }
