@@ -218,7 +218,7 @@ fn main() -> ExitCode {
         }
         Command::Audit { command } => return said(cli::audit(&command)),
         Command::ComplianceReport(command) => return said(cli::compliance_report(&command)),
-        Command::Deploy { place } => return said(Ok(cli::deploy(place))),
+        Command::Deploy { place } => return said(cli::deploy(place)),
         Command::Version => {
             println!("northgate {}", env!("CARGO_PKG_VERSION"));
             Ok(())
