@@ -16,6 +16,7 @@ const OWN: usize = 1;
 pub struct Auditors {
     groups: BTreeSet<String>,
     place: Place,
+    origin: String,
     text_keys: Option<std::path::PathBuf>,
     searches: Arc<Semaphore>,
     own: Arc<Semaphore>,
@@ -30,6 +31,7 @@ impl Auditors {
         Self {
             groups: config.auditors.clone(),
             place: Place::Folder(config.folder.clone()),
+            origin: config.origin.clone(),
             text_keys: config.text_keys.clone(),
             searches: Arc::new(Semaphore::new(SEARCHES)),
             own: Arc::new(Semaphore::new(OWN)),
@@ -46,6 +48,11 @@ impl Auditors {
     /// Where the log is.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// What the log is called.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
     /// A selection whose texts are opened.

@@ -18,11 +18,13 @@
 //! | `/status` | how the gateway does, for operators |
 //! | `/audit`, `/audit/query/ID`, `/audit/records.jsonl` | the audit, for auditors |
 //! | `/audit/reports`, `/audit/report.csv` | reports of it |
+//! | `/audit/compliance` | the report of a month, to be printed and signed |
 //! | `/audit/exports`, `/audit/exports/ID.tar` | exports of it with their proofs |
 //! | `/tokens`, `/tokens/ID/revoke` | personal access tokens |
 
 mod answer;
 mod auditor;
+pub mod compliance;
 mod connect;
 mod device;
 mod driver;
@@ -227,6 +229,7 @@ impl Page<'_> {
             ["audit", "query", id] if get => self.audit_query(id).await,
             ["audit", "reports"] if get => self.reports().await,
             ["audit", "report.csv"] if get => self.report_csv().await,
+            ["audit", "compliance"] if get => self.compliance().await,
             ["audit", "exports"] if get => self.exports().await,
             ["audit", "exports"] if post => self.begin_export().await,
             ["audit", "exports", name] if get => self.fetch_export(name).await,

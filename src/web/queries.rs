@@ -32,33 +32,37 @@ impl Page<'_> {
             @if listed.is_empty() {
                 p { "There are none." }
             } @else {
-                table {
-                    thead { tr { th { "Query" } th { "User" } th { "Kind" } th { "Class" } th { "State" } th { "Age" } th { "Cancel" } } }
+                div.card.scroll { table {
+                    thead { tr {
+                        th scope="col" { "Query" } th scope="col" { "User" } th scope="col" { "Kind" } th scope="col" { "Class" }
+                        th scope="col" { "State" } th.number scope="col" { "Age" } th scope="col" { "Cancel" }
+                    } }
                     tbody {
                         @for query in &listed {
                             tr {
                                 td { code { (query.id) } }
                                 td { (query.principal) }
                                 td { (query.kind) }
-                                td title=(query.rule) { (query.class) }
+                                td { (query.class) br; span.quiet { (query.rule) } }
                                 td {
                                     @match query.position {
                                         Some(position) => { "waits, number " (position) }
                                         None => "runs",
                                     }
                                 }
-                                td { (query.age) " s" }
+                                td.number { (query.age) " s" }
                                 td {
                                     form.inline method="post" action=(format!("/queries/{}/cancel", query.id)) {
                                         (pages::key(&session))
-                                        input type="text" name="reason" required maxlength="300" aria-label="Reason" placeholder="Reason";
-                                        button.small type="submit" { "Cancel" }
+                                        label.hidden for={ "reason-" (query.id) } { "Why " (query.id) " is cancelled" }
+                                        input id={ "reason-" (query.id) } type="text" name="reason" required maxlength="300" placeholder="Reason";
+                                        button.small type="submit" aria-label={ "Cancel " (query.id) } { "Cancel" }
                                     }
                                 }
                             }
                         }
                     }
-                }
+                } }
             }
         };
         Ok(Reply::page(StatusCode::OK, frame.around(false, &content)))

@@ -42,7 +42,12 @@ fn what(record: &Value) -> String {
 
 /// What there is of the audit.
 pub(super) fn tabs(here: &str) -> Markup {
-    let all = [("/audit", "Records"), ("/audit/reports", "Reports"), ("/audit/exports", "Exports")];
+    let all = [
+        ("/audit", "Records"),
+        ("/audit/reports", "Reports"),
+        ("/audit/compliance", "Compliance"),
+        ("/audit/exports", "Exports"),
+    ];
     html! {
         nav.tabs aria-label="Parts of the audit" {
             @for (path, title) in all { a href=(path) aria-current=[(path == here).then_some("page")] { (title) } }

@@ -5,6 +5,7 @@
 //! whoever has the verifier key can tell offline that each record is the one that was written, and that the gateway vouches
 //! for none having been left out.
 
+pub mod compliance;
 mod jobs;
 pub mod report;
 mod row;
