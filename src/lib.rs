@@ -99,7 +99,8 @@
 //!
 //! `doctor` looks at files and asks servers before the gateway starts; `app::condition` looks at the same files now and then
 //! while it runs. What they find are `status::Finding`s; `status::Status` is all that operators are told, for the admin
-//! listener, the terminal and the page.
+//! listener, the terminal and the page. Whatever is logged while a query is served names it (`telemetry::About`). What CloudWatch gets
+//! (`telemetry::emf`) is made of the text of our own metrics.
 //!
 //! # Several gateways
 //!
