@@ -35,6 +35,10 @@ pub struct Config {
     pub checkpoint_every: Span,
     /// The most that the folder may hold; queries are refused when it does. 0 is no limit.
     pub folder_size: ByteSize,
+    /// Whether tiles, bundles and long records, once whole and under a checkpoint, get the file system's immutable attribute
+    /// (`chattr +i`): nobody then changes or removes them unless it is taken off. This needs a file system that has it and
+    /// `CAP_LINUX_IMMUTABLE`.
+    pub immutable: bool,
     /// The folder of the keys that texts of queries are encrypted with, one for each user and month, so that they can be
     /// erased (`northgate audit erase`). Without it they are in the records as they were written.
     pub text_keys: Option<PathBuf>,
@@ -61,6 +65,7 @@ impl Default for Config {
             key_file: None,
             checkpoint_every: Span(Duration::from_secs(5)),
             folder_size: ByteSize(0),
+            immutable: false,
             text_keys: None,
             auditors: BTreeSet::new(),
             s3: None,

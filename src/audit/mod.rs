@@ -138,6 +138,7 @@ impl Audit {
             shared: Arc::clone(&shared),
             every: config.checkpoint_every.0,
             most: config.folder_size.0,
+            immutable: config.immutable,
             lock: folder.lock(),
         })?;
         let copied = config.s3.as_ref().map(|s3| {

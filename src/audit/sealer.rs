@@ -66,6 +66,9 @@ pub(super) struct Sealer {
     /// The bytes that it had at the start, the journal left out.
     had: u64,
     partials: BTreeSet<String>,
+    /// Whether what is whole and under a checkpoint is made immutable, and what will be under the next one.
+    immutable: bool,
+    whole: Vec<String>,
     /// What was written since the last checkpoint may not be what a later sync says is durable: a sync of it failed, and the kernel
     /// may have dropped it.
     dropped: bool,
@@ -81,13 +84,14 @@ pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
     pub(super) every: Duration,
     pub(super) most: u64,
+    pub(super) immutable: bool,
     pub(super) lock: Lock,
 }
 
 impl Sealer {
     /// Holds what is there against the last checkpoint, and goes on from it.
     pub(super) fn resume(parts: Parts) -> Result<Self, AuditError> {
-        let Parts { mut shelf, key, progress, shared, every, most, lock } = parts;
+        let Parts { mut shelf, key, progress, shared, every, most, immutable, lock } = parts;
         let stretches = progress.stretches();
         let head = newest(&shelf, &key)?;
         let (signed, edge) = check(&shelf, &stretches, head.as_ref())?;
@@ -100,6 +104,10 @@ impl Sealer {
         let had = super::shelf::size_of(shelf.root()).map_err(wrong)?;
         let journal = stretches.iter().map(|stretch| stretch.bytes).sum();
         let root = shelf.root().to_owned();
+        if immutable {
+            let tried = shelf.try_immutable();
+            tried.map_err(|source| AuditError::Folder { path: root.clone(), source })?;
+        }
         let verifier = format!("{}\n", key.verifier());
         if shelf.read(VERIFIER).ok().flatten().is_none_or(|there| there != verifier.as_bytes()) {
             let written = shelf.write(VERIFIER, verifier.as_bytes()).and_then(|()| shelf.sync());
@@ -118,6 +126,8 @@ impl Sealer {
             most,
             had: had.saturating_sub(journal),
             partials: BTreeSet::new(),
+            immutable,
+            whole: Vec::new(),
             dropped: false,
             unfinished: unfinished.into_iter().map(|query| (query.query.clone(), query)).collect(),
             _lock: lock,
@@ -180,6 +190,7 @@ impl Sealer {
         self.bundle = first_entries(&self.shelf, &edge, signed)?;
         self.edge = edge;
         self.at = (PathBuf::new(), 0);
+        self.whole.clear();
         self.dropped = false;
         Ok(())
     }
@@ -214,7 +225,7 @@ impl Sealer {
         self.follow(line)?;
         let entry = Entry::of(line)?;
         if let Entry::Stub(_, path) = &entry {
-            self.shelf.write(path, line)?;
+            self.keep(path, line)?;
         }
         let leaf = record_hash(entry.bytes());
         if !(self.edge.size() + 1).is_multiple_of(WIDTH) {
@@ -226,13 +237,28 @@ impl Sealer {
         let (mut edge, mut bundle, mut filled) = (self.edge.clone(), self.bundle.clone(), Vec::new());
         push_entry(&mut bundle, entry.bytes());
         edge.push(leaf, |tile| filled.push(tile));
-        self.shelf.write(&bundle_path(self.edge.size() / WIDTH, WIDTH), &bundle)?;
+        self.keep(&bundle_path(self.edge.size() / WIDTH, WIDTH), &bundle)?;
         for tile in filled {
-            self.shelf.write(&tile_path(tile.level, tile.n, WIDTH), &tile.bytes)?;
+            self.keep(&tile_path(tile.level, tile.n, WIDTH), &tile.bytes)?;
         }
         self.edge = edge;
         self.bundle.clear();
         Ok(())
+    }
+
+    /// Writes what will never change.
+    fn keep(&mut self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        if self.immutable {
+            // After a start the journal may begin before the last checkpoint.
+            if self.shelf.is_immutable(path)? {
+                let there = self.shelf.read(path)?;
+                let altered =
+                    || io::Error::other(format!("{path} is immutable, and is not what the journal says"));
+                return there.filter(|there| there == bytes).map(drop).ok_or_else(altered);
+            }
+            self.whole.push(path.to_owned());
+        }
+        self.shelf.write(path, bytes)
     }
 
     /// Notes which queries began and ended.
@@ -284,6 +310,11 @@ impl Sealer {
         self.shelf.replace(CHECKPOINT, &note)?;
         self.signed = size;
         self.shared.set_sealed(size);
+        for path in self.whole.drain(..) {
+            if let Err(error) = self.shelf.set_immutable(&path, true) {
+                tracing::warn!(%error, %path, "a file of the audit can't be made immutable");
+            }
+        }
         for path in std::mem::replace(&mut self.partials, partials) {
             if !self.partials.contains(&path) {
                 self.shelf.remove(&self.shelf.root().join(path));
@@ -441,6 +472,7 @@ mod tests {
             shared: Arc::clone(&shared),
             every: config.checkpoint_every.0,
             most: 0,
+            immutable: false,
             lock: folder.lock(),
         })
         .expect("resumed");

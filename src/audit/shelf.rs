@@ -6,6 +6,8 @@ use std::io::{self, Read as _, Seek as _, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+
 use super::folder::sync_folder;
 use super::tree::{WIDTH, bundle_path, tile_path};
 
@@ -282,6 +284,41 @@ impl Shelf {
             notes.extend(note.map(<[u8]>::to_vec));
         }
         Ok(notes)
+    }
+
+    /// Tries whether files here can be made immutable.
+    ///
+    /// # Errors
+    /// The file system has no such attribute, or this process may not give it.
+    pub(super) fn try_immutable(&mut self) -> io::Result<()> {
+        const TRIED: &str = "immutable";
+        let refused = |error: io::Error| {
+            let kind = error.kind();
+            let why = "immutable = true needs a file system with that attribute, such as ext4 or XFS, and CAP_LINUX_IMMUTABLE";
+            io::Error::new(kind, format!("{why}: {error}"))
+        };
+        self.write(TRIED, b"")?;
+        let path = self.root.join(TRIED);
+        let tried = self.set_immutable(TRIED, true).and_then(|()| self.set_immutable(TRIED, false));
+        self.remove(&path);
+        tried.map_err(refused)
+    }
+
+    /// Has the file system refuse whatever would change or remove a file, or no more.
+    pub(super) fn set_immutable(&self, path: &str, immutable: bool) -> io::Result<()> {
+        let file = File::open(self.root.join(path))?;
+        let mut flags = ioctl_getflags(&file)?;
+        flags.set(IFlags::IMMUTABLE, immutable);
+        Ok(ioctl_setflags(&file, flags)?)
+    }
+
+    /// Whether a file is there, and immutable.
+    pub(super) fn is_immutable(&self, path: &str) -> io::Result<bool> {
+        match File::open(self.root.join(path)) {
+            Ok(file) => Ok(ioctl_getflags(&file)?.contains(IFlags::IMMUTABLE)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes a file that nothing needs any more, and its folder if that is then empty.

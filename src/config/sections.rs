@@ -226,7 +226,7 @@ macro_rules! shown {
 }
 
 shown!(
-    audit::Config: folder, file_size, timeout, in_flight, kept, record_size, origin, key_file, checkpoint_every, folder_size, text_keys, auditors, s3, witness, witnesses_needed
+    audit::Config: folder, file_size, timeout, in_flight, kept, record_size, origin, key_file, checkpoint_every, folder_size, immutable, text_keys, auditors, s3, witness, witnesses_needed
 );
 shown!(telemetry::Config: format, filter, traces, emf);
 

@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread::JoinHandle;
 
 use arrow_array::builder::{Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_array::cast::AsArray as _;
@@ -234,18 +236,21 @@ enum Column {
     Time(TimestampMicrosecondBuilder),
 }
 
-/// A Parquet file that is being written.
-pub(crate) struct Columns<W: Write + Send> {
+/// A Parquet file that is being written. What its columns are made of is compressed and written by a thread of its own.
+pub(crate) struct Columns<W> {
     schema: Arc<Schema>,
-    writer: ArrowWriter<W>,
     n: Int64Builder,
     values: Vec<Column>,
     record: StringBuilder,
     rows: usize,
     bytes: usize,
+    /// For the thread: the next rows, then none. A file that was not ended has no footer and is none.
+    ready: SyncSender<Option<RecordBatch>>,
+    /// None when it was waited for.
+    thread: Option<JoinHandle<io::Result<W>>>,
 }
 
-impl<W: Write + Send> Columns<W> {
+impl<W: Write + Send + 'static> Columns<W> {
     pub(crate) fn to(file: W) -> io::Result<Self> {
         let field = |(name, kind): &(&str, Kind)| match kind {
             Kind::Text => Field::new(*name, DataType::Utf8, true),
@@ -268,9 +273,13 @@ impl<W: Write + Send> Columns<W> {
                 .set_column_statistics_enabled(column, EnabledStatistics::None);
         }
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties.build()));
+        let writer = writer.map_err(io::Error::other)?;
+        let (ready, batches) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("audit-parquet".to_owned())
+            .spawn(move || write(writer, &batches))?;
         Ok(Self {
             schema,
-            writer: writer.map_err(io::Error::other)?,
             n: Int64Builder::new(),
             values: COLUMNS
                 .iter()
@@ -283,6 +292,8 @@ impl<W: Write + Send> Columns<W> {
             record: StringBuilder::new(),
             rows: 0,
             bytes: 0,
+            ready,
+            thread: Some(thread),
         })
     }
 
@@ -319,11 +330,8 @@ impl<W: Write + Send> Columns<W> {
         arrays.push(Arc::new(self.record.finish()));
         (self.rows, self.bytes) = (0, 0);
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(io::Error::other)?;
-        self.writer.write(&batch).map_err(io::Error::other)?;
-        if self.writer.in_progress_size() > GROUP_BYTES {
-            self.writer.flush().map_err(io::Error::other)?;
-        }
-        Ok(())
+        // A thread that takes nothing has ended, and says why.
+        self.ready.send(Some(batch)).or_else(|_| self.wait().map(drop))
     }
 
     /// Ends the file, and gives what it was written to.
@@ -331,7 +339,31 @@ impl<W: Write + Send> Columns<W> {
         if self.rows > 0 {
             self.flush()?;
         }
-        self.writer.into_inner().map_err(io::Error::other)
+        drop(self.ready.send(None));
+        self.wait()
+    }
+
+    fn wait(&mut self) -> io::Result<W> {
+        let ended = || io::Error::other("the thread that writes Parquet has ended");
+        let thread = self.thread.take().ok_or_else(ended)?;
+        thread.join().unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+/// Writes what comes until the end of the file.
+fn write<W: Write + Send>(
+    mut writer: ArrowWriter<W>,
+    batches: &Receiver<Option<RecordBatch>>,
+) -> io::Result<W> {
+    loop {
+        match batches.recv() {
+            Ok(Some(batch)) => writer.write(&batch).map_err(io::Error::other)?,
+            Ok(None) => return writer.into_inner().map_err(io::Error::other),
+            Err(_) => return Err(io::Error::other("the file was not ended")),
+        }
+        if writer.in_progress_size() > GROUP_BYTES {
+            writer.flush().map_err(io::Error::other)?;
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::audit::shelf::Shelf;
+use crate::audit::tree::{WIDTH, bundle_path};
 use crate::audit::verify;
 
 fn config_of(folder: &Path) -> Config {
@@ -71,4 +73,60 @@ async fn a_file_that_another_took_the_place_of_goes_before_that_one() {
         run(&folder, 2).await;
     }
     assert_eq!(journal(&folder).len(), 1, "{:?}", journal(&folder));
+}
+
+/// Where the file system can, nobody changes what a checkpoint covers, and a start that reads its records again goes on.
+#[tokio::test]
+async fn what_never_changes_again_is_immutable() {
+    let temp = tempfile::tempdir().expect("a folder");
+    let folder = temp.path().join("audit");
+    let config = Config { folder: folder.clone(), immutable: true, ..config() };
+    let run = || async {
+        let audit = Audit::open(&config)?;
+        for n in 0..300 {
+            let mut intent = intent(&n.to_string());
+            // One of them is long enough for a file of its own.
+            intent.asked.text = "x".repeat(if n == 7 { 100_000 } else { 1 });
+            drop(audit.intend(intent).await.expect("recorded"));
+        }
+        let verifier = Verifier::new(audit.verifier()).expect("a key");
+        audit.close().await.expect("closed");
+        Ok::<_, AuditError>(verifier)
+    };
+    let shelf = Shelf::new(&folder);
+    match run().await {
+        Ok(_) => {}
+        Err(error) => {
+            let told = error.to_string();
+            assert!(told.contains("CAP_LINUX_IMMUTABLE"), "{told}");
+            return;
+        }
+    }
+    let bundle = bundle_path(0, WIDTH);
+    let there = fs::read(folder.join(&bundle)).expect("read");
+    assert!(
+        fs::write(folder.join(&bundle), "changed").is_err() && fs::remove_file(folder.join(&bundle)).is_err()
+    );
+    let verifier = run().await.expect("goes on");
+    assert_eq!(fs::read(folder.join(&bundle)).expect("read"), there);
+    let verdict = verify::folder(&folder, &verifier, &[], &[]).expect("read");
+    let mut frozen = Vec::new();
+    let mut folders = vec![folder.clone()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).expect("a folder").map(|entry| entry.expect("an entry")) {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if shelf.is_immutable(&path.to_string_lossy()).expect("asked") {
+                frozen.push(path);
+            }
+        }
+    }
+    for path in &frozen {
+        shelf.set_immutable(&path.to_string_lossy(), false).expect("taken off");
+    }
+    assert_eq!(verdict.faults, []);
+    let whole = usize::try_from(verdict.records / WIDTH).expect("small");
+    // A bundle and a tile for each, and the long records of both runs, which are the same text in other records.
+    assert_eq!(frozen.len(), 2 * whole + 2, "{frozen:?}");
 }
