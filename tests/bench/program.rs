@@ -36,7 +36,8 @@ pub(crate) fn startup(ground: &Ground, program: &Path) -> Result<Figure> {
     for _ in 0..STARTS {
         let mut prepared =
             gateway::prepare(ground, "startup", program, upstream, &ground.folder, Extra::default())?;
-        for number in 0..DOCUMENTS {
+        // One is there already.
+        for number in 1..DOCUMENTS {
             let mut text = "version: 1\npolicies:\n".to_owned();
             let _ = writeln!(
                 text,

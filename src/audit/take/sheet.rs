@@ -2,30 +2,31 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::iter;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::JoinHandle;
 
-use arrow_array::builder::{Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::Int64Type;
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
+use bytes::Bytes;
+use parquet::basic::{Compression, LogicalType, Repetition, TimeUnit, Type, ZstdLevel};
+use parquet::column::reader::ColumnReader;
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::file::reader::{FileReader as _, RowGroupReader, SerializedFileReader};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema;
+use parquet::schema::types::{ColumnPath, TypePtr};
 
 use super::row::Row;
 
-/// Rows that are made into columns at a time, and the bytes of them at most.
-const BATCH: usize = 8192;
-const BATCH_BYTES: usize = 16 << 20;
-/// What of a group of rows is held in memory at most, in bytes.
-const GROUP_BYTES: usize = 64 << 20;
+/// The rows of a group, and their bytes, at most. There are up to three in memory.
+const GROUP: usize = 1 << 16;
+const GROUP_BYTES: usize = 32 << 20;
+/// How many records are read back at a time.
+const AT_A_TIME: usize = 1024;
 /// The longest record that is read back, in bytes.
 const LONGEST: usize = 256 << 20;
 
@@ -230,39 +231,91 @@ fn quoted(out: &mut impl Write, text: &str, guarded: bool) -> io::Result<()> {
     out.write_all(b"\"")
 }
 
+/// The values of a column in a group of rows.
 enum Column {
-    Text(StringBuilder),
-    Number(Int64Builder),
-    Time(TimestampMicrosecondBuilder),
+    Text(Texts),
+    Number(Vec<i64>),
 }
 
-/// A Parquet file that is being written. What its columns are made of is compressed and written by a thread of its own.
-pub(crate) struct Columns<W> {
-    schema: Arc<Schema>,
-    n: Int64Builder,
-    values: Vec<Column>,
-    record: StringBuilder,
-    rows: usize,
+/// Texts, one behind the other.
+#[derive(Default)]
+struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    fn push(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.ends.push(self.bytes.len());
+    }
+
+    fn into_values(self) -> Vec<ByteArray> {
+        let (bytes, mut begin) = (Bytes::from(self.bytes), 0);
+        let piece = |end| bytes.slice(std::mem::replace(&mut begin, end)..end).into();
+        self.ends.into_iter().map(piece).collect()
+    }
+}
+
+/// Rows that are written together.
+struct Group {
+    n: Vec<i64>,
+    /// With, for each row, whether it has a value.
+    values: Vec<(Column, Vec<i16>)>,
+    record: Texts,
     bytes: usize,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        let column = |kind| match kind {
+            Kind::Text => Column::Text(Texts::default()),
+            Kind::Number | Kind::Time => Column::Number(Vec::new()),
+        };
+        Self {
+            n: Vec::new(),
+            values: COLUMNS.iter().map(|(_, kind)| (column(*kind), Vec::new())).collect(),
+            record: Texts::default(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Group {
+    fn write<W: Write + Send>(self, file: &mut SerializedFileWriter<W>) -> Result<(), ParquetError> {
+        let mut group = file.next_row_group()?;
+        let first = (Column::Number(self.n), None);
+        let values = self.values.into_iter().map(|(column, there)| (column, Some(there)));
+        let last = (Column::Text(self.record), None);
+        for (column, there) in iter::once(first).chain(values).chain(iter::once(last)) {
+            let missing = || ParquetError::General("the file has too few columns".to_owned());
+            let mut out = group.next_column()?.ok_or_else(missing)?;
+            match column {
+                Column::Number(values) => {
+                    out.typed::<Int64Type>().write_batch(&values, there.as_deref(), None)?
+                }
+                Column::Text(texts) => {
+                    out.typed::<ByteArrayType>().write_batch(&texts.into_values(), there.as_deref(), None)?
+                }
+            };
+            out.close()?;
+        }
+        group.close()?;
+        Ok(())
+    }
+}
+
+/// A Parquet file that is being written. What its rows are made of is compressed and written by a thread of its own.
+pub(crate) struct Columns<W> {
+    group: Group,
     /// For the thread: the next rows, then none. A file that was not ended has no footer and is none.
-    ready: SyncSender<Option<RecordBatch>>,
+    ready: SyncSender<Option<Group>>,
     /// None when it was waited for.
     thread: Option<JoinHandle<io::Result<W>>>,
 }
 
 impl<W: Write + Send + 'static> Columns<W> {
     pub(crate) fn to(file: W) -> io::Result<Self> {
-        let field = |(name, kind): &(&str, Kind)| match kind {
-            Kind::Text => Field::new(*name, DataType::Utf8, true),
-            Kind::Number => Field::new(*name, DataType::Int64, true),
-            Kind::Time => {
-                Field::new(*name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true)
-            }
-        };
-        let mut fields = vec![Field::new("n", DataType::Int64, false)];
-        fields.extend(COLUMNS.iter().map(field));
-        fields.push(Field::new("record", DataType::Utf8, false));
-        let schema = Arc::new(Schema::new(fields));
         let level = ZstdLevel::try_new(1).map_err(io::Error::other)?;
         let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(level));
         // Of these no two are the same, and nobody looks for the least of them.
@@ -272,71 +325,51 @@ impl<W: Write + Send + 'static> Columns<W> {
                 .set_column_dictionary_enabled(column.clone(), false)
                 .set_column_statistics_enabled(column, EnabledStatistics::None);
         }
-        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties.build()));
-        let writer = writer.map_err(io::Error::other)?;
-        let (ready, batches) = mpsc::sync_channel(1);
-        let thread = std::thread::Builder::new()
-            .name("audit-parquet".to_owned())
-            .spawn(move || write(writer, &batches))?;
-        Ok(Self {
-            schema,
-            n: Int64Builder::new(),
-            values: COLUMNS
-                .iter()
-                .map(|(_, kind)| match kind {
-                    Kind::Text => Column::Text(StringBuilder::new()),
-                    Kind::Number => Column::Number(Int64Builder::new()),
-                    Kind::Time => Column::Time(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
-                })
-                .collect(),
-            record: StringBuilder::new(),
-            rows: 0,
-            bytes: 0,
-            ready,
-            thread: Some(thread),
-        })
+        let schema = schema().map_err(io::Error::other)?;
+        let file = SerializedFileWriter::new(file, schema, Arc::new(properties.build()));
+        let file = file.map_err(io::Error::other)?;
+        let (ready, groups) = mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name("audit-parquet".to_owned());
+        let thread = thread.spawn(move || write(file, &groups).map_err(io::Error::other))?;
+        Ok(Self { group: Group::default(), ready, thread: Some(thread) })
     }
 
     pub(crate) fn add(&mut self, n: u64, line: &str, row: &Row<'_>) -> io::Result<()> {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.n.append_value(signed(n));
-        for (column, value) in self.values.iter_mut().zip(values(row)) {
-            match (column, value) {
-                (Column::Text(column), Value::Text(text)) if text.is_empty() => column.append_null(),
-                (Column::Text(column), Value::Text(text)) => column.append_value(text),
-                (Column::Number(column), Value::Number(number)) => column.append_option(number.map(signed)),
-                (Column::Time(column), Value::Time(time)) => {
+        let number = |out: &mut Vec<i64>, number: Option<i64>| {
+            out.extend(number);
+            i16::from(number.is_some())
+        };
+        self.group.n.push(signed(n));
+        for ((column, there), value) in self.group.values.iter_mut().zip(values(row)) {
+            there.push(match (column, value) {
+                (Column::Text(_), Value::Text(text)) if text.is_empty() => 0,
+                (Column::Text(column), Value::Text(text)) => {
+                    column.push(&text);
+                    1
+                }
+                (Column::Number(column), Value::Number(value)) => number(column, value.map(signed)),
+                (Column::Number(column), Value::Time(time)) => {
                     let at: Option<jiff::Timestamp> = time.parse().ok();
-                    column.append_option(at.map(jiff::Timestamp::as_microsecond));
+                    number(column, at.map(jiff::Timestamp::as_microsecond))
                 }
                 _ => return Err(io::Error::other("the columns are not those of the rows")),
-            }
+            });
         }
-        self.record.append_value(line);
-        self.rows += 1;
-        self.bytes += 2 * line.len();
-        if self.rows == BATCH || self.bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        self.group.record.push(line);
+        self.group.bytes += 2 * line.len();
+        let is_full = self.group.n.len() == GROUP || self.group.bytes >= GROUP_BYTES;
+        if is_full { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut arrays: Vec<ArrayRef> = vec![Arc::new(self.n.finish())];
-        for column in &mut self.values {
-            arrays.push(match column {
-                Column::Text(column) => Arc::new(column.finish()),
-                Column::Number(column) => Arc::new(column.finish()),
-                Column::Time(column) => Arc::new(column.finish()),
-            });
-        }
-        arrays.push(Arc::new(self.record.finish()));
-        (self.rows, self.bytes) = (0, 0);
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays).map_err(io::Error::other)?;
         // A thread that takes nothing has ended, and says why.
-        self.ready.send(Some(batch)).or_else(|_| self.wait().map(drop))
+        self.ready.send(Some(std::mem::take(&mut self.group))).or_else(|_| self.wait().map(drop))
     }
 
     /// Ends the file, and gives what it was written to.
     pub(crate) fn into_inner(mut self) -> io::Result<W> {
-        if self.rows > 0 {
+        if !self.group.n.is_empty() {
             self.flush()?;
         }
         drop(self.ready.send(None));
@@ -352,19 +385,35 @@ impl<W: Write + Send + 'static> Columns<W> {
 
 /// Writes what comes until the end of the file.
 fn write<W: Write + Send>(
-    mut writer: ArrowWriter<W>,
-    batches: &Receiver<Option<RecordBatch>>,
-) -> io::Result<W> {
+    mut file: SerializedFileWriter<W>,
+    groups: &Receiver<Option<Group>>,
+) -> Result<W, ParquetError> {
     loop {
-        match batches.recv() {
-            Ok(Some(batch)) => writer.write(&batch).map_err(io::Error::other)?,
-            Ok(None) => return writer.into_inner().map_err(io::Error::other),
-            Err(_) => return Err(io::Error::other("the file was not ended")),
-        }
-        if writer.in_progress_size() > GROUP_BYTES {
-            writer.flush().map_err(io::Error::other)?;
+        match groups.recv() {
+            Ok(Some(group)) => group.write(&mut file)?,
+            Ok(None) => return file.into_inner(),
+            Err(_) => return Err(ParquetError::General("the file was not ended".to_owned())),
         }
     }
+}
+
+/// The columns of a file.
+fn schema() -> Result<TypePtr, ParquetError> {
+    let column = |name, kind, repetition| {
+        let (physical, logical) = match kind {
+            Kind::Text => (Type::BYTE_ARRAY, Some(LogicalType::String)),
+            Kind::Number => (Type::INT64, None),
+            Kind::Time => (Type::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
+        };
+        let column = schema::types::Type::primitive_type_builder(name, physical);
+        column.with_logical_type(logical).with_repetition(repetition).build().map(Arc::new)
+    };
+    let mut columns = vec![column("n", Kind::Number, Repetition::REQUIRED)?];
+    for (name, kind) in COLUMNS {
+        columns.push(column(name, kind, Repetition::OPTIONAL)?);
+    }
+    columns.push(column("record", Kind::Text, Repetition::REQUIRED)?);
+    schema::types::Type::group_type_builder("record").with_fields(columns).build().map(Arc::new)
 }
 
 /// Reads an export's file: the number and the text of each record. What is no record is an error in its place.
@@ -402,23 +451,46 @@ pub(crate) fn read(
             Ok(())
         }
         Format::Parquet => {
-            let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(io::Error::other)?;
-            let mask = parquet::arrow::ProjectionMask::columns(builder.parquet_schema(), ["n", "record"]);
-            let reader = builder.with_projection(mask).with_batch_size(1024).build();
-            for batch in reader.map_err(io::Error::other)? {
-                let batch = batch.map_err(io::Error::other)?;
-                let n = batch.column_by_name("n").and_then(|n| n.as_primitive_opt::<Int64Type>());
-                let lines = batch.column_by_name("record").and_then(|lines| lines.as_string_opt::<i32>());
-                let (Some(n), Some(lines)) = (n, lines) else {
-                    return Err(io::Error::other("it has no columns n and record"));
-                };
-                for (n, line) in n.values().iter().zip(lines) {
-                    let number = u64::try_from(*n).ok();
-                    let found = number.zip(line).map(|(n, line)| (n, line.as_bytes()));
-                    record(found.ok_or_else(|| "a row is not a record".to_owned()))?;
-                }
+            let file = SerializedFileReader::new(file).map_err(io::Error::other)?;
+            for group in 0..file.num_row_groups() {
+                read_group(&*file.get_row_group(group).map_err(io::Error::other)?, &mut record)?;
             }
             Ok(())
+        }
+    }
+}
+
+/// Reads the numbers and texts of a group of rows.
+fn read_group(
+    group: &dyn RowGroupReader,
+    record: &mut impl FnMut(Result<(u64, &[u8]), String>) -> io::Result<()>,
+) -> io::Result<()> {
+    let column = |name: &str| {
+        let columns = group.metadata().columns();
+        // One that may be empty is not of an export.
+        let at = columns.iter().position(|column| {
+            column.column_path().parts() == [name] && column.column_descr().max_def_level() == 0
+        });
+        at.map(|at| group.get_column_reader(at).map_err(io::Error::other)).transpose()
+    };
+    let (Some(ColumnReader::Int64ColumnReader(mut n)), Some(ColumnReader::ByteArrayColumnReader(mut lines))) =
+        (column("n")?, column("record")?)
+    else {
+        return Err(io::Error::other("it has no columns n and record"));
+    };
+    loop {
+        let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+        n.read_records(AT_A_TIME, None, None, &mut numbers).map_err(io::Error::other)?;
+        lines.read_records(AT_A_TIME, None, None, &mut texts).map_err(io::Error::other)?;
+        if numbers.len() != texts.len() {
+            return Err(io::Error::other("its columns are not of one length"));
+        }
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        for (n, line) in numbers.into_iter().zip(&texts) {
+            let number = u64::try_from(n).map_err(|_| "a row is not a record".to_owned());
+            record(number.map(|n| (n, line.data())))?;
         }
     }
 }
