@@ -7,6 +7,8 @@ use std::time::Duration;
 use argon2::password_hash::{PasswordHashString, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_lc_rs::{hmac, rand};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
@@ -94,6 +96,16 @@ pub fn hash_password(password: &Secret<String>) -> Result<String, SetupError> {
         .map_err(|error| wrong(&error.to_string()))
 }
 
+/// A hash that costs what others cost, and that no password is known for. To make one of a password would take its memory at
+/// each start.
+fn hash_of_nobody() -> Result<String, SetupError> {
+    let mut random = [0; 48];
+    rand::fill(&mut random).map_err(|_| SetupError::Hash("no random numbers".to_owned()))?;
+    let (salt, output) = random.split_at(16);
+    let (salt, output) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(output));
+    Ok(format!("$argon2id$v=19$m={MEMORY},t={PASSES},p={LANES}${salt}${output}"))
+}
+
 /// Checks passwords.
 pub(super) struct Checker {
     /// Keys the memory of right passwords; of this process alone.
@@ -110,8 +122,8 @@ impl Checker {
     pub(super) fn new(remember: Duration, metrics: Arc<Metrics>) -> Result<Self, SetupError> {
         let mut secret = [0; 32];
         rand::fill(&mut secret).map_err(|_| SetupError::Hash("no random numbers".to_owned()))?;
-        let nobody = hash_password(&Secret::new("nobody".to_owned()))?;
-        let nobody = PasswordHash::parse(&nobody).map_err(|why| SetupError::Hash(why.to_owned()))?;
+        let nobody =
+            PasswordHash::parse(&hash_of_nobody()?).map_err(|why| SetupError::Hash(why.to_owned()))?;
         let turns = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
@@ -262,5 +274,16 @@ mod tests {
             checker.check("eve", &secret("nobody"), None, None, || Ok(())).await,
             Err(Refused::BadCredentials(Cause::UnknownUser))
         );
+    }
+
+    /// Else it would be told by the time whether there is a user of a name.
+    #[test]
+    fn what_nobody_is_checked_against_is_of_the_shape_of_others() {
+        let nobody = hash_of_nobody().expect("random numbers");
+        let other = hash_password(&secret("a password")).expect("hashed");
+        let settings = |hash: &str| hash.split('$').take(4).map(str::to_owned).collect::<Vec<_>>();
+        let lengths = |hash: &str| hash.split('$').map(str::len).collect::<Vec<_>>();
+        assert_eq!((settings(&nobody), lengths(&nobody)), (settings(&other), lengths(&other)));
+        assert!(PasswordHash::parse(&nobody).is_ok() && nobody != hash_of_nobody().expect("random numbers"));
     }
 }
