@@ -176,7 +176,7 @@ pub fn execute(
     session::words(outer, arguments.clone(), context, &mut edits);
     let values = outer.print_range(arguments, &edits).text;
     // To Trino the prepared statement begins where its string does, and a doubled quote is one character.
-    let positions = inner.positions.map(|map| Arc::new((*map).clone().behind("EXECUTE IMMEDIATE '")));
+    let positions = inner.positions.map(|map| Arc::new(map.behind("EXECUTE IMMEDIATE '")));
     let text = format!("EXECUTE IMMEDIATE {} USING ", quote_string(&inner.text));
     Ok(ScopedSql {
         values: Some(text.len()),
@@ -251,8 +251,7 @@ fn query(statement: &Statement, context: &Context<'_>) -> Result<ScopedSql, Rewr
     verify(&printed.text, &inner, context)?;
     Ok(ScopedSql {
         values: None,
-        // One copy for both: many queries may wait.
-        text: Arc::clone(printed.map.printed()),
+        text: printed.text.into(),
         restricted,
         pins_time_zone: context.permit.pins_time_zone(),
         positions: Some(Arc::new(printed.map)),
@@ -309,7 +308,7 @@ fn explain(
     }
     let inner = rewrite(inner, context)?;
     let prefix = format!("{} ", outer.print_range(prefix, &Edits::default()).text);
-    let positions = inner.positions.map(|map| Arc::new((*map).clone().behind(&prefix)));
+    let positions = inner.positions.map(|map| Arc::new(map.behind(&prefix)));
     Ok(ScopedSql {
         text: format!("{prefix}{}", inner.text).into(),
         positions,

@@ -185,6 +185,49 @@ fn places_lead_back() {
 }
 
 #[test]
+fn the_way_back_is_kept_for_each_token() {
+    use super::error::locate;
+    let check = |text: &str, replaced: Option<std::ops::Range<u32>>, prefix: &str| {
+        let statement = parse(text).expect("a statement");
+        let mut edits = Edits::default();
+        if let Some(tokens) = &replaced {
+            edits.replace(tokens.clone(), "(SELECT 'é'\nFROM c.s.t)");
+        }
+        let printed = statement.print(&edits);
+        let map = printed.map.behind(prefix);
+        let sent = format!("{prefix}{}", printed.text);
+        let told: SourceMap =
+            serde_json::from_slice(&serde_json::to_vec(&map).expect("text")).expect("a map");
+        let mut from = prefix.len();
+        for (at, token) in (0..).zip(statement.tokens()) {
+            if replaced.as_ref().is_some_and(|tokens| tokens.contains(&at)) {
+                continue;
+            }
+            let word = &text[token.start as usize..token.end as usize];
+            // Words of one text are told from each other by going on behind the last.
+            let place = from + sent[from..].find(word).expect("it was printed");
+            from = place + word.len();
+            let expect = Some(locate(text, token.start as usize));
+            let sent_at = locate(&sent, place);
+            assert_eq!((map.original(sent_at), told.original(sent_at)), (expect, expect), "{word} of {sent}");
+        }
+        if replaced.is_some() {
+            assert_eq!(map.original(locate(&sent, sent.find("FROM c.s.t").expect("ours"))), None);
+        }
+        assert!(map.size() <= 5 * statement.tokens().len(), "{} bytes", map.size());
+    };
+    for prefix in ["", "EXPLAIN ", "EXPLAIN\n(TYPE IO)\nÉ "] {
+        check("SELECT  aa,bb /* no */ FROM tt\n\n  WHERE  aa = 'ä\nö' AND bb=2", None, prefix);
+        check("SELECT aa\nFROM tt\nWHERE bb", Some(3..4), prefix);
+        let long = format!("SELECT {}\nFROM tt", vec!["column_of_a_long_name"; 500].join(",  "));
+        check(&long, Some(1001..1002), prefix);
+    }
+    for wrong in ["[[[1,5],null],[[1,4],null]]", "[[[1,1],[2,1]],[[1,2],[1,9]]]", "[[[0,1],null]]", "{}"] {
+        assert!(serde_json::from_str::<SourceMap>(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn references_have_their_scopes() {
     let statement =
         parse("SELECT s.t.a, s.t.* FROM s.t WHERE EXISTS (SELECT 1 FROM u WHERE u.x = s.t.b) ORDER BY s.t.c")
