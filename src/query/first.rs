@@ -11,7 +11,7 @@ pub(super) enum Start {
     /// It has its slot, and is being sent to Trino.
     Sending,
     /// Trino took it, or it failed before: the first page, ready to be sent any number of times.
-    Answered(FirstPage),
+    Answered(Box<FirstPage>),
 }
 
 /// The first page of a query, already rebuilt. Trino puts no rows in it.

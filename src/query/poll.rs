@@ -200,7 +200,8 @@ impl Gateway {
             None => self.positions_elsewhere(link).await,
         };
         let positions = positions(map.as_ref());
-        let mut rebuilder = PageRebuilder::new(self.page_context(caller, link, positions));
+        let context = self.page_context(caller.call().base(), login(caller), link, positions);
+        let mut rebuilder = PageRebuilder::new(context);
         if let Some(most) = running.and_then(|running| running.collects()) {
             rebuilder = rebuilder.copying(most);
         }
@@ -234,14 +235,15 @@ impl Gateway {
 
     pub(super) fn page_context(
         &self,
-        caller: &Authenticated,
+        base: &str,
+        login: &str,
         link: &Link,
         positions: Option<Arc<Positions>>,
     ) -> PageContext {
         PageContext {
-            base: caller.call().base().to_owned(),
+            base: base.to_owned(),
             sealer: Arc::clone(&self.sealer),
-            principal: login(caller).to_owned(),
+            principal: login.to_owned(),
             query: link.query.clone(),
             origin: link.origin,
             cluster: link.cluster.clone(),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::collector::{Collector, Progress};
@@ -40,7 +40,7 @@ pub(super) struct Running {
     pub(super) admitted: Admitted,
     /// After how many seconds of waiting the client is told its place again.
     tell: AtomicU64,
-    start: watch::Sender<Start>,
+    start: Mutex<Start>,
     /// Whether it changes a table, whose description is then to be had anew.
     pub(super) writes: bool,
     /// Whether a client was given a link to the first page.
@@ -50,7 +50,8 @@ pub(super) struct Running {
     /// The memory that its texts take.
     _texts: OwnedSemaphorePermit,
     canceled: AtomicBool,
-    cancel_told: Notify,
+    /// Told when there is a first page, and when it is no longer wanted.
+    told: Notify,
     state: Mutex<State>,
 }
 
@@ -99,44 +100,46 @@ impl Running {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn started_so_far(&self) -> MutexGuard<'_, Start> {
+        self.start.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first page, if there is one by now.
+    fn page(&self) -> Option<FirstPage> {
+        match &*self.started_so_far() {
+            Start::Answered(page) => Some((**page).clone()),
+            Start::Waiting | Start::Sending => None,
+        }
+    }
+
     /// Waits for the first page, for as long as the caller cares to.
     pub(super) async fn answered(&self, patience: Duration) -> Option<FirstPage> {
-        let mut receiver = self.start.subscribe();
-        let page = receiver.wait_for(|start| matches!(start, Start::Answered(_)));
-        match tokio::time::timeout(patience, page).await {
-            Ok(Ok(start)) => match &*start {
-                Start::Answered(page) => Some(page.clone()),
-                Start::Waiting | Start::Sending => None,
-            },
-            Ok(Err(_)) | Err(_) => None,
-        }
+        tokio::time::timeout(patience, until(&self.told, || self.page())).await.ok()
     }
 
     /// Makes the first page known to everybody who waits for it. One that is there stays: a cancel's is the last.
     pub(super) fn answer(&self, page: FirstPage) {
-        self.start.send_if_modified(|start| {
-            let waiting = !matches!(start, Start::Answered(_));
-            if waiting {
-                *start = Start::Answered(page);
+        {
+            let mut start = self.started_so_far();
+            if matches!(*start, Start::Answered(_)) {
+                return;
             }
-            waiting
-        });
+            *start = Start::Answered(Box::new(page));
+        }
+        self.told.notify_waiters();
     }
 
     /// Notes that it is about to be sent.
     pub(super) fn sending(&self) {
-        self.start.send_if_modified(|start| {
-            let waiting = matches!(start, Start::Waiting);
-            if waiting {
-                *start = Start::Sending;
-            }
-            waiting
-        });
+        let mut start = self.started_so_far();
+        if matches!(*start, Start::Waiting) {
+            *start = Start::Sending;
+        }
     }
 
     /// How far it is.
     pub(super) fn start(&self) -> Start {
-        self.start.borrow().clone()
+        self.started_so_far().clone()
     }
 
     /// Whether a client was given a link to the first page.
@@ -154,7 +157,7 @@ impl Running {
     /// Whether it waits, and was not published for a while: the store may have lost it.
     pub(super) fn is_to_be_published_again(&self) -> bool {
         self.is_linked()
-            && !matches!(*self.start.borrow(), Start::Answered(_))
+            && !matches!(*self.started_so_far(), Start::Answered(_))
             && self.state().published.is_none_or(|published| published.elapsed() >= AGAIN)
     }
 
@@ -316,7 +319,7 @@ impl Running {
     /// Tells whoever submits the query that nobody wants it any more.
     pub(super) fn abandon(&self) {
         self.canceled.store(true, Ordering::Release);
-        self.cancel_told.notify_waiters();
+        self.told.notify_waiters();
     }
 
     /// Whether the query is no longer wanted.
@@ -326,25 +329,14 @@ impl Running {
 
     /// Ends when the query is no longer wanted.
     pub(super) async fn until_canceled(&self) {
-        loop {
-            let told = self.cancel_told.notified();
-            tokio::pin!(told);
-            told.as_mut().enable();
-            if self.is_canceled() {
-                return;
-            }
-            told.await;
-        }
+        until(&self.told, || self.is_canceled().then_some(())).await;
     }
 
     /// Notes that a client is about to get a link to the first page, which is then kept for it. If there is the page
     /// by now, it is to be given instead: it may not have been kept.
     pub(super) fn link(&self) -> Option<FirstPage> {
         self.linked.store(true, Ordering::Release);
-        match &*self.start.borrow() {
-            Start::Answered(page) => Some(page.clone()),
-            Start::Waiting | Start::Sending => None,
-        }
+        self.page()
     }
 
     /// Whether the client is told now where the query stands: at first, and after twice as long each time, as drivers keep
@@ -435,7 +427,6 @@ impl Registry {
 
     /// Adds a query.
     pub(super) fn begin(&self, beginning: Beginning) -> Arc<Running> {
-        let (start, _) = watch::channel(Start::Waiting);
         let running = Arc::new(Running {
             id: beginning.id,
             relations: beginning.relations,
@@ -444,13 +435,13 @@ impl Registry {
             began: Instant::now(),
             admitted: beginning.admitted,
             tell: AtomicU64::new(0),
-            start,
+            start: Mutex::new(Start::Waiting),
             linked: AtomicBool::new(false),
             publishing: tokio::sync::Mutex::default(),
             base: beginning.base,
             _texts: beginning.texts,
             canceled: AtomicBool::new(false),
-            cancel_told: Notify::new(),
+            told: Notify::new(),
             state: Mutex::new(State {
                 guard: Some(beginning.guard),
                 slot: None,
@@ -515,9 +506,9 @@ impl Registry {
             guard.finish(&outcome);
         }
         if running.linked.load(Ordering::Acquire)
-            && let Start::Answered(page) = &*running.start.borrow()
+            && let Some(page) = running.page()
         {
-            self.ended.insert(running.id.clone(), page.clone());
+            self.ended.insert(running.id.clone(), page);
         }
         self.entries().remove(&running.id);
         self.changed.notify_waiters();
@@ -574,14 +565,19 @@ impl Registry {
 
     /// Ends when no query runs any more.
     pub(super) async fn until_empty(&self) {
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if self.entries().is_empty() {
-                return;
-            }
-            changed.await;
+        until(&self.changed, || self.is_empty().then_some(())).await;
+    }
+}
+
+/// Waits until something is so, of whose changes is `told`.
+async fn until<T>(told: &Notify, is: impl Fn() -> Option<T>) -> T {
+    loop {
+        let changed = told.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if let Some(it) = is() {
+            return it;
         }
+        changed.await;
     }
 }

@@ -352,11 +352,6 @@ impl Client {
         Ok(Self { reader: Reader::new(wire), headers, request: Vec::new() })
     }
 
-    /// POSTs the statement of `mode`: whether it waits.
-    pub(crate) fn post(&mut self, mode: Mode) -> Result<bool> {
-        Ok(self.exchange("POST", "/v1/statement", &mode.statement(), Ends::add)?.state == "QUEUED")
-    }
-
     /// POSTs the statement of `mode` and follows links up to the first page of a running query.
     pub(crate) fn submit(&mut self, mode: Mode) -> Result<Page> {
         let mut page = self.exchange("POST", "/v1/statement", &mode.statement(), Ends::add)?;

@@ -1,12 +1,23 @@
 //! Queries that wait: what they take of memory, and how long people wait while jobs have every slot.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+
 use crate::bank::Mode;
-use crate::fault::{Result, unusable};
+use crate::fault::{Fault, Result, unusable};
 use crate::gateway::{self, Extra};
 use crate::load::{Client, Latencies, Target};
 use crate::processes::{MemoryWatch, bytes_of};
@@ -15,8 +26,10 @@ use crate::setup::Ground;
 
 /// How many wait, unless `BENCH_WAITING` says another number.
 const WAITING: usize = 50_000;
-/// Over so many connections they come, one after another on each: the gateway holds each POST for a second.
-const CONNECTIONS: usize = 1_000;
+/// Over so many connections (HTTP/2) they come, so many at once on each: the gateway holds each POST for a second. What is
+/// measured are queries, not connections.
+const CONNECTIONS: usize = 10;
+const AT_ONCE: usize = 100;
 
 /// Slots of the gateway, jobs that want one, and for how long each has it.
 const SLOTS: usize = 20;
@@ -57,37 +70,78 @@ pub(crate) fn memory(ground: &Ground, program: &Path, upstream: &Target) -> Resu
     }
     #[allow(clippy::cast_precision_loss)] // megabytes
     let (megabytes, each) = (highest as f64 / 1e6, highest.saturating_sub(empty) / count.max(1) as u64);
-    let note =
-        format!("{count} wait; {each} bytes for each, connections included; {CONNECTIONS} connections");
+    let note = format!("{count} wait; {:.1} MB before; {each} bytes for each", empty as f64 / 1e6);
     Ok(Figure::alone("waiting_50k_rss", megabytes, "MB", "<= 256").note(note))
 }
 
 /// Returns when so many wait.
 fn all_wait(target: &Target, count: usize) -> Result<()> {
-    let left = AtomicUsize::new(count);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let left = Arc::new(AtomicUsize::new(count));
+        let mut tasks = JoinSet::new();
+        // They stay open to the end.
+        let mut connections = Vec::new();
+        for number in 0..CONNECTIONS {
+            let sender = connected(target).await?;
+            connections.push(sender.clone());
+            let token = target.tokens.get(number % target.tokens.len().max(1)).cloned().unwrap_or_default();
+            for _ in 0..AT_ONCE {
+                tasks.spawn(posting(sender.clone(), target.address, token.clone(), Arc::clone(&left)));
+            }
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap_or_else(|_| Err(unusable("a load task panicked")))?;
+        }
+        Ok(())
+    })
+}
+
+fn broken(error: &dyn std::fmt::Display) -> Fault {
+    unusable(format!("HTTP/2: {error}"))
+}
+
+async fn connected(target: &Target) -> Result<SendRequest<Full<Bytes>>> {
+    let tls = target.tls.as_ref().ok_or_else(|| unusable("HTTP/2 without TLS"))?;
+    let mut tls = (**tls).clone();
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let socket = TcpStream::connect(target.address).await?;
+    let name = ServerName::from(target.address.ip());
+    let stream = TlsConnector::from(Arc::new(tls)).connect(name, socket).await?;
+    let (sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// Posts queries, one after another, as long as some are left.
+async fn posting(
+    mut sender: SendRequest<Full<Bytes>>,
+    address: std::net::SocketAddr,
+    token: String,
+    left: Arc<AtomicUsize>,
+) -> Result<()> {
     let one_more =
         || left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
-    let connection = |number: usize| -> Result<()> {
-        if !one_more() {
-            return Ok(());
+    while one_more() {
+        let request = Request::post(format!("https://{address}/v1/statement"))
+            .header("authorization", format!("Bearer {token}"))
+            .header("user-agent", "trino-jdbc/484")
+            .header("x-trino-source", "bench")
+            .header("x-trino-time-zone", "Europe/Amsterdam")
+            .header("x-trino-language", "en-US")
+            .header("x-trino-client-capabilities", "PATH,PARAMETRIC_DATETIME,SESSION_AUTHORIZATION")
+            .header("x-trino-transaction-id", "NONE")
+            .body(Full::from(Mode::Poll.statement()))
+            .map_err(|error| broken(&error))?;
+        sender.ready().await.map_err(|error| broken(&error))?;
+        let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let page = answer.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
+        if memchr::memmem::find(&page, br#""state":"QUEUED""#).is_none() {
+            return Err(unusable(format!("a query does not wait: {}", String::from_utf8_lossy(&page))));
         }
-        let mut client = Client::connect_as(target, number, "bench")?;
-        loop {
-            if !client.post(Mode::Poll)? {
-                return Err(unusable("a query does not wait"));
-            }
-            if !one_more() {
-                return Ok(());
-            }
-        }
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..CONNECTIONS.min(count)).map(|number| scope.spawn(move || connection(number))).collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(unusable("a load thread panicked"))))
-    })
+    }
+    Ok(())
 }
 
 /// `interactive_wait_p95`: from the POST of a person's query to the first page that says that it runs, while twice as many
