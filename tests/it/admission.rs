@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::gateway::binary;
+use crate::harness::gateway::{binary, certificates, password_of};
 use crate::harness::http::path_of;
 use crate::harness::process::{run, within};
-use crate::harness::{Client, Gateway, Settings};
+use crate::harness::{Client, Gateway, Settings, stack};
+use crate::several::{driver, finished};
 use crate::tokens::Store;
 
 /// Runs until it is cancelled.
 const LONG: &str =
     "SELECT count(*) FROM tpch.sf100.lineitem a CROSS JOIN tpch.sf100.lineitem b WHERE a.comment < b.comment";
+/// Has more rows than anybody takes: it waits for its client, and takes no time of the machine's.
+const ENDLESS: &str = "SELECT orderkey FROM tpch.sf100.lineitem";
 const SHORT: &str = "SELECT count(*) FROM tpch.tiny.nation";
 
 fn start(admission: &str) -> Gateway {
@@ -113,6 +116,53 @@ fn jobs_are_batch_and_people_do_not_wait_for_them() {
     assert!(text.contains("Class batch, by the rule of Northgate's own for jobs"), "{text}");
     let text = explained("DBeaver");
     assert!(text.contains("Class interactive, by no rule"), "{text}");
+}
+
+/// trino-jdbc and the Python client, as people and as a job, while jobs have every slot that they may have and more wait.
+#[test]
+fn drivers_of_people_are_served_while_jobs_have_every_slot() {
+    let gateway = start(
+        "running = 6\nrunning_per_principal = 6\n\
+         [[admission.class]]\nname = 'interactive'\nweight = 8\nguaranteed = 3\nreserved = 2\n",
+    );
+    let figure = |name: &str, class: &str| {
+        let metrics = gateway.admin().get("/metrics").text();
+        let line = format!("northgate_admission_{name}{{class=\"{class}\"}} ");
+        let found = metrics.lines().find_map(|metric| metric.strip_prefix(line.as_str()));
+        found.map_or(0, |count| count.parse::<u32>().expect("a count"))
+    };
+    let begun = |class: &str| figure("wait_seconds_count", class);
+    let job = gateway.signed_in("test").with("X-Trino-Source", "dbt-trino-1.9");
+    let jobs: Vec<Value> = (0..8).map(|_| job.submit(ENDLESS).page()).collect();
+    let full = || (figure("running", "batch") == 4 && figure("queued", "batch") == 4).then_some(());
+    within(Duration::from_mins(1), full).expect("jobs have all but what is kept for people");
+    let ca = certificates().join("ca.pem").display().to_string();
+    let (port, password) = (gateway.port.to_string(), password_of("admin"));
+    let load = stack().with_file_name("python").join("load.py").display().to_string();
+    let jdbc_url = format!("jdbc:trino://localhost:{port}");
+    let person = driver(&["jdbc", &jdbc_url, "admin", &password, &ca, "load"]);
+    let other = driver(&["python", &load, &port, "admin", &password, &ca]);
+    let late = driver(&["python", &load, &port, "test", &password_of("test"), &ca, "airflow"]);
+    let waits = || (figure("queued", "batch") == 4 + 3).then_some(());
+    within(Duration::from_mins(1), waits).expect("the third is a job, and waits");
+    let served = || (begun("interactive") >= 12).then_some(());
+    within(Duration::from_mins(2), served).expect("people are served");
+    let counts = [finished(person), finished(other)];
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    assert_eq!((begun("batch"), figure("queued", "batch")), (4, 7), "no job has begun since");
+    for page in jobs {
+        let _ = job.send("DELETE", &path_of(page["nextUri"].as_str().expect("it runs or waits")), b"");
+    }
+    let served = || (begun("batch") >= 4 + 3).then_some(());
+    within(Duration::from_mins(1), served).expect("then jobs are");
+    assert!(finished(late) >= 3);
+    let gone = || (figure("running", "batch") + figure("running", "interactive") == 0).then_some(());
+    within(Duration::from_secs(20), gone).expect("each slot is free again");
+    let metrics = gateway.admin().get("/metrics").text();
+    let refused = metrics
+        .lines()
+        .find(|line| line.starts_with("northgate_admission_refusals_total{") && !line.ends_with(" 0"));
+    assert_eq!(refused, None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-"""Runs queries until its input ends, on threads; prints how many. Fails if one of them does."""
+"""Runs queries until its input ends, on threads; prints how many. Fails if one of them does. A source may be named."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import threading
 
 import trino
 
-port, user, password, ca = sys.argv[1:]
+port, user, password, ca, *source = sys.argv[1:]
 # The environment's own authorities would come before those of a session.
 os.environ["REQUESTS_CA_BUNDLE"] = ca
 stop = threading.Event()
@@ -24,6 +24,7 @@ def work():
                 http_scheme="https",
                 auth=trino.auth.BasicAuthentication(user, password),
                 verify=ca,
+                **({"source": source[0]} if source else {}),
             )
             cursor = connection.cursor()
             cursor.execute("SELECT * FROM tpch.tiny.orders")
