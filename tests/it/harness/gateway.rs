@@ -115,7 +115,9 @@ impl Gateway {
         let up = |gateway: &mut Self| {
             let ended = gateway.process.get_mut().expect("no panic in a lock").ended();
             assert_eq!(ended, None, "the gateway ended at once:\n{}", gateway.log());
-            std::net::TcpStream::connect(("127.0.0.1", gateway.port)).ok()
+            // The admin's listener is the last.
+            let listens = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).ok();
+            listens(gateway.port).and_then(|_| listens(gateway.admin_port))
         };
         assert!(
             within(Duration::from_secs(30), || up(&mut gateway)).is_some(),
