@@ -15,7 +15,7 @@ mod slots;
 mod tests;
 mod together;
 
-pub use budget::{Account, Budgets, Spent, Used};
+pub use budget::{Account, Budgets, Limits as SpentLimits, Spent, Used};
 pub use classes::{Classes, Classified, Facts, Told};
 pub use config::{
     Budget as BudgetConfig, Class as ClassConfig, Config, Group as GroupConfig, Rule as RuleConfig,

@@ -82,6 +82,11 @@ impl Gateway {
         self.budgets.spent(SPENT)
     }
 
+    /// What a principal has used today of their own budget, if there is one.
+    pub async fn spent_by(&self, principal: &str) -> Option<Spent> {
+        self.budgets.own(principal).await
+    }
+
     /// Cancels a query, of that principal if one is named; whose it was, if it was there. Its client reads who has cancelled
     /// it, and why: see [`reason`].
     pub async fn cancel_for(&self, id: &str, of: Option<&str>, by: &str, reason: &str) -> Option<String> {

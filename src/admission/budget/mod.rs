@@ -105,6 +105,13 @@ struct Counted {
     heard: Option<Instant>,
 }
 
+impl Counted {
+    /// What is used, as far as is known here.
+    fn all(&self) -> Used {
+        self.known.and(self.untold)
+    }
+}
+
 struct Day {
     date: Date,
     counted: HashMap<Owner, Counted>,
@@ -147,6 +154,27 @@ pub struct Spent {
     pub used: Used,
     /// What may be; what is not there has no bound.
     pub budget: Limits,
+}
+
+impl std::fmt::Display for Spent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { of, name, used, budget } = self;
+        let space = if name.is_empty() { "" } else { " " };
+        write!(f, "{of}{space}{name}, used today:")?;
+        let units = [
+            ("bytes read", used.scanned, budget.scanned),
+            ("rows read", used.rows, budget.rows),
+            ("ms of CPU time", used.cpu_ms, budget.cpu_ms),
+        ];
+        let mut comma = "";
+        for (unit, used, budget) in units {
+            if let Some(budget) = budget {
+                write!(f, "{comma} {used} of {budget} {unit}")?;
+                comma = ",";
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The bounds of a budget, in the units of [`Used`].
@@ -231,17 +259,45 @@ impl Budgets {
     pub fn spent(&self, principals: usize) -> Vec<Spent> {
         let day = self.0.day();
         let mut all: Vec<(&Owner, Used)> =
-            day.counted.iter().map(|(owner, counted)| (owner, counted.known.and(counted.untold))).collect();
+            day.counted.iter().map(|(owner, counted)| (owner, counted.all())).collect();
         all.sort_by(|(a, used), (b, other)| {
             let is_principal = |owner: &Owner| matches!(owner, Owner::Principal(_));
             is_principal(a).cmp(&is_principal(b)).then(other.rows.cmp(&used.rows)).then(a.cmp(b))
         });
         let others = all.iter().filter(|(owner, _)| !matches!(owner, Owner::Principal(_))).count();
-        let spent = all.into_iter().take(others + principals).map(|(owner, used)| {
-            let (of, name) = self.0.named(owner);
-            Spent { of, name: name.to_string(), used, budget: self.0.budget(owner).limits() }
-        });
-        spent.collect()
+        all.into_iter().take(others + principals).map(|(owner, used)| self.0.spent(owner, used)).collect()
+    }
+
+    /// What a principal has used today of their own budget, if there is one. Looks in Redis where that is due.
+    pub async fn own(&self, principal: &str) -> Option<Spent> {
+        let owner = Owner::Principal(Arc::from(principal));
+        if self.0.budget(&owner).is_none() {
+            return None;
+        }
+        self.refresh(std::slice::from_ref(&owner)).await;
+        let used = self.0.day().counted.get(&owner).map(Counted::all);
+        Some(self.0.spent(&owner, used.unwrap_or_default()))
+    }
+
+    /// Looks in Redis what all have used of budgets of which that is not known, or was heard a while ago. Without an answer
+    /// what is known stands.
+    async fn refresh(&self, owners: &[Owner]) {
+        let shared = &self.0;
+        if shared.redis.is_none() {
+            return;
+        }
+        let stale: Vec<Owner> = {
+            let day = shared.day();
+            let rests = day.lost.is_some_and(|since| since.elapsed() < RESTS);
+            let is_stale = |owner: &&Owner| {
+                let heard = day.counted.get(owner).and_then(|counted| counted.heard);
+                !rests && heard.is_none_or(|heard| heard.elapsed() >= BELIEVED)
+            };
+            owners.iter().filter(is_stale).cloned().collect()
+        };
+        if !stale.is_empty() {
+            _ = self.told(&stale).await;
+        }
     }
 
     /// Tells Redis what is used, and hears what others have, for ever. For a task of its own.
@@ -322,27 +378,13 @@ impl Account {
     /// # Errors
     /// [`AdmissionError::Spent`]: the first that is used up.
     pub async fn check(&self) -> Result<(), AdmissionError> {
+        self.budgets.refresh(&self.owners).await;
         let shared = &self.budgets.0;
-        if shared.redis.is_some() {
-            let stale: Vec<Owner> = {
-                let day = shared.day();
-                let rests = day.lost.is_some_and(|since| since.elapsed() < RESTS);
-                let is_stale = |owner: &&Owner| {
-                    let heard = day.counted.get(owner).and_then(|counted| counted.heard);
-                    !rests && heard.is_none_or(|heard| heard.elapsed() >= BELIEVED)
-                };
-                self.owners.iter().filter(is_stale).cloned().collect()
-            };
-            if !stale.is_empty() {
-                // Without an answer it goes by what is known.
-                _ = self.budgets.told(&stale).await;
-            }
-        }
         let day = shared.day();
         for owner in &self.owners {
             let counted = day.counted.get(owner).copied().unwrap_or_default();
             let limits = shared.budget(owner).limits();
-            let over = limits.reached(counted.known.and(counted.untold), 1).or_else(|| {
+            let over = limits.reached(counted.all(), 1).or_else(|| {
                 let alone =
                     shared.redis.is_some() && counted.heard.is_none_or(|heard| heard.elapsed() >= BELIEVED);
                 alone.then(|| limits.reached(counted.untold, shared.replicas)).flatten()
@@ -360,6 +402,14 @@ impl Account {
             }
         }
         Ok(())
+    }
+
+    /// What is used today of the budgets that the query is paid from, as far as is known here.
+    pub fn spent(&self) -> Vec<Spent> {
+        let shared = &self.budgets.0;
+        let day = shared.day();
+        let used = |owner| day.counted.get(owner).map(Counted::all).unwrap_or_default();
+        self.owners.iter().map(|owner| shared.spent(owner, used(owner))).collect()
     }
 
     /// Notes what the query has used so far in all.
@@ -421,6 +471,11 @@ impl Shared {
             Owner::Group(at) => ("group", self.groups.get(*at).map_or("", |(name, _)| name)),
             Owner::Principal(name) => ("principal", name),
         }
+    }
+
+    fn spent(&self, owner: &Owner, used: Used) -> Spent {
+        let (of, name) = self.named(owner);
+        Spent { of, name: name.to_owned(), used, budget: self.budget(owner).limits() }
     }
 
     fn is_unbounded(&self) -> bool {

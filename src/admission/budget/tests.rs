@@ -94,10 +94,16 @@ async fn who_has_used_a_budget_up_runs_nothing_more_that_day() {
     let expect =
         [("all", "", 130), ("group", "interns", 30), ("class", "batch", 0), ("principal", "ann", 100)];
     assert_eq!(listed, expect.map(|(of, name, rows)| (of, name.to_owned(), rows)));
+    let own = world.budgets.own("ann").await.map(|spent| spent.to_string());
+    assert_eq!(own.as_deref(), Some("principal ann, used today: 100 of 100 rows read"));
+    let paid = world.account("ann", "eu", airflow, false).expect("a budget").spent();
+    let paid: Vec<(&str, u64)> = paid.iter().map(|spent| (spent.of, spent.used.cpu_ms)).collect();
+    assert_eq!(paid, [("all", 10_000), ("class", 10_000), ("principal", 0)]);
     // The next day all is whole.
     world.budgets.0.day.lock().expect("no panic").date = Date::constant(2026, 1, 1);
     assert_eq!(world.told("ann", "eu", None).await, "runs");
     assert!(world.budgets.spent(9).is_empty());
+    assert_eq!(world.budgets.own("ann").await.map(|spent| spent.used), Some(Used::default()));
 }
 
 #[tokio::test]
@@ -115,10 +121,11 @@ async fn small_tables_that_are_restricted_cost_the_same_and_large_ones_in_steps(
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), [1 << 21, 1 << 22, 1 << 23]);
 }
 
-#[test]
-fn without_budgets_nobody_has_an_account() {
+#[tokio::test]
+async fn without_budgets_nobody_has_an_account() {
     let of_nobody = world("", None).expect("sound");
     assert!(of_nobody.account("ann", "eu", None, false).is_none());
+    assert_eq!(of_nobody.budgets.own("ann").await, None);
     let nought = world("budget_per_principal = { rows = 0 }", None).err();
     let why = "budget_per_principal: with a budget of 0 nothing is ever read";
     assert_eq!(nought, Some(AdmissionError::Config(why.to_owned())));
@@ -154,6 +161,8 @@ async fn gateways_share_budgets_and_a_restart_keeps_them() {
     one.budgets.told(&owner).await.expect("Redis");
     assert!(over(&one, "ann").await);
     let again = start();
+    // What it has not heard of it asks for.
+    assert_eq!(again.budgets.own("ann").await.map(|spent| spent.used.rows), Some(100));
     assert!(over(&again, "ann").await, "after a restart");
     assert!(!over(&again, "bob").await);
     // Redis is lost: what is known counts on, and of the rest each has its part.
