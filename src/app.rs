@@ -29,7 +29,7 @@ use crate::config::{Config, Links};
 use crate::identity::{self, Identity, Method, Principal};
 use crate::lineage::Lineage;
 use crate::policy::{self, Surroundings};
-use crate::query::{Claims, Components, Explanation, Gateway, Question};
+use crate::query::{Admitting, Claims, Components, Explanation, Gateway, Question};
 use crate::replica::Replicas;
 use crate::rewrite::Names;
 use crate::secret::Secret;
@@ -156,6 +156,10 @@ pub fn explain(config: &Config, asked: &Asked) -> Result<Explanation, StartError
         .map_err(because("threads"))?;
     let (config, asked) = (config.clone(), asked.clone());
     let explained = runtime.spawn(async move {
+        let store = Store::open(&config.state).map_err(because("[state]"))?;
+        // What a gateway has used by itself, it alone knows.
+        let shared = store.scripts().is_some();
+        let budgets = shared.then(|| budgets(&config.admission, &slots, &store)).transpose()?;
         let fleet = fleet(&config)?;
         let groups = principal.groups();
         let sender =
@@ -169,7 +173,12 @@ pub fn explain(config: &Config, asked: &Asked) -> Result<Explanation, StartError
             policies: &policies,
             properties: &config.query.session_properties,
             limits: &limits,
-            classes: Some((slots.classes(), Claims { source: asked.source.as_deref(), tags: &asked.tags })),
+            admitting: Some(Admitting {
+                classes: slots.classes(),
+                claims: Claims { source: asked.source.as_deref(), tags: &asked.tags },
+                budgets: budgets.as_ref(),
+                cluster: &place,
+            }),
             caches: config.cache.is_some(),
         };
         Ok(question.explain(&asked.sql).await)

@@ -18,7 +18,7 @@
 //! | `identity` authenticates | `Call` | `identity::Authenticated` |
 //! | `admission` meters, before any parsing | `Authenticated` | `admission::Metered` |
 //! | `sql` parses | text | `sql::Statement` |
-//! | `admission` classifies, before the cluster is chosen | principal, claims, kind of statement | `admission::Classified` |
+//! | `admission` classifies, before the cluster is chosen | principal, claims, kind of statement | `admission::Classified`; where a rule goes by what Trino expects it to read, once more when that is known (`query::estimate`) |
 //! | `catalog` describes the relations | names | `catalog::Described`, and what an Iceberg catalog says of them: `catalog::rest::Ruling` |
 //! | `policy` decides, without IO | principal, `Described` | `policy::Permit` |
 //! | `rewrite` applies the permit | `Statement`, `Permit` | `rewrite::ScopedSql` |
@@ -65,7 +65,7 @@
 //! - **A decision is good for the cluster that described its tables.** Another cluster gets the query only if it says the same
 //!   of all that was looked at (`catalog::Noted`), and only if none can have taken it.
 //! - **The intent is on disk before Trino sees the query**; every intent gets an outcome, and a guard that is
-//!   dropped writes `abandoned`.
+//!   dropped writes `abandoned`. (Trino may have been asked before what the decided statement would read, which runs nothing.)
 //! - **A kept answer is served only where Trino would give it now.** The states of its tables are asked for at each lookup;
 //!   whoever may not read, or is not sent the same text, does not get there. In doubt Trino is asked.
 //! - **Row data passes as bytes**; everything else of a page is rebuilt: links, statistics, warnings, errors.

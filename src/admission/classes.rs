@@ -11,17 +11,16 @@ use jiff::tz::TimeZone;
 
 use super::config::{self, Config};
 use super::error::AdmissionError;
+use super::rule::Rule;
 use super::scheduler::{ClassPlan, GroupPlan, Plan};
 use crate::identity::Principal;
 use crate::telemetry::StatementKind;
+use crate::wire::Estimate;
 
 /// The class of people.
 pub(super) const INTERACTIVE: &str = "interactive";
 /// The class of jobs.
 pub(super) const BATCH: &str = "batch";
-/// What jobs say that they are.
-const JOBS: [&str; 8] =
-    ["*airflow*", "*dbt*", "*spark*", "*dagster*", "*prefect*", "*luigi*", "*nifi*", "*batch*"];
 /// Most classes, rules and groups: each look goes through them.
 const MOST_CLASSES: usize = 16;
 const MOST_RULES: usize = 500;
@@ -64,6 +63,8 @@ pub struct Facts<'a> {
     pub kind: StatementKind,
     /// When.
     pub now: jiff::Timestamp,
+    /// What Trino expects it to read, once that was asked.
+    pub estimate: Option<Estimate>,
 }
 
 /// What Trino is told of a class.
@@ -73,20 +74,6 @@ pub struct Told {
     pub properties: Vec<(String, String)>,
     /// A client tag.
     pub tag: Option<String>,
-}
-
-#[derive(Debug)]
-struct Rule {
-    class: usize,
-    text: Arc<str>,
-    users: Option<Vec<String>>,
-    groups: Option<Vec<String>>,
-    sources: Option<Vec<String>>,
-    tags: Option<Vec<String>>,
-    kinds: Option<Vec<StatementKind>>,
-    /// Minutes of the day, from and to.
-    hours: Option<(u16, u16)>,
-    trust_client: bool,
 }
 
 /// The classes, and the rules.
@@ -118,7 +105,7 @@ impl Classes {
         for (at, rule) in config.rules.iter().enumerate() {
             let key = format!("rule {}", at + 1);
             let class = position(&rule.class).ok_or_else(|| unknown(&key, &rule.class))?;
-            let read = read_rule(rule, class, &key).map_err(|why| wrong(format!("{key}: {why}")))?;
+            let read = Rule::read(rule, class, &key).map_err(|why| wrong(format!("{key}: {why}")))?;
             rules.push(read);
         }
         if rules.len() > MOST_RULES {
@@ -163,17 +150,14 @@ impl Classes {
         };
         read.reachable()?;
         if let Some(batch) = position(BATCH) {
-            read.rules.push(built_in(batch));
+            read.rules.push(Rule::of_jobs(batch));
         }
         Ok((read, plan))
     }
 
     /// The class of a statement.
     pub fn classify(&self, facts: &Facts<'_>) -> Classified {
-        let minute = {
-            let local = facts.now.to_zoned(self.zone.clone());
-            u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs())
-        };
+        let minute = self.minute(facts.now);
         let by_identity = self.rules.iter().find(|rule| !rule.claims() && rule.matches(facts, minute));
         let base = by_identity.map_or(self.default, |rule| rule.class);
         let rule = self.rules.iter().find(|rule| {
@@ -185,6 +169,18 @@ impl Classes {
             None => (self.default, Arc::from("no rule")),
         };
         Classified { class, name: Arc::clone(&self.names[class]), rule }
+    }
+
+    /// Whether a rule goes by what the statement is expected to read, which is then to be asked.
+    pub fn wants_estimate(&self, facts: &Facts<'_>) -> bool {
+        let mut by_estimate = self.rules.iter().filter(|rule| rule.goes_by_estimate());
+        by_estimate.any(|rule| rule.matches_but_for_estimate(facts, self.minute(facts.now)))
+    }
+
+    /// The minute of the day.
+    fn minute(&self, now: jiff::Timestamp) -> u16 {
+        let local = now.to_zoned(self.zone.clone());
+        u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs())
     }
 
     /// Whether a class has something that another has not: its queries come sooner, or more of them run or wait, or something
@@ -243,58 +239,6 @@ impl Classes {
     pub(super) fn groups_of(&self, principal: &Principal) -> Vec<usize> {
         (0..self.groups.len()).filter(|at| principal.groups().contains(&*self.groups[*at])).collect()
     }
-}
-
-impl Rule {
-    fn claims(&self) -> bool {
-        self.sources.is_some() || self.tags.is_some()
-    }
-
-    fn matches_all(&self) -> bool {
-        let Self { users, groups, sources, tags, kinds, hours, .. } = self;
-        users.is_none()
-            && groups.is_none()
-            && sources.is_none()
-            && tags.is_none()
-            && kinds.is_none()
-            && hours.is_none()
-    }
-
-    fn matches(&self, facts: &Facts<'_>, minute: u16) -> bool {
-        let any = |patterns: &Option<Vec<String>>, text: &str| {
-            patterns.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| fits(pattern, text)))
-        };
-        let of_tags = self.tags.as_ref().is_none_or(|patterns| {
-            patterns.iter().any(|pattern| facts.tags.iter().any(|tag| fits(pattern, &tag.to_lowercase())))
-        });
-        any(&self.users, facts.principal.name())
-            && self
-                .groups
-                .as_ref()
-                .is_none_or(|groups| groups.iter().any(|group| facts.principal.groups().contains(group)))
-            && (self.sources.is_none()
-                || facts.source.is_some_and(|source| any(&self.sources, &source.to_lowercase())))
-            && of_tags
-            && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&facts.kind))
-            && self.hours.is_none_or(|(from, to)| {
-                if from < to { (from..to).contains(&minute) } else { minute >= from || minute < to }
-            })
-    }
-}
-
-/// Whether a text is as a pattern, in which `*` stands for any characters.
-fn fits(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 /// Limits of nought, and limits that contradict each other.
@@ -444,76 +388,4 @@ fn plan(config: &Config, classes: &[config::Class]) -> Result<Plan, AdmissionErr
         groups: groups.collect(),
         classes: plans,
     })
-}
-
-fn built_in(batch: usize) -> Rule {
-    Rule {
-        class: batch,
-        text: Arc::from("the rule of Northgate's own for jobs"),
-        users: None,
-        groups: None,
-        sources: Some(JOBS.map(str::to_owned).to_vec()),
-        tags: None,
-        kinds: None,
-        hours: None,
-        trust_client: false,
-    }
-}
-
-fn read_rule(rule: &config::Rule, class: usize, key: &str) -> Result<Rule, String> {
-    let lists = [
-        ("users", &rule.users),
-        ("groups", &rule.groups),
-        ("sources", &rule.sources),
-        ("tags", &rule.tags),
-        ("kinds", &rule.kinds),
-    ];
-    for (name, list) in lists {
-        if list.as_ref().is_some_and(|list| list.is_empty() || list.iter().any(String::is_empty)) {
-            return Err(format!("{name}: matches nothing; leave it out to match all"));
-        }
-    }
-    let lower = |list: &Option<Vec<String>>| {
-        list.as_ref().map(|list| list.iter().map(|text| text.to_lowercase()).collect())
-    };
-    let kind = |name: &String| {
-        if name == StatementKind::Execute.as_str() {
-            return Err("kinds: what EXECUTE runs is of that statement's kind; name that".to_owned());
-        }
-        let known = StatementKind::ALL.iter().copied().find(|kind| kind.as_str() == name);
-        known.ok_or_else(|| {
-            let names: Vec<&str> = StatementKind::ALL.iter().map(|kind| kind.as_str()).collect();
-            format!("kinds: there is no '{name}'; there are {}", names.join(", "))
-        })
-    };
-    let kinds = rule.kinds.as_ref().map(|kinds| kinds.iter().map(kind).collect()).transpose()?;
-    let hours = rule.hours.as_deref().map(hours).transpose()?;
-    let text = Arc::from(format!("{key} of the configuration, for the class '{}'", rule.class));
-    Ok(Rule {
-        class,
-        text,
-        users: rule.users.clone(),
-        groups: rule.groups.clone(),
-        sources: lower(&rule.sources),
-        tags: lower(&rule.tags),
-        kinds,
-        hours,
-        trust_client: rule.trust_client,
-    })
-}
-
-fn hours(text: &str) -> Result<(u16, u16), String> {
-    let minute = |text: &str| {
-        let (hour, minute) = text.trim().split_once(':')?;
-        let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
-        (hour <= 24 && minute < 60 && hour * 60 + minute <= 24 * 60).then_some(hour * 60 + minute)
-    };
-    let read = text.split_once('-').and_then(|(from, to)| Some((minute(from)?, minute(to)?)));
-    match read {
-        Some((from, to)) if from % 1440 == to % 1440 => {
-            Err(format!("hours: '{text}' matches nothing; leave it out to match all"))
-        }
-        Some(hours) => Ok(hours),
-        None => Err(format!("hours: '{text}' is not of the form 22:00-06:00")),
-    }
 }

@@ -131,6 +131,13 @@ pub struct Rule {
     /// A time of day, such as `22:00-06:00`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hours: Option<String>,
+    /// What Trino expects the statement to read from its tables (`EXPLAIN (TYPE IO)`) is more. What it has no estimate of does
+    /// not match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scanned_above: Option<ByteSize>,
+    /// The same in rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_above: Option<u64>,
     /// Believe the client's source and tags though they make its query come sooner.
     #[serde(default)]
     pub trust_client: bool,

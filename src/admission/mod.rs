@@ -9,6 +9,7 @@ mod classes;
 mod config;
 mod error;
 mod rate;
+mod rule;
 mod scheduler;
 mod slots;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::identity::{Method, Principal};
 use crate::telemetry::StatementKind;
+use crate::wire::Estimate;
 
 /// Numbers below a bound, the same each time.
 pub(super) fn random() -> impl FnMut(usize) -> usize {
@@ -222,7 +223,8 @@ fn classes_by_rules() {
             let principal = Principal::new(who, Method::Password).with_groups([group]);
             let tags = [tag.to_owned()];
             let now = format!("2026-11-30T{time}:00Z").parse().expect("a time");
-            let facts = Facts { principal: &principal, source: Some(source), tags: &tags, kind, now };
+            let facts =
+                Facts { principal: &principal, source: Some(source), tags: &tags, kind, now, estimate: None };
             let class = slots.classes().classify(&facts);
             let at = format!("{who} {group} {source} {tag} {time}: {class:?}");
             assert!(&*class.name == expect.0 && class.rule.contains(expect.1), "{at}");
@@ -246,6 +248,51 @@ fn classes_by_rules() {
 }
 
 #[test]
+fn what_is_expected_to_read_much_is_of_the_class_for_it() {
+    let text = "
+        [[class]]
+        name = 'huge'
+        [[rule]]
+        class = 'huge'
+        scanned_above = '10GB'
+        rows_above = 1000
+        [[rule]]
+        class = 'batch'
+        rows_above = 0
+        groups = ['eu']
+        kinds = ['query']
+    ";
+    let slots = read(text).expect("sound: the first does not match everything");
+    let of = |group: &str, kind, figures: Option<(Option<f64>, Option<f64>)>| {
+        let principal = Principal::new("ann", Method::Password).with_groups([group]);
+        let (now, tags) = (jiff::Timestamp::UNIX_EPOCH, &[]);
+        let estimate = figures.map(|(bytes, rows)| Estimate { bytes, rows });
+        let facts = Facts { principal: &principal, source: None, tags, kind, now, estimate };
+        (slots.classes().classify(&facts).name.to_string(), slots.classes().wants_estimate(&facts))
+    };
+    let check = |group, figures, expect: &str| {
+        assert_eq!(
+            of(group, StatementKind::Query, figures),
+            (expect.to_owned(), true),
+            "{group} {figures:?}"
+        );
+    };
+    check("us", Some((Some(10e9), Some(1e9))), "interactive");
+    check("us", Some((Some(10e9 + 1.0), Some(1e9))), "huge");
+    check("us", Some((Some(10e9 + 1.0), Some(1e3))), "interactive");
+    // What is not known is not above anything.
+    check("us", Some((Some(11e9), None)), "interactive");
+    check("eu", None, "interactive");
+    check("eu", Some((None, Some(1.0))), "batch");
+    check("eu", Some((Some(11e9), Some(1e9))), "huge");
+    let one = read("[[rule]]\nclass = 'batch'\nrows_above = 9\nusers = ['bob']").expect("sound");
+    let principal = Principal::new("ann", Method::Password);
+    let (now, kind) = (jiff::Timestamp::UNIX_EPOCH, StatementKind::Query);
+    let facts = Facts { principal: &principal, source: None, tags: &[], kind, now, estimate: None };
+    assert!(!one.classes().wants_estimate(&facts), "nothing is asked where it decides nothing");
+}
+
+#[test]
 fn a_claim_moves_nobody_up_who_is_batch_by_identity() {
     let text = "
         default_class = 'batch'
@@ -265,6 +312,7 @@ fn a_claim_moves_nobody_up_who_is_batch_by_identity() {
         tags: &[],
         kind: StatementKind::Query,
         now: jiff::Timestamp::UNIX_EPOCH,
+        estimate: None,
     };
     assert_eq!(&*slots.classes().classify(&facts).name, "batch");
 }
@@ -280,6 +328,7 @@ fn a_claim_lifts_no_limit() {
             tags: &[],
             kind: StatementKind::Query,
             now: jiff::Timestamp::UNIX_EPOCH,
+            estimate: None,
         };
         slots.classes().classify(&facts).name.to_string()
     };

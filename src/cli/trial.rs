@@ -250,7 +250,7 @@ impl Trial {
                     policies: &policies,
                     properties: &properties,
                     limits: &limits,
-                    classes: None,
+                    admitting: None,
                     caches: false,
                 };
                 question.explain(&sql).await

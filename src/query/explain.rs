@@ -2,18 +2,21 @@
 
 use std::fmt::{self, Write as _};
 
+use super::estimate::{asked, question};
 use super::plan::{ran, spends};
 use super::view::Reader;
 use super::{StatementError, target};
-use crate::admission::{AdmissionError, Classes, Classified, Facts};
+use crate::admission::{AdmissionError, Budgets, Classes, Classified, Facts, Spent};
 use crate::cache::{self, Nature, Reason};
 use crate::catalog::{Catalog, TableName};
 use crate::error::Failure;
 use crate::identity::Principal;
 use crate::policy::{Denial, Lists, Scoped, Set, Source};
-use crate::rewrite::{self, Context, Names};
+use crate::rewrite::{self, Context, Names, ScopedSql};
 use crate::secret::Secret;
 use crate::sql::{Kind, Limits, Statement};
+use crate::upstream::Cluster;
+use crate::wire::{self, Estimate, Session};
 
 /// Who would ask, in which session, and what decides.
 pub struct Question<'a> {
@@ -31,10 +34,23 @@ pub struct Question<'a> {
     pub properties: &'a [String],
     /// The limits of statements.
     pub limits: &'a Limits,
-    /// The classes, if that of the statement is asked, and what the client would say of itself.
-    pub classes: Option<(&'a Classes, Claims<'a>)>,
+    /// How it would be admitted, if that is asked.
+    pub admitting: Option<Admitting<'a>>,
     /// Whether answers may be given again.
     pub caches: bool,
+}
+
+/// What says how a statement would be admitted.
+#[derive(Clone, Copy)]
+pub struct Admitting<'a> {
+    /// The classes.
+    pub classes: &'a Classes,
+    /// What the client would say of itself.
+    pub claims: Claims<'a>,
+    /// What may be used in a day, if it is known here what was.
+    pub budgets: Option<&'a Budgets>,
+    /// Where it is asked what the statement would read, if a rule goes by that.
+    pub cluster: &'a Cluster,
 }
 
 /// What a client says of itself.
@@ -52,9 +68,10 @@ pub struct Explanation {
     who: String,
     kind: &'static str,
     class: Option<Classified>,
-    /// Whether it reads data, which is paid for.
-    spends: bool,
-    /// Which budget is used up.
+    /// What it is expected to read, if a rule of classes goes by that and it is known.
+    estimate: Option<Estimate>,
+    /// What is used today of the budgets that it would be paid from, and which of them is used up.
+    spent: Vec<Spent>,
     over: Option<AdmissionError>,
     relations: Vec<(TableName, Result<Seen, StatementError>)>,
     sent: Result<(String, bool), StatementError>,
@@ -77,7 +94,8 @@ impl Explanation {
             who: format!("{} (groups: {})", principal.name(), groups.join(", ")),
             kind: "unreadable",
             class: None,
-            spends: false,
+            estimate: None,
+            spent: Vec::new(),
             over: None,
             relations: Vec::new(),
             sent: Err(error),
@@ -101,11 +119,12 @@ impl Question<'_> {
             Kind::ExecuteImmediate { text, .. } => ran(&Statement::parse(text, self.limits)?),
             _ => ran(&statement),
         };
-        to.spends = spends(run);
-        to.class = self.classes.map(|(classes, Claims { source, tags })| {
-            let (kind, now) = (run, jiff::Timestamp::now());
-            classes.classify(&Facts { principal: self.principal, source, tags, kind, now })
+        let facts = self.admitting.map(|Admitting { claims: Claims { source, tags }, .. }| {
+            let (principal, now) = (self.principal, jiff::Timestamp::now());
+            Facts { principal, source, tags, kind: run, now, estimate: None }
         });
+        let admitting = self.admitting.zip(facts);
+        to.class = admitting.map(|(admitting, facts)| admitting.classes.classify(&facts));
         // What is executed or prepared is what policy is about.
         while let Some(inner) = match statement.kind() {
             Kind::Prepare { inner, .. } => Some((**inner).clone()),
@@ -126,20 +145,60 @@ impl Question<'_> {
         }
         let mut permit = reader.decide(&names).await?;
         target::permit(&statement, &self.names, &reader, &mut permit).await?;
-        let told = self.classes.zip(to.class.as_ref()).map(|((classes, _), class)| classes.told(class));
-        let context = Context {
-            names: self.names,
-            permit: &permit,
-            properties: self.properties,
-            fixed: told.map_or(&[], |told| &told.properties),
-            limits: self.limits,
+        let rewritten = |class: Option<&Classified>| {
+            let told = self.admitting.zip(class).map(|(admitting, class)| admitting.classes.told(class));
+            rewrite::rewrite(
+                &statement,
+                &Context {
+                    names: self.names,
+                    permit: &permit,
+                    properties: self.properties,
+                    fixed: told.map_or(&[], |told| &told.properties),
+                    limits: self.limits,
+                },
+            )
         };
-        let scoped = rewrite::rewrite(&statement, &context)?;
+        let mut scoped = rewritten(to.class.as_ref())?;
+        if let Some((admitting, facts)) = admitting {
+            to.estimate = self.estimate(&admitting, &facts, &scoped).await;
+            if to.estimate.is_some() {
+                to.class = Some(admitting.classes.classify(&Facts { estimate: to.estimate, ..facts }));
+                scoped = rewritten(to.class.as_ref())?;
+            }
+            if let (Some(class), true) = (&to.class, spends(run)) {
+                (to.spent, to.over) = self.paid(&admitting, class).await;
+            }
+        }
         if self.caches {
             let versioned = |catalog: &str| self.catalog.tells_versions(catalog);
             to.cached = Some(cache::judge(&[&statement], &self.names, &permit, versioned));
         }
         Ok((scoped.text().to_owned(), scoped.restricted()))
+    }
+
+    async fn estimate(
+        &self,
+        admitting: &Admitting<'_>,
+        facts: &Facts<'_>,
+        scoped: &ScopedSql,
+    ) -> Option<Estimate> {
+        let question = question(admitting.classes, facts, scoped)?;
+        let headers = wire::upstream_headers(&Session::default(), self.principal.name(), None).ok()?;
+        asked(admitting.cluster, &question, headers).await
+    }
+
+    /// What is used today of the budgets that a statement of a class would be paid from, and which of them is used up.
+    async fn paid(
+        &self,
+        admitting: &Admitting<'_>,
+        class: &Classified,
+    ) -> (Vec<Spent>, Option<AdmissionError>) {
+        let account = admitting
+            .budgets
+            .and_then(|budgets| budgets.account(admitting.classes, self.principal, class, false));
+        let Some(account) = account else { return (Vec::new(), None) };
+        let over = account.check().await.err();
+        (account.spent(), over)
     }
 
     fn reader(&self, lists: Lists) -> Reader<'_> {
@@ -178,16 +237,15 @@ impl super::Gateway {
             policies: &policies,
             properties: &self.config.session_properties,
             limits: &self.limits,
-            classes: Some((self.slots.classes(), claims)),
+            admitting: Some(Admitting {
+                classes: self.slots.classes(),
+                claims,
+                budgets: Some(&self.budgets),
+                cluster: &place,
+            }),
             caches: self.cache.is_some(),
         };
-        let mut explanation = question.explain(sql).await;
-        if let (Some(class), true) = (&explanation.class, explanation.spends)
-            && let Some(account) = self.budgets.account(self.slots.classes(), principal, class, false)
-        {
-            explanation.over = account.check().await.err();
-        }
-        explanation
+        question.explain(sql).await
     }
 }
 
@@ -216,6 +274,12 @@ impl fmt::Display for Explanation {
         writeln!(f, "{}, asked by {}", self.kind, self.who)?;
         if let Some(class) = &self.class {
             writeln!(f, "Class {}, by {}", class.name, class.rule)?;
+        }
+        if let Some(estimate) = &self.estimate {
+            writeln!(f, "Expected to read: {estimate}")?;
+        }
+        for spent in &self.spent {
+            writeln!(f, "Budget of {spent}")?;
         }
         if let Some(over) = &self.over {
             writeln!(f, "Not run today: {}", over.client_message())?;
@@ -304,7 +368,8 @@ mod tests {
                 who,
                 kind: "query",
                 class: None,
-                spends: false,
+                estimate: None,
+                spent: Vec::new(),
                 over: None,
                 relations: vec![(name, Err(error()))],
                 sent: Err(error()),

@@ -10,6 +10,7 @@ mod collector;
 mod config;
 mod elsewhere;
 mod error;
+mod estimate;
 mod explain;
 mod first;
 mod people;
@@ -37,7 +38,7 @@ use tokio_util::task::TaskTracker;
 pub use answer::{Answer, Body};
 pub use config::Config;
 pub use error::{QueryError, StatementError};
-pub use explain::{Claims, Explanation, Question};
+pub use explain::{Admitting, Claims, Explanation, Question};
 pub use people::{Shown, reason};
 pub use relay::RelayError;
 
@@ -120,6 +121,8 @@ pub struct Gateway {
     texts: Arc<Semaphore>,
     /// No more queries are to be sent here, though they are still taken.
     leaving: AtomicBool,
+    /// Turns to ask Trino what statements would read.
+    estimates: Semaphore,
     /// What was looked up of positions in other gateways' queries.
     foreign: moka::sync::Cache<String, Positions>,
 }
@@ -142,6 +145,7 @@ impl Gateway {
             taken: TaskTracker::new(),
             texts: Arc::new(Semaphore::new(blocks.min(Semaphore::MAX_PERMITS))),
             leaving: AtomicBool::new(false),
+            estimates: Semaphore::new(estimate::AT_ONCE),
             foreign: moka::sync::Cache::builder()
                 .weigher(|query: &String, (map, _): &Positions| {
                     let size = query.len() + map.as_ref().map_or(0, |map| map.size()) + FOREIGN_OVERHEAD;

@@ -97,30 +97,59 @@ impl Gateway {
         let executed = self.executed(&statement, session)?;
         let kind = ran(executed.as_ref().unwrap_or(&statement));
         seen.spends = spends(kind);
-        let class = self.slots.classes().classify(&Facts {
+        let facts = Facts {
             principal: caller.principal(),
             source: session.source.as_deref(),
             tags: &session.client_tags,
             kind,
             now: jiff::Timestamp::now(),
-        });
+            estimate: None,
+        };
+        let class = self.slots.classes().classify(&facts);
         seen.class = Some(class.clone());
         if let Some(local) = local(&statement, session)? {
             return Ok(Plan::Local(local));
         }
+        let planned = self.placed_plan(caller, &statement, executed.as_ref(), seen, tried).await?;
+        let Some(estimate) = self.estimate(caller, &facts, &planned).await else {
+            return Ok(Plan::Submit(Box::new(planned)));
+        };
+        let by_estimate = self.slots.classes().classify(&Facts { estimate: Some(estimate), ..facts });
+        let is_same = by_estimate.name == class.name;
+        seen.class = Some(by_estimate);
+        if is_same {
+            return Ok(Plan::Submit(Box::new(planned)));
+        }
+        // Where it runs, and what is set for it, goes by its class. The cluster that was asked has an answer.
+        drop(planned);
+        tried.pop();
+        let planned = self.placed_plan(caller, &statement, executed.as_ref(), seen, tried).await?;
+        Ok(Plan::Submit(Box::new(planned)))
+    }
+
+    /// Plans a statement that is sent, in the class that it is of so far.
+    async fn placed_plan(
+        &self,
+        caller: &Authenticated,
+        statement: &Statement,
+        executed: Option<&Statement>,
+        seen: &mut Seen,
+        tried: &mut Vec<String>,
+    ) -> Result<Planned, StatementError> {
+        let class = seen.class.as_ref().ok_or(StatementError::Fault)?;
         // From here on one cluster is asked what the relations are, and it is the one that gets the query.
         let place = self.placed(caller, &class.name, tried)?;
         let (catalog, noted) = place.catalog().noting();
         let (sql, relations, permit, nature) =
-            self.scoped(caller, &statement, executed, &catalog, seen).await?;
-        Ok(Plan::Submit(Box::new(Planned { sql, relations, permit, place, noted, nature })))
+            self.scoped(caller, statement, executed, &catalog, seen).await?;
+        Ok(Planned { sql, relations, permit, place, noted, nature })
     }
 
     async fn scoped(
         &self,
         caller: &Authenticated,
         statement: &Statement,
-        executed: Option<Statement>,
+        executed: Option<&Statement>,
         catalog: &Catalog,
         seen: &mut Seen,
     ) -> Result<Decided, StatementError> {
@@ -134,10 +163,10 @@ impl Gateway {
                 if let Kind::Execute { .. } = kind {
                     seen.prepared = Some(prepared.slice(prepared.whole()).to_owned());
                 }
-                let (relations, permit) = self.permit(caller, &prepared, catalog, seen).await?;
+                let (relations, permit) = self.permit(caller, prepared, catalog, seen).await?;
                 let context = self.context(session, &permit, seen)?;
-                let sql = rewrite::execute(statement, arguments.clone(), &prepared, &context)?;
-                let nature = self.nature(&[statement, &prepared], session, catalog, &permit);
+                let sql = rewrite::execute(statement, arguments.clone(), prepared, &context)?;
+                let nature = self.nature(&[statement, prepared], session, catalog, &permit);
                 Ok((sql, relations, permit, nature))
             }
             (Kind::DescribeInput { name } | Kind::DescribeOutput { name }, _) => {

@@ -484,7 +484,7 @@ fn unpacked(headers: &[u8]) -> Option<HeaderMap> {
 }
 
 /// All that Trino is told besides the statement.
-fn submit_headers(caller: &Authenticated, planned: &Planned) -> Result<HeaderMap, StatementError> {
+pub(super) fn submit_headers(caller: &Authenticated, planned: &Planned) -> Result<HeaderMap, StatementError> {
     let (sql, session, user) = (&planned.sql, caller.call().session(), caller.principal().name());
     let transaction = planned.place.transaction.as_deref();
     let mut headers = wire::upstream_headers(session, user, transaction)?;

@@ -85,6 +85,13 @@ impl ScopedSql {
         self.kind
     }
 
+    /// The question what it would read, which Trino answers without running it. None of what is restricted: the answer tells of
+    /// rows that the principal may not see.
+    pub fn estimate(&self) -> Option<Self> {
+        let text = format!("EXPLAIN (TYPE IO, FORMAT JSON) {}", self.text).into();
+        (!self.restricted).then(|| Self { text, positions: None, values: None, ..self.clone() })
+    }
+
     /// A prepared statement that Trino must be told of with this statement: its name and its rewritten text.
     pub fn prepared(&self) -> Option<(&str, &str)> {
         self.prepared.as_ref().map(|(name, text)| (name.as_str(), text.as_str()))

@@ -1,4 +1,4 @@
-//! Metadata statements, run to their end by the gateway's own user.
+//! Statements that the gateway runs to their end itself: metadata, by its own user, and what a user's statement would read.
 
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use super::{Cluster, Response, UpstreamError, Verb, link_of};
 use crate::catalog::{Engine, EngineError, Metadata, MetadataQuery};
+use crate::rewrite::ScopedSql;
+use crate::wire::Estimate;
 
 /// The most rows of an answer.
 const MAX_ROWS: usize = 100_000;
@@ -18,8 +20,10 @@ const MAX_PAGE: usize = 16 << 20;
 const MAX_PAGES: usize = 1_000;
 /// What a cluster runs that was left out, to show that it is well again.
 const TRIAL: &str = "VALUES 'northgate'";
-/// The longest time for all of it.
+/// The longest time for all of it; for an estimate, which its statement waits for; and for a cancel.
 const TIME: Duration = Duration::from_mins(1);
+const ESTIMATE_TIME: Duration = Duration::from_secs(5);
+const CANCEL_TIME: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,35 +45,59 @@ struct PageError {
 
 impl Engine for Cluster {
     fn metadata<'a>(&'a self, query: &'a MetadataQuery) -> Metadata<'a> {
-        Box::pin(self.run(query.text()))
+        Box::pin(self.run(query.text(), self.own_headers(), TIME))
     }
 }
 
 impl Cluster {
     /// Runs a query that reads nothing, to see whether queries run.
     pub(super) async fn try_out(&self) -> Result<(), EngineError> {
-        self.run(TRIAL).await.map(drop)
+        self.run(TRIAL, self.own_headers(), TIME).await.map(drop)
     }
 
-    async fn run(&self, text: &str) -> Result<Vec<Vec<Value>>, EngineError> {
+    /// What Trino expects a statement to read: the answer to [`ScopedSql::estimate`], asked as the statement would be sent.
+    ///
+    /// # Errors
+    /// Trino has none within five seconds.
+    pub async fn estimate(
+        &self,
+        question: &ScopedSql,
+        mut headers: HeaderMap,
+    ) -> Result<Estimate, EngineError> {
+        headers.insert("x-trino-source", HeaderValue::from_static("northgate-estimate"));
+        let rows = self.run(question.text(), headers, ESTIMATE_TIME).await?;
+        let plan = rows.first().and_then(|row| row.first()).and_then(Value::as_str).unwrap_or_default();
+        Estimate::read(plan).map_err(|error| EngineError::Garbage(error.to_string()))
+    }
+
+    async fn run(
+        &self,
+        text: &str,
+        headers: HeaderMap,
+        time: Duration,
+    ) -> Result<Vec<Vec<Value>>, EngineError> {
         let mut next = None;
-        let rows = match tokio::time::timeout(TIME, self.rows(text, &mut next)).await {
+        let rows = match tokio::time::timeout(time, self.rows(text, headers, &mut next)).await {
             Ok(rows) => rows,
-            Err(_) => Err(EngineError::Unavailable(format!("no end within {} s", TIME.as_secs()))),
+            Err(_) => Err(EngineError::Unavailable(format!("no end within {} s", time.as_secs()))),
         };
         if rows.is_err()
             && let Some(link) = next
-            && let Err(error) = self.cancel(&link).await
+            && !matches!(tokio::time::timeout(CANCEL_TIME, self.cancel(&link)).await, Ok(Ok(())))
         {
-            tracing::debug!(%error, "a metadata query was not cancelled");
+            tracing::debug!("a query of the gateway's own was not cancelled");
         }
         rows
     }
 
     /// Collects all rows; `next` is the link that has yet to be followed, so that it can be cancelled.
-    async fn rows(&self, text: &str, next: &mut Option<String>) -> Result<Vec<Vec<Value>>, EngineError> {
+    async fn rows(
+        &self,
+        text: &str,
+        headers: HeaderMap,
+        next: &mut Option<String>,
+    ) -> Result<Vec<Vec<Value>>, EngineError> {
         let text = Bytes::copy_from_slice(text.as_bytes());
-        let headers = self.own_headers();
         let answer = self.send(text, headers.clone()).await.map_err(unavailable)?;
         self.collected(answer, &headers, next).await
     }

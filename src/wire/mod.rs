@@ -8,6 +8,7 @@
 mod call;
 mod certificate;
 mod credentials;
+mod estimate;
 mod forwarded;
 mod headers;
 mod json;
@@ -20,6 +21,7 @@ mod session;
 pub use call::{Call, Limits, LinkMethod, Peer, Route, TlsVersion};
 pub use certificate::{ClientCertificate, UnreadableCertificate};
 pub use credentials::{Credentials, read as read_credentials, read_assertion};
+pub use estimate::Estimate;
 pub use forwarded::{Proxies, Proxy};
 pub use headers::{
     NotAHeader, SessionChange, response_headers, started_transaction, tell_class, upstream_headers,

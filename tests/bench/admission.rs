@@ -48,6 +48,7 @@ impl World {
             tags: &[],
             kind: StatementKind::Query,
             now: jiff::Timestamp::UNIX_EPOCH,
+            estimate: None,
         });
         Ok(Self { slots, principals, class })
     }

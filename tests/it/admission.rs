@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::harness::gateway::{binary, certificates, password_of};
 use crate::harness::http::path_of;
 use crate::harness::process::{run, within};
-use crate::harness::{Client, Gateway, Settings, stack};
+use crate::harness::{Client, Gateway, Settings, stack, trino};
 use crate::several::{driver, finished};
 use crate::tokens::Store;
 
@@ -166,6 +166,54 @@ fn drivers_of_people_are_served_while_jobs_have_every_slot() {
 }
 
 #[test]
+fn what_trino_expects_to_read_much_is_batch() {
+    let gateway = start("[[admission.rule]]\nclass = 'batch'\nrows_above = 20\n");
+    let explained = |user: &str, sql: &str| {
+        let text = gateway.admin().send("POST", &format!("/explain?user={user}"), sql.as_bytes()).text();
+        text.lines().take_while(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let small = "SELECT name FROM tpch.tiny.region LIMIT 1";
+    let large = "SELECT comment FROM tpch.sf1.lineitem LIMIT 1";
+    let told = explained("admin", large);
+    assert_eq!(told[1], "Class batch, by rule 1 of the configuration, for the class 'batch'", "{told:?}");
+    assert!(
+        told[2].starts_with("Expected to read: bytes: ") && told[2].ends_with("rows: 6001215"),
+        "{told:?}"
+    );
+    let told = explained("admin", small);
+    assert_eq!(told[1], "Class interactive, by no rule", "{told:?}");
+    assert!(told[2].ends_with("rows: 5"), "{told:?}");
+    let ran = || {
+        let metrics = gateway.admin().get("/metrics").text();
+        ["batch", "interactive"].map(|class| {
+            let line = format!("northgate_admission_wait_seconds_count{{class=\"{class}\"}} ");
+            let found = metrics.lines().find_map(|metric| metric.strip_prefix(line.as_str()));
+            found.map_or(0, |count| count.parse::<u32>().expect("a count"))
+        })
+    };
+    let admin = gateway.signed_in("admin");
+    for (sql, expect) in [(large, [1, 0]), (small, [1, 1])] {
+        assert_eq!((admin.query(sql).rows().len(), ran()), (1, expect), "{sql}");
+    }
+    // What is executed counts, with its parameters. What only lists has no estimate, and is not asked about.
+    let text = "q=SELECT+comment+FROM+tpch.sf1.lineitem+WHERE+orderkey+%3E+%3F+LIMIT+1";
+    let prepared = gateway.signed_in("admin").with("X-Trino-Prepared-Statement", text);
+    assert_eq!((prepared.query("EXECUTE q USING 7").rows().len(), ran()), (1, [2, 1]));
+    assert!(!admin.query("SHOW SCHEMAS FROM tpch").rows().is_empty());
+    assert_eq!(ran(), [2, 2]);
+    let asked = |user: &str| {
+        let sql = "SELECT count(*) FROM system.runtime.queries WHERE source = 'northgate-estimate' AND state = 'FINISHED'";
+        trino().query(&format!("{sql} AND \"user\" = '{user}'")).value()
+    };
+    assert_eq!(asked("admin"), 5, "as the user, and each time");
+    // Of restricted tables nothing is asked: the class would tell of rows that eva may not see.
+    let told = explained("eva", "SELECT name FROM lake.silver.customers");
+    assert_eq!(told[1..], ["Class interactive, by no rule"], "{told:?}");
+    assert!(!gateway.signed_in("eva").query("SELECT name FROM lake.silver.customers").rows().is_empty());
+    assert_eq!((ran(), asked("eva")), ([2, 3], 0.into()));
+}
+
+#[test]
 fn a_budget_that_is_used_up_is_a_clear_refusal() {
     let gateway = start("budget_per_principal = { rows = 20000 }");
     let admin = gateway.signed_in("admin");
@@ -183,6 +231,8 @@ fn a_budget_that_is_used_up_is_a_clear_refusal() {
     assert!(listed.contains("principal admin\t0\t30000 of 20000\t"), "{listed}");
     let explained = gateway.admin().send("POST", "/explain?user=admin", SHORT.as_bytes()).text();
     assert!(explained.contains("Not run today: Your budget of rows read is used up"), "{explained}");
+    let told = "Budget of principal admin, used today: 30000 of 20000 rows read\n";
+    assert!(explained.contains(told), "{explained}");
 }
 
 #[test]

@@ -29,6 +29,7 @@ impl World {
             tags: &[],
             kind: StatementKind::Query,
             now: jiff::Timestamp::UNIX_EPOCH,
+            estimate: None,
         });
         self.budgets.account(self.slots.classes(), &principal, &class, restricted)
     }
