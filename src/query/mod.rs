@@ -23,6 +23,7 @@ mod relay;
 mod submit;
 mod tally;
 mod target;
+mod unread;
 mod view;
 
 use std::sync::Arc;
@@ -348,6 +349,7 @@ impl Gateway {
             tokio::time::sleep(SWEEP).await;
             self.registry.all().iter().for_each(|running| self.registry.settle(running, false));
             self.look_elsewhere().await;
+            self.free_unread().await;
             for running in self.registry.idle(self.config.client_timeout.0) {
                 if !self.gives_up(&running) {
                     continue;

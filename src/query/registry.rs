@@ -210,6 +210,17 @@ impl Running {
         }
     }
 
+    /// Whether it has a slot.
+    pub(super) fn has_slot(&self) -> bool {
+        self.state().slot.is_some()
+    }
+
+    /// Frees its slot before its end: Trino has nothing more to do for it.
+    pub(super) fn free(&self) {
+        let slot = self.state().slot.take();
+        drop(slot);
+    }
+
     /// Notes Trino's name for the query.
     pub(super) fn started(&self, trino_query_id: &str, cluster: &str) {
         if let Some(guard) = &self.state().guard {

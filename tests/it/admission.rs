@@ -42,6 +42,33 @@ fn message(page: &Value) -> Option<String> {
     Some(message.to_owned())
 }
 
+/// As Python's client does with the query by which it learns what its server can.
+#[test]
+fn what_trino_has_done_with_holds_no_slot() {
+    let gateway = start("running = 1\nrunning_per_principal = 1");
+    let (admin, test) = (gateway.signed_in("admin"), gateway.signed_in("test"));
+    let mut page = admin.submit("EXECUTE IMMEDIATE 'SELECT 1'").page();
+    let mut link = String::new();
+    while page["data"].is_null() {
+        link = path_of(page["nextUri"].as_str().unwrap_or_else(|| panic!("it ended: {page}")));
+        page = admin.get(&link).page();
+    }
+    assert_ne!(link, "");
+    assert!(page["nextUri"].is_string(), "there is more: {page}");
+    // Nobody fetches the rest, and who waits has the slot long before that is given up.
+    assert_eq!(test.query(SHORT).value(), 25);
+    let metrics = gateway.admin().get("/metrics").text();
+    assert!(metrics.contains("northgate_admission_running{class=\"interactive\"} 0"), "{metrics}");
+    // It can still be had.
+    let mut last = admin.get(&path_of(page["nextUri"].as_str().expect("a link"))).page();
+    while let Some(next) = last["nextUri"].as_str() {
+        last = admin.get(&path_of(next)).page();
+    }
+    assert!(last["error"].is_null(), "{last}");
+    let records = gateway.audit_of(page["id"].as_str().expect("an id"), |records| records.len() == 2);
+    assert_eq!((&records[1]["state"], &records[1]["rows"]), (&"finished".into(), &1.into()), "{records:?}");
+}
+
 #[test]
 fn who_waits_is_told_why_and_may_go() {
     let gateway = start("running = 1\nrunning_per_principal = 1");
