@@ -17,6 +17,10 @@ pub enum Place {
     Emr,
     /// A Helm chart for Kubernetes, as an archive: `northgate deploy helm | tar x`.
     Helm,
+    /// The configuration of a JupyterHub whose notebooks query in their users' names, without a password.
+    Jupyterhub,
+    /// What the kernels of its notebooks start with.
+    JupyterKernel,
 }
 
 /// The files of the chart.
@@ -37,6 +41,8 @@ pub fn deploy(place: Place) -> Result<Said, String> {
         Place::Terraform => include_str!("deploy/aws.tf"),
         Place::Emr => include_str!("deploy/emr-bootstrap.sh"),
         Place::Helm => &chart().map_err(|error| error.to_string())?,
+        Place::Jupyterhub => include_str!("deploy/jupyterhub_config.py"),
+        Place::JupyterKernel => include_str!("deploy/jupyter-kernel.py"),
     };
     Ok(Said { out: text.to_owned(), ..Said::default() })
 }
