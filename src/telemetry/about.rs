@@ -36,12 +36,16 @@ impl About {
     }
 
     /// Does something that is about this, as a part of its trace.
-    pub async fn scope<F: Future>(self, work: F) -> F::Output {
-        if self.query.is_none() {
-            return work.await;
+    pub fn scope<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        // Each layer around a future would have room for it twice: it is put where they need a pointer.
+        let work = Box::pin(work);
+        async move {
+            if self.query.is_none() {
+                return work.await;
+            }
+            let trace = self.trace.clone();
+            ABOUT.scope(self, trace.scope(work)).await
         }
-        let trace = self.trace.clone();
-        ABOUT.scope(self, trace.scope(work)).await
     }
 
     /// The members that a line has not got of itself.
