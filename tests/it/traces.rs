@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::harness::double::{Double, json};
 use crate::harness::process::within;
 use crate::harness::{Gateway, Settings};
@@ -23,6 +25,7 @@ fn engine() -> Double {
 fn a_trace_goes_from_the_client_into_trino_and_to_the_collector() {
     let (engine, collector) = (engine(), Double::start(|_| json("200 OK", "{}")));
     let mut settings = Settings::for_upstream(&engine.url());
+    settings.environment.push(("NORTHGATE__TELEMETRY__FORMAT", "json".to_owned()));
     settings.more = format!("[telemetry.traces]\nendpoint = '{}/v1/traces'\nsample = 0.0\n", collector.url());
     let gateway = Gateway::start(settings);
     let client = gateway.client().with("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"));
@@ -56,6 +59,16 @@ fn a_trace_goes_from_the_client_into_trino_and_to_the_collector() {
     for secret in ["eva", "SELECT", "traced", "alone"] {
         assert!(!all.contains(secret), "{secret}: {all}");
     }
+    // What the log says of a query names it, and its trace.
+    let client = gateway.signed_in("eva").with("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"));
+    let refused: Value =
+        serde_json::from_slice(&client.submit("SELECT * FROM lake.none.t").body).expect("a page");
+    let log = gateway.log();
+    let line = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|line| line["query"] == refused["id"]);
+    assert_eq!(line.unwrap_or_default()["trace"], TRACE, "{log}");
     // The time of the query has its trace as an example.
     let metrics = gateway.admin().get("/metrics").text();
     assert!(metrics.contains(&format!("# {{trace_id=\"{TRACE}\"}}")), "{metrics}");
