@@ -20,6 +20,9 @@ fn said(command: &mut Command) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
 
+/// What is said of the certificate that the tests plant.
+const ENDS: &str = "ends.pem) ends in 1 h";
+
 /// What the doctor says of a configuration.
 pub(crate) fn doctor(config: &Path) -> (Option<i32>, String) {
     said(binary().arg("doctor").arg("--config").arg(config))
@@ -100,19 +103,45 @@ fn the_doctor_says_what_is_wrong_with_trino_and_what_to_do() {
         Some(1),
         &["trino.urll: unknown key; did you mean"],
     );
-    // Others can read a key, and a certificate ends in an hour.
-    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-    params.not_after = (SystemTime::now() + Duration::from_hours(1)).into();
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let certificate = params.self_signed(&key).expect("a certificate");
-    fs::write(folder.path().join("c.pem"), certificate.pem()).expect("written");
-    fs::write(folder.path().join("k.pem"), key.serialize_pem()).expect("written");
+    // A dashboard of another version.
+    let boards = folder.path().join("boards");
+    fs::create_dir(&boards).expect("made");
+    fs::write(
+        boards.join("own.json"),
+        r#"{"panels": [{"targets": [{"expr": "rate(northgate_querys_total[1m])"}]}]}"#,
+    )
+    .expect("written");
+    fs::write(folder.path().join("northgate.toml"), format!("[trino]\nurl = '{}'\n", trino().url()))
+        .expect("written");
+    let mut command = binary();
+    command
+        .arg("doctor")
+        .arg("--config")
+        .arg(folder.path().join("northgate.toml"))
+        .arg("--dashboards")
+        .arg(&boards);
+    let (code, text) = said(&mut command);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("own.json names metrics that there are not: northgate_querys_total"), "{text}");
+    // Others can read a key, and a certificate ends soon.
+    let (certificate, key) = ends_soon();
+    fs::write(folder.path().join("c.pem"), certificate).expect("written");
+    fs::write(folder.path().join("k.pem"), key).expect("written");
     fs::set_permissions(folder.path().join("k.pem"), fs::Permissions::from_mode(0o644)).expect("set");
     check(
         &format!("[trino]\nurl = '{}'\n[server]\ncertificate = 'c.pem'\nkey = 'k.pem'\n", trino().url()),
         Some(1),
-        &["PROBLEM  certificates   server.certificate", "ends in 0 h", "renew it", "chmod o-rwx"],
+        &["PROBLEM  certificates   server.certificate", "ends in 1 h", "renew it", "chmod o-rwx"],
     );
+}
+
+/// A certificate that ends in an hour and a half, and its key, in PEM.
+fn ends_soon() -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    params.not_after = (SystemTime::now() + Duration::from_mins(90)).into();
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
 }
 
 /// What a Trino of another version says, whose clock is ten minutes behind.
@@ -129,25 +158,55 @@ fn other_trino() -> Double {
 }
 
 #[test]
-fn another_version_and_a_clock_that_is_off_are_shown_by_doctor_status_and_metrics() {
+fn what_goes_wrong_is_shown_by_doctor_status_and_metrics() {
     let double = other_trino();
-    let gateway = Gateway::start(Settings::for_upstream(&double.url()));
+    let mut settings = Settings::for_upstream(&double.url());
+    settings.files.push(("ends.pem", ends_soon().0));
+    settings.more =
+        "[telemetry.traces]\nendpoint = 'http://127.0.0.1:1/v1/traces'\nca_file = 'ends.pem'\n".to_owned();
+    settings.disk_kib = Some(8_000);
+    let gateway = Gateway::start(settings);
     let config = gateway.folder.path().join("northgate.toml");
+    let good = fs::read_to_string(&config).expect("readable");
     let (code, text) = doctor(&config);
     assert_eq!(code, Some(1), "{text}");
     let clock = "ahead of that of Trino 'trino'";
-    for there in
-        ["is of version 999; Northgate was tested with 476", "run the barrier tests", "PROBLEM  clock", clock]
-    {
+    for there in [
+        "is of version 999; Northgate was tested with 476",
+        "run the barrier tests",
+        "PROBLEM  clock",
+        clock,
+        ENDS,
+    ] {
         assert!(text.contains(there), "'{there}' is missing:\n{text}");
     }
-    let status = || {
-        let (code, text) = said(binary().arg("status").arg("--config").arg(&config));
-        (text.contains("is of version 999") && text.contains(clock)).then_some((code, text))
+    let status = |there: &[&str]| {
+        let all = || {
+            let (code, text) = said(binary().arg("status").arg("--config").arg(&config));
+            there.iter().all(|words| text.contains(words)).then_some((code, text))
+        };
+        let (code, text) = within(Duration::from_mins(1), all).expect("the status tells of it");
+        assert_eq!(code, Some(1), "{text}");
     };
-    let (code, text) = within(Duration::from_secs(30), status).expect("the status tells of it");
-    assert_eq!(code, Some(1), "{text}");
+    status(&["is of version 999", clock, ENDS, "PROBLEM  disk           only ", "make room on the disk"]);
+    // Somebody puts a file of an earlier version in its place.
+    fs::write(&config, format!("{good}\n[identity.state]\nbackend = 'memory'\n")).expect("written");
+    let former = "identity.state: this section is called [state] now";
+    assert!(doctor(&config).1.contains(former));
+    // The listener's key is found by the configuration: the one who asks has another.
+    let elsewhere = gateway.folder.path().join("asks.toml");
+    fs::write(&elsewhere, &good).expect("written");
+    let told = || {
+        let (code, text) = said(binary().arg("status").arg("--config").arg(&elsewhere));
+        (text.contains(former) && text.contains("would not start again")).then_some(code)
+    };
+    assert_eq!(within(Duration::from_mins(1), told), Some(Some(1)));
     let metrics = gateway.admin().get("/metrics").text();
+    for there in
+        ["northgate_configuration_readable 0", "northgate_audit_disk_size_bytes", "{ending=\"authority\"} "]
+    {
+        assert!(metrics.contains(there), "'{there}' is missing:\n{metrics}");
+    }
     assert!(metrics.contains("northgate_cluster_version_tested{cluster=\"trino\"} 0"), "{metrics}");
     let offset = metrics
         .lines()
