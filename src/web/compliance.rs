@@ -143,7 +143,7 @@ fn report(made: &Made<'_>, most: usize) -> Markup {
             (verdict.records) " records and " (verdict.checkpoints) " checkpoints were verified, with " (key) ": "
             @if verdict.faults.is_empty() { strong { "nothing is wrong." } }
             @else { span.bad { (verdict.faults.len()) " faults." } }
-            @if verdict.pending > 0 { " " (verdict.pending) " newer records are under no checkpoint yet." }
+            @if verdict.pending > 0 { " Newer records, which are under no checkpoint yet: " (verdict.pending) "." }
         }
         @if !verdict.faults.is_empty() {
             ul { @for fault in &verdict.faults { li.bad { (fault) } } }

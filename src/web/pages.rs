@@ -307,7 +307,7 @@ pub(super) fn tokens(
                 table {
                     thead { tr {
                         th scope="col" { "Name" } th scope="col" { "May be used for" } th scope="col" { "Ends" }
-                        th scope="col" { "Last used" } th scope="col" { "" }
+                        th scope="col" { "Last used" } th scope="col" { "Revoke" }
                     } }
                     tbody { @for token in tokens { tr {
                         td { (token.name) br; span.quiet { code { (token.id) } } }
