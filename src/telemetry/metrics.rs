@@ -206,6 +206,12 @@ impl Metrics {
         for outcome in Reload::ALL.iter().copied() {
             drop(self.policy_reloads.get_or_create(&OfReload { outcome }));
         }
+        for outcome in Cached::ALL.iter().copied() {
+            drop(self.cache_lookups.get_or_create(&OfCached { outcome }));
+        }
+        for outcome in Kept::ALL.iter().copied() {
+            drop(self.cache_answers.get_or_create(&OfKept { outcome }));
+        }
         for tls in Tls::ALL.iter().copied() {
             drop(self.connections_accepted.get_or_create(&OfConnection { tls }));
         }
