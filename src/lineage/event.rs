@@ -10,7 +10,7 @@ use crate::units::hex;
 
 const PRODUCER: &str = concat!("urn:northgate:", env!("CARGO_PKG_VERSION"));
 const EVENT: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
-const FACETS: &str = "https://openlineage.io/spec/facets/1-0-0";
+const FACETS: &str = "https://openlineage.io/spec/facets";
 /// Facets that are our own have a schema that says no more than that.
 const OWN: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunFacet";
 const OWN_OF_INPUTS: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/InputDatasetFacet";
@@ -81,12 +81,12 @@ impl Run {
         });
         if let Some(End::Fail(error)) = end {
             facets["errorMessage"] = json!({
-                "_producer": PRODUCER, "_schemaURL": format!("{FACETS}/ErrorMessageRunFacet.json"),
+                "_producer": PRODUCER, "_schemaURL": schema("1-0-1", "ErrorMessageRunFacet"),
                 "message": error, "programmingLanguage": "SQL",
             });
         }
         let job_type = json!({
-            "_producer": PRODUCER, "_schemaURL": format!("{FACETS}/JobTypeJobFacet.json"),
+            "_producer": PRODUCER, "_schemaURL": schema("2-0-4", "JobTypeJobFacet"),
             "processingType": "BATCH", "integration": "TRINO", "jobType": self.kind,
         });
         json!({
@@ -124,9 +124,9 @@ impl Input {
             "namespace": namespace,
             "name": name,
             "facets": {
-                "schema": { "_producer": PRODUCER, "_schemaURL": format!("{FACETS}/SchemaDatasetFacet.json"), "fields": fields },
+                "schema": { "_producer": PRODUCER, "_schemaURL": schema("1-2-0", "SchemaDatasetFacet"), "fields": fields },
                 "tags": {
-                    "_producer": PRODUCER, "_schemaURL": format!("{FACETS}/TagsDatasetFacet.json"),
+                    "_producer": PRODUCER, "_schemaURL": schema("1-0-0", "TagsDatasetFacet"),
                     "tags": tagged.collect::<Vec<_>>(),
                 },
             },
@@ -138,6 +138,11 @@ impl Input {
             },
         })
     }
+}
+
+/// By which version of its schema a facet of the specification is made.
+fn schema(version: &str, facet: &str) -> String {
+    format!("{FACETS}/{version}/{facet}.json#/$defs/{facet}")
 }
 
 /// A UUID (version 8, RFC 9562) that is the same for the same query.
@@ -191,6 +196,13 @@ mod tests {
         for facet in ["/run/facets/northgate_query", "/job/facets/jobType", "/inputs/0/facets/schema"] {
             let facet = event.pointer(facet).expect("it is there");
             assert!(facet["_producer"].is_string() && facet["_schemaURL"].is_string(), "{facet}");
+        }
+        for (facet, schema) in [
+            ("/inputs/0/facets/schema", "1-2-0/SchemaDatasetFacet.json#/$defs/SchemaDatasetFacet"),
+            ("/job/facets/jobType", "2-0-4/JobTypeJobFacet.json#/$defs/JobTypeJobFacet"),
+        ] {
+            let named = event.pointer(facet).expect("it is there")["_schemaURL"].as_str().expect("text");
+            assert_eq!(named, format!("https://openlineage.io/spec/facets/{schema}"));
         }
     }
 

@@ -40,7 +40,7 @@ pub struct Config {
     /// Where events are sent: `https://marquez.example/api/v1/lineage`. Without it there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// The namespace of jobs and tables, such as `trino://sql.bank.example`. Default: `northgate`.
+    /// The namespace of jobs and tables, such as `trino://sql.bank.example:443`. Default: `northgate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The file with a token for the server (`Authorization: Bearer`).

@@ -1,12 +1,27 @@
 //! What a server that keeps lineage is told of queries on the real Trino.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::double::{Double, json};
 use crate::harness::process::within;
-use crate::harness::{Gateway, Settings};
+use crate::harness::{Gateway, Settings, stack};
+
+/// How many events and facets of the specification its own classes take.
+fn read_by_others(events: &[Value]) -> String {
+    let mut command = Command::new(stack());
+    command.arg("lineage").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    events.iter().for_each(|event| writeln!(input, "{event}").expect("it reads"));
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{events:#?}");
+    String::from_utf8(output.stdout).expect("text")
+}
 
 #[test]
 fn runs_tell_what_they_read_and_what_was_masked() {
@@ -48,6 +63,8 @@ fn runs_tell_what_they_read_and_what_was_masked() {
     assert_eq!(failed[1]["eventType"], "FAIL", "{}", failed[1]);
     // What reads nothing is no lineage; who asked, and what, is the audit's alone.
     assert_eq!(events().len(), 4);
+    // What they are made of is what OpenLineage publishes: two facets of a table and one of a job in each, one of an error.
+    assert_eq!(read_by_others(&events()), "4 13\n");
     let all = server.requests().concat();
     assert!(all.contains("uthorization: Bearer lineage-token"), "{all}");
     for left_out in ["\"eva\"", "SELECT name", "id - id"] {

@@ -57,6 +57,9 @@ airflow_env() { environment airflow requirements-airflow.txt; }
 # spark_env: the Python with Spark.
 spark_env() { environment spark requirements-spark.txt; }
 
+# lineage_env: the Python with the classes of OpenLineage.
+lineage_env() { environment lineage requirements-lineage.txt; }
+
 # run_dag DIR NAME: runs a DAG of tests/stack/airflow once, by an Airflow that keeps its files under DIR.
 run_dag() {
     local dir=$1 name=$2 python
