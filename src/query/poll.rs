@@ -57,25 +57,41 @@ impl Gateway {
             return Ok(first(page));
         }
         let served = running.as_ref().map(Running::serve);
+        let answer = self.answer_to(caller, method, link, running.as_ref(), served).await;
+        if let Some(running) = &running {
+            // It may have ended meanwhile, and waited for this page to be counted.
+            self.registry.settle(running, false);
+        }
+        answer
+    }
+
+    async fn answer_to(
+        self: &Arc<Self>,
+        caller: &Authenticated,
+        method: LinkMethod,
+        link: &Link,
+        running: Option<&Arc<Running>>,
+        served: Option<Served>,
+    ) -> Result<Answer, QueryError> {
         match (method, &link.target) {
             (LinkMethod::Get, Target::Local { token }) if *token > 0 => {
-                self.cached_page(caller, link, *token, running.as_ref())
+                self.cached_page(caller, link, *token, running)
             }
-            (LinkMethod::Get, Target::Local { .. }) => self.waiting(caller, link, running.as_ref()).await,
+            (LinkMethod::Get, Target::Local { .. }) => self.waiting(caller, link, running).await,
             // Of an earlier version, which gave out links to stages.
             (_, Target::Upstream { path }) if path.contains(PARTIAL) => Err(QueryError::NoSuchQuery),
             (LinkMethod::Get, Target::Upstream { path }) => {
                 if running.is_none() && self.is_known_elsewhere(link).await {
                     return Err(QueryError::UnknownCluster);
                 }
-                Ok(self.poll(caller, link, path, running.as_ref(), served).await)
+                Ok(self.poll(caller, link, path, running, served).await)
             }
             (LinkMethod::Head, Target::Local { .. }) => {
-                self.seen_elsewhere(link, running.as_ref());
+                self.seen_elsewhere(link, running);
                 Ok(Answer::empty(StatusCode::OK))
             }
             (LinkMethod::Head, Target::Upstream { path }) => {
-                self.seen_elsewhere(link, running.as_ref());
+                self.seen_elsewhere(link, running);
                 // A heartbeat: Trino counts it, and what it says of it does not matter to the driver.
                 if let Err(error) = self.follow(caller, &link.cluster, path, Verb::Head).await {
                     tracing::debug!(kind = error.kind(), "a heartbeat did not reach the cluster");
@@ -83,7 +99,7 @@ impl Gateway {
                 Ok(Answer::empty(StatusCode::OK))
             }
             (LinkMethod::Delete, _) => {
-                self.cancel(caller, link, running.as_ref()).await;
+                self.cancel(caller, link, running).await;
                 Ok(Answer::empty(StatusCode::NO_CONTENT))
             }
         }
@@ -209,13 +225,14 @@ impl Gateway {
             let gateway = Arc::clone(self);
             let running = running.cloned();
             let (page, link) = (page_number(path), link.clone());
-            Box::new(move |result: Result<PageSummary, Cut>| {
-                // The mark lives as long as the page is on its way.
-                let _served = served;
-                match running {
-                    Some(running) => gateway.told(&running, &link.cluster, page, result),
-                    None => gateway.told_elsewhere(&link, page, result),
+            Box::new(move |result: Result<PageSummary, Cut>| match running {
+                Some(running) => {
+                    gateway.told(&running, &link.cluster, page, result);
+                    // The mark lives as long as the page is on its way.
+                    drop(served);
+                    gateway.registry.settle(&running, false);
                 }
+                None => gateway.told_elsewhere(&link, page, result),
             })
         };
         match relay(response.body, rebuilder, told).await {

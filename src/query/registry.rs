@@ -501,12 +501,13 @@ impl Registry {
     }
 
     /// Writes the outcome of a query that has ended, if all of its pages are counted, or `now`, or if what is missing has not
-    /// come for a while.
+    /// come for a while. While a page is on its way to the client it is not counted yet.
     pub(super) fn settle(&self, running: &Running, now: bool) {
         let (guard, outcome) = {
             let mut state = running.state();
             let Some((outcome, when)) = &state.ended else { return };
-            let due = now || state.tally.is_whole() || when.elapsed() >= MISSING_PAGES;
+            let counted = state.tally.is_whole() || when.elapsed() >= MISSING_PAGES;
+            let due = now || counted && state.busy == 0;
             if !due {
                 return;
             }

@@ -238,6 +238,7 @@ impl Gateway {
         }
         let page = running.answered(FIRST_ANSWER).await;
         drop(served);
+        self.registry.settle(&running, false);
         Ok(match page {
             Some(page) => first(page),
             None => self.still_waiting(caller, &running),

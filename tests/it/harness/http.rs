@@ -166,6 +166,11 @@ impl Client {
 
     /// One request on a connection of its own.
     pub(crate) fn send(&self, method: &str, target: &str, body: &[u8]) -> Response {
+        Response::read(self.ask(method, target, body), method == "HEAD")
+    }
+
+    /// The same, and its connection, from which the answer has yet to be read.
+    pub(crate) fn ask(&self, method: &str, target: &str, body: &[u8]) -> Box<dyn Wire> {
         let mut head =
             format!("{method} {target} HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n", self.port);
         for (name, value) in &self.headers {
@@ -180,7 +185,7 @@ impl Client {
         request.extend_from_slice(body);
         // The server may have answered, and closed, before it has read all of a body that it refuses.
         let _ = wire.write_all(&request).and_then(|()| wire.flush());
-        Response::read(wire, method == "HEAD")
+        wire
     }
 
     /// GET.
