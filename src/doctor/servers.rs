@@ -90,7 +90,9 @@ fn of_cluster(cluster: &Examined, config: &Config) -> Vec<Finding> {
             "wait, and look again",
         ));
     }
-    found.extend(clock(&name, cluster.date.as_deref(), Timestamp::now()));
+    if let Some((date, came)) = &cluster.date {
+        found.extend(clock(&name, Some(date), *came));
+    }
     if !cluster.forwarded {
         found.push(Finding::problem(
             Area::Trino,

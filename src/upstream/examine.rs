@@ -25,8 +25,8 @@ pub struct Examined {
     pub authentication: Authentication,
     /// What it says of itself.
     pub info: Result<Info, UpstreamError>,
-    /// Its clock, as its answer has it (`Date`).
-    pub date: Option<String>,
+    /// Its clock, as its answer has it (`Date`), and when that came.
+    pub date: Option<(String, jiff::Timestamp)>,
     /// Whether it takes what a proxy says of its clients (`http-server.process-forwarded`).
     pub forwarded: bool,
     /// Whether it runs a statement of somebody who proves nothing.
@@ -79,7 +79,9 @@ impl Cluster {
             catalogs: Vec::new(),
         };
         match self.checked().await {
-            Ok((info, date)) => (found.info, found.date) = (Ok(info), date),
+            Ok((info, date)) => {
+                (found.info, found.date) = (Ok(info), date.map(|date| (date, jiff::Timestamp::now())));
+            }
             Err(error) => {
                 found.info = Err(error);
                 return found;
