@@ -293,7 +293,7 @@ async fn serve(config: Config, file: PathBuf) -> Result<(), StartError> {
         slots,
         budgets,
         policies: Arc::clone(&policies),
-        cache: config.cache.map(Cache::new),
+        cache: config.cache.map(|config| Cache::new(config, store.scripts())),
         audit: Arc::clone(&audit),
         auditors: Arc::clone(&auditors),
         fleet: Arc::clone(&fleet),

@@ -88,6 +88,10 @@
 //! they pass (`query::collector`), so that the client's pace stays its own. Of many who ask the same at once
 //! one is sent to Trino, and the others wait for that answer (`cache::flight`). `sql::repeat` is the list of functions.
 //!
+//! Several gateways keep answers in Redis (`cache::tier`), which is asked at each lookup; memory saves fetching them. A page of an
+//! answer is served by any gateway, as its link has the name of the answer (`query::kept`). Of an answer that is collected, pages
+//! that another gateway has served are put there for the query's own, which puts it together at the end.
+//!
 //! # Sign-in with a browser
 //!
 //! `web` has the pages, and knows of HTTP; `identity::login` has what lasts: sign-ins under way (sealed, in a cookie of
@@ -112,7 +116,8 @@
 //! With Redis they count their limits together (`admission::together`), by a script that is one turn, and what is used
 //! of budgets (`admission::Budgets`). These counts, the leases beside them and the names of classes are all in the
 //! shared state that is not sealed; principals and groups
-//! stand there under a hash with the key of the state. Nothing of statements is among them.
+//! stand there under a hash with the key of the state. Nothing of statements is among them. (Answers are sealed; their sizes,
+//! times and the ids of their queries are not.)
 //!
 //! # Absent on purpose
 //!

@@ -88,7 +88,10 @@ impl Operated for App {
 
     async fn purge(&self, purge: Purge) -> Result<usize, (StatusCode, String)> {
         ordered(&self.audit, "cache_purge", purge.to_string(), "removed").await?;
-        Ok(self.gateway.purge(&purge))
+        self.gateway.purge(&purge).await.map_err(|error| {
+            let why = format!("some answers may still be there, purge again: {error}");
+            (StatusCode::SERVICE_UNAVAILABLE, why)
+        })
     }
 
     async fn clusters(&self, asked: ClusterRequest) -> Result<String, (StatusCode, String)> {

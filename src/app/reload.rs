@@ -96,7 +96,9 @@ impl App {
                 let revision = set.revision().to_string();
                 self.policies.store(Arc::new(set));
                 // They cannot be reached any more.
-                self.gateway.purge(&Purge::Revision(revision));
+                if let Err(error) = self.gateway.purge(&Purge::Revision(revision)).await {
+                    tracing::warn!(%error, "answers of before are still kept, out of reach");
+                }
                 self.metrics.policy_loaded(now());
                 self.condition.loaded.store(Arc::new(jiff::Timestamp::now()));
                 (Reload::Applied, Ok(()))

@@ -12,6 +12,10 @@ use crate::units::{ByteSize, Span};
 pub struct Config {
     /// The memory for answers, compressed. Those that are being collected may take a quarter of it besides.
     pub memory: ByteSize,
+    /// What answers may take of the Redis that gateways share by `[state]`, so that each gives again what any has asked. Without
+    /// it, gateways that share their state give nothing again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<ByteSize>,
     /// The largest answer, in bytes of its rows as JSON.
     pub max_result: ByteSize,
     /// The memory for the answers to one principal's queries; a quarter of all if not given.
@@ -31,6 +35,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             memory: ByteSize(256 << 20),
+            redis: None,
             max_result: ByteSize(16 << 20),
             per_principal: None,
             min_time: Span(Duration::from_millis(100)),
@@ -55,6 +60,7 @@ impl Config {
         let wrong = [
             (self.memory.0 < 1 << 20, "cache.memory is below 1MiB"),
             (self.memory.0 > 1 << 40, "cache.memory is above 1024GiB"),
+            (self.redis.is_some_and(|redis| redis.0 < 1 << 20), "cache.redis is below 1MiB"),
             (
                 self.max_result.0 > 1 << 30,
                 "cache.max_result is above 1GiB: larger answers are not for memory",

@@ -75,8 +75,10 @@ pub enum Reason {
     Day,
     /// The version of Trino is not known.
     Cluster,
-    /// Several gateways serve the same clients, and each keeps answers of its own only.
+    /// Several gateways serve the same clients, and do not share answers.
     Several,
+    /// The state that gateways share does not answer.
+    StateSilent,
     /// The user wishes so.
     Wish,
     /// The answer was too large a while ago.
@@ -102,6 +104,7 @@ impl Reason {
             Self::Day => "current_date",
             Self::Cluster => "cluster",
             Self::Several => "several gateways",
+            Self::StateSilent => "state does not answer",
             Self::Wish => "client",
             Self::TooLarge => "too large",
             Self::Session => "session",
@@ -133,7 +136,8 @@ impl fmt::Display for Reason {
                 f.write_str("the day is not sure: current_date without a time zone, or around midnight")
             }
             Self::Cluster => f.write_str("the version of Trino is not known"),
-            Self::Several => f.write_str("there are several gateways"),
+            Self::Several => f.write_str("several gateways share no answers (cache.redis)"),
+            Self::StateSilent => f.write_str("the state that gateways share does not answer"),
             Self::Wish => f.write_str("the user wishes so"),
             Self::TooLarge => f.write_str("the answer was too large a while ago"),
             Self::Session => f.write_str("Trino is told something that answers are not told apart by"),

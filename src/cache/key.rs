@@ -7,7 +7,19 @@ use crate::catalog::{TableName, Version};
 
 /// A question, with the states of all that it reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key([u8; 32]);
+pub struct Key(pub(super) [u8; 32]);
+
+impl Key {
+    /// The bytes that name the question.
+    pub fn bytes(&self) -> [u8; 32] {
+        self.0
+    }
+
+    /// The question of that name.
+    pub fn of_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
 
 /// Everything that a question is made of but the states of its tables and the day.
 ///

@@ -6,6 +6,8 @@
 //!
 //! The decision comes first, each time: who may not read does not come here. Filters and masks are in the text, so that two
 //! principals share an answer exactly where policy gives them the same text and nothing in it depends on who asks.
+//!
+//! Several gateways keep answers together ([`tier`]); each has those in memory that it has had to do with.
 
 mod config;
 mod entry;
@@ -13,9 +15,11 @@ mod flight;
 mod judge;
 mod key;
 mod store;
+mod tier;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use config::Config;
@@ -27,6 +31,9 @@ pub use store::Purge;
 
 use flight::Flights;
 use store::Store;
+use tier::{Found, Tier};
+
+use crate::state::{Scripts, StoreError};
 
 /// How many questions with answers that are too large are remembered, and for how long.
 const HOPELESS: u64 = 10_000;
@@ -36,6 +43,9 @@ const GIVEN_UP: Duration = Duration::from_mins(10);
 pub struct Cache {
     config: Config,
     store: Store,
+    tier: Option<Tier>,
+    /// The epoch of the tier, when it was last looked at.
+    seen: Mutex<Option<tier::Epoch>>,
     flights: Flights,
     /// Questions whose answers are too large: they are not collected in vain, and nobody waits for them.
     hopeless: moka::sync::Cache<Key, ()>,
@@ -64,6 +74,26 @@ pub enum Kept {
     TooLarge,
     /// It was begun before a purge.
     Purged,
+    /// The state that gateways share does not take it.
+    Silent,
+}
+
+/// When an answer was begun: before a purge or after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Epoch {
+    here: u64,
+    shared: tier::Epoch,
+}
+
+/// What was found of a question.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// The answer, if it is kept.
+    pub entry: Option<Arc<Entry>>,
+    /// Whether one was there that does not open. It is removed.
+    pub corrupt: bool,
+    /// When that was.
+    pub epoch: Epoch,
 }
 
 /// How much there is.
@@ -76,10 +106,13 @@ pub struct Load {
 }
 
 impl Cache {
-    /// An empty one.
-    pub fn new(config: Config) -> Self {
+    /// An empty one. `scripts` lead to the Redis that gateways share, if they share one.
+    pub fn new(config: Config, scripts: Option<Scripts>) -> Self {
+        let tier = scripts.and_then(|scripts| Some(Tier::new(scripts, config.redis?.0)));
         Self {
             store: Store::new(config.memory.0, config.of_one().0),
+            tier,
+            seen: Mutex::default(),
             config,
             flights: Flights::default(),
             hopeless: moka::sync::Cache::builder().max_capacity(HOPELESS).time_to_live(GIVEN_UP).build(),
@@ -93,9 +126,68 @@ impl Cache {
         &self.config
     }
 
-    /// The answer to a question, if it is kept.
-    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
-        self.store.get(key)
+    /// Whether other gateways give the same answers again.
+    pub fn is_shared(&self) -> bool {
+        self.tier.is_some()
+    }
+
+    /// Looks for the answer to a question.
+    ///
+    /// # Errors
+    /// The state that gateways share does not answer: what it would say is not known.
+    pub async fn look(&self, key: &Key) -> Result<Looked, StoreError> {
+        let here = self.epoch();
+        let entry = self.store.get(key);
+        let Some(tier) = &self.tier else {
+            return Ok(Looked { entry, corrupt: false, epoch: Epoch { here, ..Epoch::default() } });
+        };
+        let source = entry.as_ref().map(|entry| entry.about().origin.as_str());
+        let (found, shared) = tier.look(key, source).await?;
+        self.saw(shared);
+        let corrupt = matches!(found, Found::Corrupt);
+        let entry = match found {
+            Found::Same => entry,
+            Found::Entry(entry) => {
+                let entry: Arc<Entry> = entry.into();
+                self.store.insert(*key, Arc::clone(&entry));
+                Some(entry)
+            }
+            Found::Nothing | Found::Corrupt => {
+                self.store.remove(key);
+                None
+            }
+        };
+        Ok(Looked { entry, corrupt, epoch: Epoch { here, shared } })
+    }
+
+    /// Looks for an answer that is being given again, by the query whose answer it is.
+    ///
+    /// # Errors
+    /// It is not here, and the state that gateways share does not answer.
+    pub async fn given(&self, key: &Key, source: &str) -> Result<Looked, StoreError> {
+        let is_it = |entry: &Arc<Entry>| entry.about().origin == source;
+        if let Some(entry) = self.store.get(key).filter(is_it) {
+            return Ok(Looked { entry: Some(entry), ..Looked::default() });
+        }
+        let looked = self.look(key).await?;
+        Ok(Looked { entry: looked.entry.filter(is_it), ..looked })
+    }
+
+    /// After a purge at another gateway nothing stays in memory here: what is left can be fetched again.
+    fn saw(&self, epoch: tier::Epoch) {
+        let before = self.seen.lock().unwrap_or_else(PoisonError::into_inner).replace(epoch);
+        if before.is_some_and(|before| before != epoch) {
+            self.store.clear();
+        }
+    }
+
+    /// Notices purges at other gateways, also where nobody asks.
+    pub async fn notice(&self) {
+        let Some(tier) = &self.tier else { return };
+        // That it fails is logged where the state is asked: then nothing is given again either.
+        if let Ok(epoch) = tier.epoch().await {
+            self.saw(epoch);
+        }
     }
 
     /// Joins whoever asks the same, or becomes the one who asks.
@@ -118,23 +210,37 @@ impl Cache {
         self.hopeless.insert(key, ());
     }
 
-    /// How often answers have been purged.
-    pub fn epoch(&self) -> u64 {
+    fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
 
     /// Keeps an answer that was begun in an epoch.
-    pub fn keep(&self, key: Key, entry: &Arc<Entry>, epoch: u64) -> Kept {
-        if entry.about().took < self.config.min_time.0 {
-            return Kept::Cheap;
-        }
-        if self.epoch() != epoch {
+    pub async fn keep(&self, entry: &Arc<Entry>, epoch: Epoch) -> Kept {
+        let key = entry.about().key;
+        if self.epoch() != epoch.here {
             return Kept::Purged;
         }
-        if !self.store.insert(key, Arc::clone(entry)) {
-            return Kept::TooLarge;
+        if let Some(tier) = &self.tier {
+            // Also one that Trino gave fast, for those who wait for it: any gateway may be asked for its pages.
+            if entry.size() > tier.largest() {
+                return Kept::TooLarge;
+            }
+            match tier.keep(entry, &epoch.shared).await {
+                Ok(true) => {}
+                Ok(false) => return Kept::Purged,
+                Err(error) => {
+                    tracing::info!(%error, "an answer is not kept");
+                    return Kept::Silent;
+                }
+            }
+        } else if entry.about().took < self.config.min_time.0 {
+            return Kept::Cheap;
         }
-        if self.epoch() != epoch {
+        if !self.store.insert(key, Arc::clone(entry)) {
+            // Others may have the room.
+            return if self.is_shared() { Kept::Yes } else { Kept::TooLarge };
+        }
+        if self.epoch() != epoch.here {
             // The purge may not have seen it.
             self.store.remove(&key);
             return Kept::Purged;
@@ -142,15 +248,43 @@ impl Cache {
         Kept::Yes
     }
 
-    /// Forgets an answer.
-    pub fn remove(&self, key: &Key) {
-        self.store.remove(key);
+    /// Removes answers, at all gateways, and says how many. What is under way is not kept either.
+    ///
+    /// # Errors
+    /// The state that gateways share does not answer: some may still be there.
+    pub async fn purge(&self, purge: &Purge) -> Result<usize, StoreError> {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        let here = self.store.purge(purge);
+        match &self.tier {
+            Some(tier) => tier.purge(purge).await,
+            None => Ok(here),
+        }
     }
 
-    /// Removes answers, and says how many. What is under way is not kept either.
-    pub fn purge(&self, purge: &Purge) -> usize {
-        self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.store.purge(purge)
+    /// The most bytes of one page that is kept for the gateway that collects it; none if there are no others.
+    pub fn most_of_page(&self) -> Option<usize> {
+        self.tier.as_ref().map(Tier::largest)
+    }
+
+    /// Keeps a page of a query for the gateway that collects its answer.
+    pub async fn put_page(&self, query: &str, number: u64, page: &[u8]) {
+        if let Some(tier) = &self.tier
+            && let Err(error) = tier.put_page(query, number, page).await
+        {
+            tracing::info!(%error, "an answer will not be kept");
+        }
+    }
+
+    /// Takes a page of a query that another gateway has served.
+    ///
+    /// # Errors
+    /// The state that gateways share does not answer, or what it has is no such page.
+    pub async fn page(&self, query: &str, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        match &self.tier {
+            // Within the page its rows are a string: that may double them.
+            Some(tier) => tier.page(query, number, 4 * tier.largest()).await,
+            None => Ok(None),
+        }
     }
 
     /// Room for an answer that is being collected.

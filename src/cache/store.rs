@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use moka::Expiry;
 use moka::sync::Cache;
 
-use super::{Entry, Key};
+use super::{About, Entry, Key};
 use crate::catalog::TableName;
 
 /// The answers.
@@ -59,8 +59,7 @@ impl fmt::Display for Purge {
 }
 
 impl Purge {
-    fn takes(&self, entry: &Entry) -> bool {
-        let about = entry.about();
+    pub(super) fn takes(&self, about: &About) -> bool {
         match self {
             Self::All => true,
             Self::Table(table) => about.tables.contains(table),
@@ -125,11 +124,21 @@ impl Store {
 
     /// Removes answers, and says how many.
     pub(super) fn purge(&self, purge: &Purge) -> usize {
-        let found: Vec<Key> =
-            self.entries.iter().filter(|(_, entry)| purge.takes(entry)).map(|(key, _)| *key).collect();
+        let found: Vec<Key> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| purge.takes(entry.about()))
+            .map(|(key, _)| *key)
+            .collect();
         found.iter().for_each(|key| self.entries.invalidate(key));
         self.entries.run_pending_tasks();
         found.len()
+    }
+
+    /// Removes all, for now.
+    pub(super) fn clear(&self) {
+        self.entries.invalidate_all();
+        self.entries.run_pending_tasks();
     }
 
     /// The number of answers and their bytes.

@@ -11,6 +11,8 @@ use crate::identity::{Method, Principal};
 use crate::policy::{Behind, Salt, Set};
 use crate::rewrite::{self, Names};
 use crate::sql::{Limits, Statement};
+use crate::state::tests::{KEY, Server};
+use crate::state::{Backend, Store};
 use crate::units::{ByteSize, Span};
 
 const POLICIES: &str = "
@@ -155,39 +157,112 @@ fn what_is_asked_anew() {
     );
 }
 
-fn cache() -> Cache {
-    Cache::new(Config {
+fn config() -> Config {
+    Config {
         memory: ByteSize(8 << 20),
         min_time: Span(Duration::from_millis(500)),
+        redis: Some(ByteSize(1 << 20)),
         ..Config::default()
-    })
+    }
 }
 
-fn entry() -> Arc<Entry> {
-    Arc::new(Entry::pack(about("ann", "t"), "[]".into(), vec![]))
+fn entry(number: u64, took: Duration) -> Arc<Entry> {
+    let about = About { key: any_key(number), took, ..about("ann", "t") };
+    Arc::new(Entry::pack(about, "[]".into(), vec![(1, "[[1]]".into())]))
 }
 
-#[test]
-fn what_is_kept() {
-    let cache = cache();
-    assert_eq!(cache.keep(any_key(1), &entry(), cache.epoch()), Kept::Yes);
-    assert!(cache.get(&any_key(1)).is_some() && cache.get(&any_key(2)).is_none());
-    let mut fast = about("ann", "t");
-    fast.took = Duration::from_millis(499);
-    let fast = Arc::new(Entry::pack(fast, "[]".into(), vec![]));
-    assert_eq!(cache.keep(any_key(2), &fast, cache.epoch()), Kept::Cheap);
+#[tokio::test]
+async fn what_is_kept() {
+    const SLOW: Duration = Duration::from_secs(1);
+    let cache = Cache::new(config(), None);
+    let found = async |number| cache.look(&any_key(number)).await.expect("here").entry.is_some();
+    let epoch = cache.look(&any_key(1)).await.expect("here").epoch;
+    assert_eq!(cache.keep(&entry(1, SLOW), epoch).await, Kept::Yes);
+    assert!(found(1).await && !found(2).await);
+    assert_eq!(cache.keep(&entry(2, Duration::from_millis(499)), epoch).await, Kept::Cheap);
     // One that was begun before a purge is not there after it.
-    let epoch = cache.epoch();
-    assert_eq!(cache.purge(&Purge::All), 1);
-    assert_eq!(cache.keep(any_key(3), &entry(), epoch), Kept::Purged);
-    assert!(cache.get(&any_key(1)).is_none() && cache.get(&any_key(3)).is_none());
+    assert_eq!(cache.purge(&Purge::All).await, Ok(1));
+    assert_eq!(cache.keep(&entry(3, SLOW), epoch).await, Kept::Purged);
+    assert!(!found(1).await && !found(3).await);
     cache.give_up(any_key(4));
     assert!(cache.is_hopeless(&any_key(4)) && !cache.is_hopeless(&any_key(1)));
 }
 
+/// An answer that takes about so many bytes, of each another.
+fn large(number: u64, bytes: usize) -> Arc<Entry> {
+    let mut rows = vec![0; bytes];
+    aws_lc_rs::rand::fill(&mut rows).expect("random");
+    let principal = if number.is_multiple_of(2) { "ann" } else { "bob" };
+    let about = About { key: any_key(number), origin: format!("q{number}"), ..about(principal, "t") };
+    Arc::new(Entry::pack(about, "[]".into(), vec![(1, rows.into())]))
+}
+
+/// Not run without being asked for: `cargo test --lib cache:: -- --ignored`.
+#[tokio::test]
+#[ignore = "starts a Redis"]
+async fn gateways_share_a_bounded_tier() {
+    let server = Server::start("redis", false);
+    let gateway = |key: &str| {
+        let store = Store::open(&server.config(Backend::Redis, key)).expect("opened");
+        Cache::new(config(), store.scripts())
+    };
+    let (one, two) = (gateway(KEY), gateway(KEY));
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    let epoch = loop {
+        match one.look(&any_key(1)).await {
+            Ok(looked) => break looked.epoch,
+            Err(error) => assert!(std::time::Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    // What one keeps both have, the latest of it; and Redis has no more than it may.
+    for number in 0..50 {
+        assert_eq!(one.keep(&large(number, 40_000), epoch).await, Kept::Yes, "{number}");
+    }
+    let there = async |cache: &Cache, number| cache.look(&any_key(number)).await.expect("up").entry.is_some();
+    let mut kept = 0;
+    for number in 0..50 {
+        let found = there(&two, number).await;
+        assert_eq!(there(&one, number).await, found, "{number}");
+        assert!(found || kept == 0, "the oldest go first");
+        kept += usize::from(found);
+    }
+    assert!((23..=25).contains(&kept), "{kept} of 40 kB in 1 MiB");
+    assert_eq!(one.keep(&large(60, 70_000), epoch).await, Kept::TooLarge, "a sixteenth");
+    // The same answer by its query; not another's.
+    assert!(two.given(&any_key(49), "q49").await.expect("up").entry.is_some());
+    assert!(two.given(&any_key(49), "q48").await.expect("up").entry.is_none());
+    // One that is asked anew takes the place of the old at both.
+    let newer = Entry::pack(
+        About { origin: "newer".to_owned(), ..large(49, 0).about().clone() },
+        "[]".into(),
+        vec![],
+    );
+    assert_eq!(two.keep(&Arc::new(newer), epoch).await, Kept::Yes);
+    let found = one.look(&any_key(49)).await.expect("up").entry.expect("there");
+    assert_eq!(found.about().origin, "newer");
+    // Pages are taken once, and are no answers.
+    one.put_page("q", 7, b"page").await;
+    assert_eq!(two.page("q", 7).await, Ok(Some(b"page".to_vec())));
+    assert_eq!(two.page("q", 7).await, Ok(None));
+    one.put_page("q", 8, b"page").await;
+    // Gone at one, gone at both; and what was begun before is not kept by either.
+    let of_ann = kept / 2;
+    assert_eq!(two.purge(&Purge::Principal("ann".to_owned())).await, Ok(of_ann));
+    assert!(!there(&one, 48).await && there(&one, 47).await);
+    assert_eq!(one.load().entries, 1, "its memory holds what was found since");
+    assert_eq!(one.page("q", 8).await, Ok(None));
+    assert_eq!(one.keep(&large(61, 10), epoch).await, Kept::Purged);
+    // Another key opens nothing, drops what it finds, and goes on.
+    let foreign = gateway("BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY=");
+    let looked = foreign.look(&any_key(47)).await.expect("up");
+    assert!(looked.corrupt && looked.entry.is_none());
+    assert!(!there(&one, 47).await);
+}
+
 #[test]
 fn what_is_collected_is_bounded() {
-    let cache = cache();
+    let cache = Cache::new(config(), None);
     let (mut one, mut other) = (cache.room(), cache.room());
     assert!(one.take(1 << 20) && other.take(1 << 20));
     assert!(!other.take(1), "a quarter of the memory in all");

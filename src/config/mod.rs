@@ -164,6 +164,11 @@ impl Config {
             let why = "admission.replicas: several gateways count together in Redis; set state.backend";
             return Some(why.to_owned());
         }
+        if self.cache.as_ref().is_some_and(|cache| cache.redis.is_some())
+            && self.state.backend != state::Backend::Redis
+        {
+            return Some("cache.redis: gateways share answers in Redis; set state.backend".to_owned());
+        }
         if let Some(why) = self.routing.problem(
             &self.trino.groups(),
             &self.trino.active_groups(),

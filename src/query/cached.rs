@@ -1,34 +1,30 @@
-//! Answers that are given again: whether there is one, keeping one, and serving it.
+//! Answers that are given again: whether there is one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::tz::TimeZone;
 
-use super::collector::{Collector, Progress};
+use super::Gateway;
+use super::collector::Collector;
 use super::plan::{Planned, Seen};
-use super::poll::login;
-use super::registry::{FirstPage, Running};
-use super::{Answer, Gateway, QueryError, StatementError, answer};
+use super::registry::Running;
 use crate::admission::Metered;
-use crate::audit::{Cached, Outcome, State};
-use crate::cache::{
-    About, Boarding, Cache, Entry, Kept, Landed, Lead, Load, Nature, Parts, Purge, Reason, Stand, Stem,
-};
+use crate::audit::Cached;
+use crate::cache::{Boarding, Cache, Entry, Landed, Load, Looked, Nature, Parts, Purge, Reason, Stand, Stem};
 use crate::catalog::rest::Subject;
 use crate::catalog::{Catalog, TableName};
-use crate::error::Failure;
-use crate::identity::Authenticated;
+use crate::state::StoreError;
 use crate::telemetry;
-use crate::wire::{self, Link, Origin, Target};
 
 /// What became of a question to the cache.
 pub(super) const CACHE: HeaderName = HeaderName::from_static("x-northgate-cache");
 /// What begins the client tag by which a user says what they wish of the cache.
 const WISH: &str = "cache=";
+/// What may be wished by `SET SESSION`.
+pub(super) const CACHE_WISHES: [&str; 3] = ["on", "off", "refresh"];
 /// How long before and after midnight it is not sure which day Trino has.
 const MIDNIGHT: i64 = 5 * 60;
 
@@ -40,20 +36,20 @@ const LONG: Duration = Duration::from_millis(100);
 /// A question that may have been asked before.
 pub(super) struct Wanted {
     stem: Stem,
-    nature: Nature,
+    pub(super) nature: Nature,
     /// What tells the states of tables.
     catalog: Catalog,
     /// The version of the Trino that is asked.
     pub(super) trino: String,
-    caller: Arc<Metered>,
+    pub(super) caller: Arc<Metered>,
     /// The zone of the day, if Trino is told one.
     zone: Option<TimeZone>,
     /// How long an answer holds at most.
-    life: Duration,
+    pub(super) life: Duration,
     /// Whether only a new answer will do.
     anew: bool,
-    tags: BTreeSet<String>,
-    revision: String,
+    pub(super) tags: BTreeSet<String>,
+    pub(super) revision: String,
 }
 
 /// What is done about an answer.
@@ -146,7 +142,7 @@ impl<'a> Told<'a> {
 
 impl Wanted {
     /// The day that an answer is of; none where it does not matter.
-    fn date(&self) -> Result<Option<String>, Reason> {
+    pub(super) fn date(&self) -> Result<Option<String>, Reason> {
         if !self.nature.date {
             return Ok(None);
         }
@@ -164,9 +160,15 @@ impl Wanted {
 }
 
 impl Gateway {
-    /// Removes answers that are kept, and says how many.
-    pub fn purge(&self, purge: &Purge) -> usize {
-        self.cache.as_ref().map_or(0, |cache| cache.purge(purge))
+    /// Removes answers that are kept, at all gateways that share them, and says how many.
+    ///
+    /// # Errors
+    /// The state that gateways share does not answer: some may still be there.
+    pub async fn purge(&self, purge: &Purge) -> Result<usize, StoreError> {
+        match &self.cache {
+            Some(cache) => cache.purge(purge).await,
+            None => Ok(0),
+        }
     }
 
     /// How much is kept.
@@ -183,7 +185,7 @@ impl Gateway {
         headers: &HeaderMap,
     ) -> Course {
         let Some(cache) = &self.cache else { return Course::Off };
-        if self.replicas.are_several() {
+        if self.replicas.are_several() && !cache.is_shared() {
             // Another gateway, where the next page may be asked for, does not have it.
             self.metrics.cache_lookup(telemetry::Cached::Bypass);
             return Course::Bypass(Reason::Several);
@@ -218,8 +220,10 @@ impl Gateway {
             return Err(Reason::Transaction);
         }
         let mut anew = false;
-        for wish in session.client_tags.iter().filter_map(|tag| tag.strip_prefix(WISH)) {
+        let tags = session.client_tags.iter().filter_map(|tag| tag.strip_prefix(WISH));
+        for wish in tags.chain(session.cache.as_deref()) {
             match wish {
+                "on" => {}
                 "refresh" => anew = true,
                 // What is not understood is not meant to save time.
                 _ => return Err(Reason::Wish),
@@ -267,7 +271,10 @@ impl Gateway {
     }
 
     /// The states of all tables that an answer depends on.
-    async fn stands(wanted: &Wanted, freshness: Duration) -> Result<BTreeMap<TableName, Stand>, Reason> {
+    pub(super) async fn stands(
+        wanted: &Wanted,
+        freshness: Duration,
+    ) -> Result<BTreeMap<TableName, Stand>, Reason> {
         let caller = wanted.caller.authenticated();
         let told = wanted.nature.tables.iter().filter(|(_, table)| table.versioned);
         let tables: Vec<(TableName, Subject<'_>)> = told
@@ -298,7 +305,6 @@ impl Gateway {
 
     /// Looks for an answer.
     async fn look(&self, cache: &Cache, wanted: Arc<Wanted>) -> Course {
-        let epoch = cache.epoch();
         let stands = match Self::stands(&wanted, cache.config().freshness.0).await {
             Ok(stands) => stands,
             Err(reason) => return Course::Bypass(reason),
@@ -308,9 +314,15 @@ impl Gateway {
             Err(reason) => return Course::Bypass(reason),
         };
         let key = wanted.stem.key(date.as_deref(), &stands);
+        let Ok(Looked { entry, corrupt, epoch }) = cache.look(&key).await else {
+            return Course::Bypass(Reason::StateSilent);
+        };
+        if corrupt {
+            self.metrics.cache_answer(telemetry::Kept::Corrupt);
+        }
         if !wanted.anew {
             // Where the policies of another let it be given for longer, that is theirs.
-            if let Some(entry) = cache.get(&key).filter(|entry| entry.age() < wanted.life) {
+            if let Some(entry) = entry.filter(|entry| entry.age() < wanted.life) {
                 return Course::Hit(entry);
             }
             if cache.is_hopeless(&key) {
@@ -350,8 +362,8 @@ impl Gateway {
                 Boarding::Lead(lead) => {
                     // It may have come since it was looked for.
                     let wanted = &collector.wanted;
-                    let here = cache.get(&key).filter(|entry| !wanted.anew && entry.age() < wanted.life);
-                    if let Some(entry) = here {
+                    let here = cache.look(&key).await.ok().and_then(|looked| looked.entry);
+                    if let Some(entry) = here.filter(|entry| !wanted.anew && entry.age() < wanted.life) {
                         return Some(Course::Hit(entry));
                     }
                     collector.lead = Some(lead);
@@ -374,182 +386,4 @@ impl Gateway {
         }
         Some(Course::Lead(collector))
     }
-
-    /// Gives an answer that came while the query waited.
-    pub(super) fn serve_shared(&self, running: &Running, entry: Arc<Entry>, base: &str, login: &str) {
-        self.metrics.cache_lookup(telemetry::Cached::Shared);
-        running.marked(|guard| guard.given(&entry.about().origin));
-        self.serve_entry(running, entry, base, login);
-    }
-
-    /// Begins to give an answer again.
-    pub(super) fn serve_entry(&self, running: &Running, entry: Arc<Entry>, base: &str, login: &str) {
-        let headers = served(&entry);
-        running.serve_from(entry);
-        let origin = Origin { id: &running.id, base, elapsed_ms: running.elapsed_ms() };
-        let body = match self.local_link(&running.id, 1, login) {
-            Ok(sealed) => wire::cached_page(&origin, None, None, Some(&sealed)),
-            Err(error) => {
-                self.end(running, &Outcome::failed(error.code().name, error.to_string()));
-                wire::failure_page(&origin, &error)
-            }
-        };
-        running.answer(FirstPage { headers, body: body.into() });
-    }
-
-    fn local_link(&self, query: &str, token: u64, login: &str) -> Result<String, wire::SealerError> {
-        // It runs nowhere.
-        let (query, cluster) = (query.to_owned(), String::new());
-        self.sealer.seal_link(
-            &Link {
-                query,
-                cluster,
-                target: Target::Local { token },
-                restricted: false,
-                origin: self.replicas.id(),
-            },
-            login,
-        )
-    }
-
-    /// A page of an answer that is given again. Each can be asked for any number of times.
-    pub(super) fn cached_page(
-        &self,
-        caller: &Authenticated,
-        link: &Link,
-        token: u64,
-        running: Option<&Arc<Running>>,
-    ) -> Result<Answer, QueryError> {
-        let entry = match running {
-            Some(running) => running.entry(),
-            None => self.registry.ended_entry(&link.query),
-        };
-        let entry = entry.ok_or(QueryError::NoSuchQuery)?;
-        let pages = entry.pages().max(1) as u64;
-        if token > pages {
-            return Err(QueryError::NoSuchQuery);
-        }
-        let elapsed_ms = running.map_or(0, |running| running.elapsed_ms());
-        let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms };
-        match self.page_of(&entry, &origin, token, pages, login(caller)) {
-            Ok((body, rows, bytes)) => {
-                self.metrics.page(rows, bytes);
-                if let Some(running) = running {
-                    running.count(Some(token), rows, bytes);
-                    if token == pages {
-                        self.end(running, &Outcome::of(State::Finished));
-                    }
-                }
-                Ok(Answer::with_headers(answer::whole(body), served(&entry)))
-            }
-            Err(error) => {
-                tracing::error!(query = %link.query, %error, "an answer cannot be given again");
-                if let Some(running) = running {
-                    self.end(running, &Outcome::failed(error.code().name, error.to_string()));
-                }
-                Ok(Answer::page(wire::failure_page(&origin, &error)))
-            }
-        }
-    }
-
-    fn page_of(
-        &self,
-        entry: &Entry,
-        origin: &Origin<'_>,
-        token: u64,
-        pages: u64,
-        login: &str,
-    ) -> Result<(Bytes, u64, u64), StatementError> {
-        let number = usize::try_from(token.saturating_sub(1)).unwrap_or(usize::MAX);
-        let rows = if entry.pages() == 0 {
-            None
-        } else {
-            let page = entry.page(number);
-            if page.is_err() {
-                self.metrics.cache_answer(telemetry::Kept::Corrupt);
-            }
-            Some(page?)
-        };
-        let next = if token < pages { Some(self.local_link(origin.id, token + 1, login)?) } else { None };
-        let data = rows.as_ref().map(|(data, _)| &data[..]);
-        let body = wire::cached_page(origin, Some(entry.columns()), data, next.as_deref());
-        let bytes = data.map_or(0, <[u8]>::len) as u64;
-        Ok((body.into(), rows.map_or(0, |(_, rows)| rows), bytes))
-    }
-
-    /// An answer is whole, or cannot be kept.
-    pub(super) fn collected(self: &Arc<Self>, collector: Collector, progress: Progress, id: &str) {
-        match progress {
-            Progress::Whole => self.keep_answer(collector, id),
-            Progress::TooLarge => {
-                if let Some(cache) = &self.cache {
-                    cache.give_up(collector.key);
-                }
-                fail(collector.lead);
-                self.metrics.cache_answer(telemetry::Kept::TooLarge);
-            }
-            Progress::Spoiled | Progress::Partial => {
-                fail(collector.lead);
-                self.metrics.cache_answer(telemetry::Kept::Failed);
-            }
-        }
-    }
-
-    /// Keeps an answer that has come to its end, if all that it depends on is as it was before.
-    fn keep_answer(self: &Arc<Self>, collector: Collector, id: &str) {
-        let (gateway, origin) = (Arc::clone(self), id.to_owned());
-        self.work.spawn(async move { gateway.keep(collector, origin).await });
-    }
-
-    async fn keep(&self, collector: Collector, origin: String) {
-        let Some(cache) = &self.cache else { return };
-        let Collector { key, lead, wanted, stands, date, epoch, since, took, columns, pages, .. } = collector;
-        if took < cache.config().min_time.0 && !lead.as_ref().is_some_and(Lead::is_followed) {
-            self.metrics.cache_answer(telemetry::Kept::Cheap);
-            return;
-        }
-        let unchanged = Self::stands(&wanted, Duration::ZERO).await.is_ok_and(|now| now == stands)
-            && wanted.date().is_ok_and(|now| now == date);
-        let Some(columns) = columns.filter(|_| unchanged) else {
-            self.metrics.cache_answer(telemetry::Kept::Changed);
-            return;
-        };
-        let about = About {
-            origin,
-            principal: wanted.caller.authenticated().principal().name().to_owned(),
-            tables: stands.into_keys().collect(),
-            tags: wanted.tags.clone(),
-            revision: wanted.revision.clone(),
-            since,
-            took,
-            life: wanted.life,
-        };
-        let packed = tokio::task::spawn_blocking(move || Entry::pack(about, columns, pages)).await;
-        let Ok(entry) = packed.map(Arc::new) else { return };
-        let kept = cache.keep(key, &entry, epoch);
-        self.metrics.cache_answer(match kept {
-            Kept::Yes => telemetry::Kept::Kept,
-            Kept::Cheap => telemetry::Kept::Cheap,
-            Kept::TooLarge => telemetry::Kept::TooLarge,
-            Kept::Purged => telemetry::Kept::Changed,
-        });
-        if let (Some(lead), true) = (lead, kept != Kept::Purged) {
-            lead.land(entry);
-        }
-    }
-}
-
-/// Tells those who wait that there will be no answer.
-fn fail(lead: Option<Lead>) {
-    if let Some(lead) = lead {
-        lead.fail();
-    }
-}
-
-/// What the client is told of an answer that is given again.
-fn served(entry: &Entry) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(CACHE, HeaderValue::from_static("hit"));
-    headers.insert(header::AGE, HeaderValue::from(entry.age().as_secs()));
-    headers
 }

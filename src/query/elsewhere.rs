@@ -7,6 +7,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
+use super::collector::Part;
 use super::poll::{first, login, used};
 use super::record::outcome;
 use super::registry::{FirstPage, Running, Start};
@@ -153,10 +154,17 @@ impl Gateway {
     }
 
     /// Tells the gateway whose query it is what a page said.
-    pub(super) fn told_elsewhere(&self, link: &Link, page: Option<u64>, result: Result<PageSummary, Cut>) {
+    pub(super) fn told_elsewhere(
+        self: &Arc<Self>,
+        link: &Link,
+        page: Option<u64>,
+        result: Result<PageSummary, Cut>,
+    ) {
         let mut report = Report::of(&link.query);
+        let mut part = None;
         let (rows, bytes) = match result {
-            Ok(summary) => {
+            Ok(mut summary) => {
+                part = page.filter(|_| link.collected).map(|number| (number, Part::of(&mut summary)));
                 self.metrics.page(summary.rows, summary.data_bytes);
                 let Used { scanned, rows, cpu_ms } = used(&summary);
                 report.used = (scanned, rows, cpu_ms);
@@ -170,7 +178,11 @@ impl Gateway {
             }
         };
         report.pages = page.map(|number| Page { number, rows, bytes }).into_iter().collect();
-        self.replicas.report(link.origin, report);
+        match part {
+            // Before its gateway hears that the query has ended.
+            Some((number, part)) => self.collect_elsewhere(link, number, part, report),
+            None => self.replicas.report(link.origin, report),
+        }
     }
 
     /// Tells the gateway whose query it is that it has ended here.
@@ -203,7 +215,10 @@ impl Gateway {
         match report.ending {
             None if running.is_to_be_published_again() => self.publish(&running),
             None => {}
-            Some(Ending::Finished) => self.end(&running, &Outcome::of(State::Finished)),
+            Some(Ending::Finished) => {
+                self.assemble(&running);
+                self.end(&running, &Outcome::of(State::Finished));
+            }
             Some(Ending::Failed { error, message }) => {
                 self.forget_after(&running, &error);
                 // It may be that only its page could not be had.

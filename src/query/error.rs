@@ -79,6 +79,9 @@ pub enum StatementError {
     /// An answer that was kept cannot be given again.
     #[error(transparent)]
     Cache(#[from] crate::cache::Corrupt),
+    /// An answer that was being given again is no longer there, nor the gateway that gave it.
+    #[error("the answer that was being given again is gone with its gateway")]
+    NotKept,
     /// A fault of the gateway's own.
     #[error("a fault of the gateway: see its log for the panic")]
     Fault,
@@ -110,6 +113,7 @@ impl StatementError {
             | Self::CanceledBy { .. }
             | Self::Orphaned { .. }
             | Self::Cache(_)
+            | Self::NotKept
             | Self::Fault
             | Self::Relay(_) => false,
         }
@@ -148,6 +152,7 @@ impl StatementError {
             | Self::CanceledBy { .. }
             | Self::Orphaned { .. }
             | Self::Cache(_)
+            | Self::NotKept
             | Self::Fault
             | Self::Relay(_) => return None,
         })
@@ -166,6 +171,7 @@ impl Failure for StatementError {
             Self::Relay(_) => "relay",
             Self::Orphaned { .. } => "orphaned",
             Self::Cache(_) => "cache_corrupt",
+            Self::NotKept => "cache_gone",
             Self::Fault => "fault",
             _ => self.inner().map_or("statement", Failure::kind),
         }
@@ -177,7 +183,7 @@ impl Failure for StatementError {
             Self::NotPrepared(_) => ErrorCode::NOT_FOUND,
             Self::ReadOnly(_) => ErrorCode::PERMISSION_DENIED,
             Self::Canceled | Self::CanceledBy { .. } => ErrorCode::USER_CANCELED,
-            Self::Orphaned { .. } => ErrorCode::SERVER_SHUTTING_DOWN,
+            Self::Orphaned { .. } | Self::NotKept => ErrorCode::SERVER_SHUTTING_DOWN,
             Self::Disagree(_) | Self::Relay(_) => ErrorCode::REMOTE_HOST_GONE,
             _ => self.inner().map_or(ErrorCode::GENERIC_INTERNAL_ERROR, Failure::code),
         }
@@ -202,6 +208,7 @@ impl Failure for StatementError {
             Self::Orphaned { sent: true } => "The gateway that had the query has stopped. It is not known whether it ran: if \
                                               it changes data, look before you run it again."
                 .to_owned(),
+            Self::NotKept => "The gateway that gave the answer has stopped. Run the query again.".to_owned(),
             Self::Relay(_) => {
                 "The cluster's answer could not be read. The query may have run; look before you run it again."
                     .to_owned()
@@ -245,6 +252,9 @@ pub enum QueryError {
     /// The query of another gateway runs at a cluster that is not known here.
     #[error("the cluster of another gateway's query is not known here")]
     UnknownCluster,
+    /// The answer that another gateway gives again cannot be had here.
+    #[error("an answer of another gateway cannot be had here")]
+    Elsewhere,
     /// Northgate is stopping and takes no new queries.
     #[error("shutting down")]
     ShuttingDown,
@@ -261,7 +271,7 @@ impl QueryError {
             Self::NotAuditor => StatusCode::FORBIDDEN,
             Self::Asked(_) => StatusCode::BAD_REQUEST,
             Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Busy | Self::Audit(_) | Self::UnknownCluster | Self::ShuttingDown => {
+            Self::Busy | Self::Audit(_) | Self::UnknownCluster | Self::Elsewhere | Self::ShuttingDown => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -280,6 +290,7 @@ impl Failure for QueryError {
             Self::Unreadable => "audit_unreadable",
             Self::Audit(error) => error.kind(),
             Self::UnknownCluster => "unknown_cluster",
+            Self::Elsewhere => "cache_elsewhere",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -293,7 +304,7 @@ impl Failure for QueryError {
             Self::Asked(_) => ErrorCode::GENERIC_USER_ERROR,
             Self::Busy | Self::Unreadable => ErrorCode::GENERIC_INTERNAL_ERROR,
             Self::Audit(error) => error.code(),
-            Self::UnknownCluster => ErrorCode::REMOTE_HOST_GONE,
+            Self::UnknownCluster | Self::Elsewhere => ErrorCode::REMOTE_HOST_GONE,
             Self::ShuttingDown => ErrorCode::SERVER_SHUTTING_DOWN,
         }
     }
@@ -313,6 +324,7 @@ impl Failure for QueryError {
             Self::UnknownCluster => {
                 "The query's cluster is not known to this gateway at this moment. Ask again.".to_owned()
             }
+            Self::Elsewhere => "This gateway cannot reach the answer at this moment. Ask again.".to_owned(),
             Self::ShuttingDown => "The gateway is stopping. Send the query again.".to_owned(),
         }
     }

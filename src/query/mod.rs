@@ -13,6 +13,7 @@ mod error;
 mod estimate;
 mod explain;
 mod first;
+mod kept;
 mod people;
 mod placed;
 mod plan;
@@ -350,6 +351,9 @@ impl Gateway {
             self.registry.all().iter().for_each(|running| self.registry.settle(running, false));
             self.look_elsewhere().await;
             self.free_unread().await;
+            if let Some(cache) = &self.cache {
+                cache.notice().await;
+            }
             for running in self.registry.idle(self.config.client_timeout.0) {
                 if !self.gives_up(&running) {
                     continue;

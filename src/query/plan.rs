@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::cached::CACHE_WISHES;
 use super::placed::Placed;
 use super::view::Reader;
 use super::{Gateway, StatementError, target};
@@ -14,9 +15,9 @@ use crate::catalog::{Catalog, Noted, TableName};
 use crate::identity::Authenticated;
 use crate::policy::Permit;
 use crate::rewrite::{self, Context, Names, RewriteError, ScopedSql};
-use crate::sql::{Edits, Kind, Statement, Symbol, TokenKind};
+use crate::sql::{Edits, Ident, Kind, Statement, Symbol, TokenKind};
 use crate::telemetry::{Stage, StatementKind};
-use crate::wire::Session;
+use crate::wire::{CACHE_PROPERTY, Session};
 
 /// What is done with a statement.
 pub(super) enum Plan {
@@ -39,6 +40,11 @@ pub(super) enum Local {
     Deallocate {
         /// The name.
         name: String,
+    },
+    /// SET SESSION northgate.cache, and RESET SESSION without a wish.
+    Cache {
+        /// What is wished of the cache.
+        wish: Option<&'static str>,
     },
 }
 
@@ -340,8 +346,27 @@ fn local(statement: &Statement, session: &Session) -> Result<Option<Local>, Stat
         }
         Kind::Deallocate { name } => Err(StatementError::NotPrepared(name.value.clone())),
         Kind::Other(other) => Err(RewriteError::Kind(other.name()).into()),
+        Kind::SetSession { name } if is_cache(name) => {
+            // Behind `SET SESSION northgate.cache =`.
+            let value = statement.slice(6..u32::try_from(statement.tokens().len()).unwrap_or(u32::MAX));
+            let wish = CACHE_WISHES
+                .into_iter()
+                .find(|wish| value.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) == Some(wish));
+            let refused = || {
+                let why = format!("{CACHE_PROPERTY} is one of '{}'", CACHE_WISHES.join("', '"));
+                RewriteError::NotAllowed(why)
+            };
+            Ok(Some(Local::Cache { wish: Some(wish.ok_or_else(refused)?) }))
+        }
+        Kind::ResetSession { name } if is_cache(name) => Ok(Some(Local::Cache { wish: None })),
         _ => Ok(None),
     }
+}
+
+/// Whether a session property is that by which a client says what it wishes of the cache.
+fn is_cache(name: &[Ident]) -> bool {
+    let parts: Vec<&str> = name.iter().map(|part| part.value.as_str()).collect();
+    parts.join(".").eq_ignore_ascii_case(CACHE_PROPERTY)
 }
 
 /// The values of parameters, one by one, and the text before them.

@@ -14,6 +14,7 @@ use super::tally::EXECUTING;
 use super::{Answer, Gateway, QueryError, StatementError, answer};
 use crate::admission::{Reason, Standing, Used};
 use crate::audit::{Outcome, State};
+use crate::cache::Cache;
 use crate::error::{ErrorCode, Failure};
 use crate::identity::Authenticated;
 use crate::replica::Report;
@@ -74,9 +75,7 @@ impl Gateway {
         served: Option<Served>,
     ) -> Result<Answer, QueryError> {
         match (method, &link.target) {
-            (LinkMethod::Get, Target::Local { token }) if *token > 0 => {
-                self.cached_page(caller, link, *token, running)
-            }
+            (LinkMethod::Get, Target::Kept(kept)) => self.kept_page(caller, link, kept, running).await,
             (LinkMethod::Get, Target::Local { .. }) => self.waiting(caller, link, running).await,
             // Of an earlier version, which gave out links to stages.
             (_, Target::Upstream { path }) if path.contains(PARTIAL) => Err(QueryError::NoSuchQuery),
@@ -86,7 +85,7 @@ impl Gateway {
                 }
                 Ok(self.poll(caller, link, path, running, served).await)
             }
-            (LinkMethod::Head, Target::Local { .. }) => {
+            (LinkMethod::Head, Target::Local { .. } | Target::Kept(_)) => {
                 self.seen_elsewhere(link, running);
                 Ok(Answer::empty(StatusCode::OK))
             }
@@ -175,7 +174,7 @@ impl Gateway {
         // Where it will run is not settled yet.
         let cluster = String::new();
         let (query, origin) = (running.id.clone(), self.replicas.id());
-        let link = Link { query, origin, cluster, target, restricted: false };
+        let link = Link { query, origin, cluster, target, restricted: false, collected: false };
         let elapsed_ms = u64::try_from(running.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let origin = Origin { id: &running.id, base: caller.call().base(), elapsed_ms };
         match self.sealer.seal_link(&link, login(caller)) {
@@ -218,7 +217,11 @@ impl Gateway {
         let positions = positions(map.as_ref());
         let context = self.page_context(caller.call().base(), login(caller), link, positions);
         let mut rebuilder = PageRebuilder::new(context);
-        if let Some(most) = running.and_then(|running| running.collects()) {
+        let collects = match running {
+            Some(running) => running.collects(),
+            None => self.cache.as_ref().filter(|_| link.collected).and_then(Cache::most_of_page),
+        };
+        if let Some(most) = collects {
             rebuilder = rebuilder.copying(most);
         }
         let told = {
@@ -265,6 +268,7 @@ impl Gateway {
             origin: link.origin,
             cluster: link.cluster.clone(),
             restricted: link.restricted,
+            collected: link.collected,
             positions,
             limit: wire::DEFAULT_LIMIT,
         }
@@ -343,6 +347,9 @@ impl Gateway {
                     self.forget_after(running, &error.name);
                 }
                 if summary.done() {
+                    if summary.error.is_none() {
+                        self.assemble(running);
+                    }
                     self.end(running, &outcome(&summary));
                 }
                 if let Some((collector, progress)) = collected {
@@ -371,12 +378,18 @@ impl Gateway {
         }
         let place = match &link.target {
             Target::Upstream { path } => Some((link.cluster.clone(), path.clone())),
-            Target::Local { .. } => running.and_then(|running| running.upstream()),
+            Target::Local { .. } | Target::Kept(_) => running.and_then(|running| running.upstream()),
         };
         if let Some((cluster, path)) = place
             && let Err(error) = self.follow(caller, &cluster, &path, Verb::Delete).await
         {
             tracing::warn!(kind = error.kind(), "a cancel did not reach the cluster");
+        }
+        if let Target::Kept(_) = &link.target {
+            // Other gateways would go on to give it.
+            let origin = Origin { id: &link.query, base: caller.call().base(), elapsed_ms: 0 };
+            let body = wire::failure_page(&origin, &StatementError::Canceled).into();
+            self.publish_last(&link.query, &FirstPage { headers: HeaderMap::new(), body }).await;
         }
         match running {
             Some(running) => self.end(running, &Outcome::of(State::Canceled)),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
-use super::collector::{Collector, Progress};
+use super::collector::{Collector, Part, Progress};
 pub(super) use super::first::{FirstPage, Start};
 use super::people::Admitted;
 use super::tally::Tally;
@@ -263,6 +263,9 @@ impl Running {
     /// Counts the rows and bytes of a page, once.
     pub(super) fn count(&self, page: Option<u64>, rows: u64, bytes: u64) {
         let mut state = self.state();
+        if let (Some(collector), Some(page)) = (&state.collector, page) {
+            collector.moved(page, rows);
+        }
         let (rows, bytes) = page.map_or((rows, bytes), |page| state.tally.add(page, rows, bytes));
         if let Some(guard) = &state.guard {
             guard.add(rows, bytes);
@@ -294,21 +297,20 @@ impl Running {
         summary: &mut PageSummary,
     ) -> Option<(Box<Collector>, Progress)> {
         let mut state = self.state();
-        match state.collector.as_mut()?.take(page, summary) {
+        match state.collector.as_mut()?.take(page, Part::of(summary)) {
             Progress::Partial => None,
             progress => state.collector.take().map(|collector| (collector, progress)),
         }
     }
 
+    /// Collects no more; gives what there is, which may lack pages.
+    pub(super) fn stop_collecting(&self) -> Option<Box<Collector>> {
+        self.state().collector.take()
+    }
+
     /// Whether an answer is collected that is looked for as one of another Trino.
     pub(super) fn collects_of_another(&self, version: Option<&str>) -> bool {
         self.state().collector.as_ref().is_some_and(|collector| version != Some(&*collector.wanted.trino))
-    }
-
-    /// Collects no more.
-    pub(super) fn stop_collecting(&self) {
-        let collector = self.state().collector.take();
-        drop(collector);
     }
 
     /// Serves an answer that was given before.

@@ -24,7 +24,7 @@ use crate::identity::Authenticated;
 use crate::rewrite::ScopedSql;
 use crate::telemetry::{About, Stage, StatementKind, Trace, UpstreamOperation, UpstreamOutcome, Verdict};
 use crate::upstream::{self, Place};
-use crate::wire::{self, Link, Origin, PageRebuilder, SessionChange, Target};
+use crate::wire::{self, CACHE_PROPERTY, Link, Origin, PageRebuilder, SessionChange, Target};
 
 /// How long the client's POST waits for Trino's first page before it is told that the query waits.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
@@ -262,7 +262,8 @@ impl Gateway {
         let joined = Box::pin(self.joined(running, submission.course, slot.waited())).await;
         submission.course = match joined {
             Some(Course::Hit(entry)) => {
-                return self.serve_shared(running, entry, &running.base, &submission.login);
+                self.serve_shared(running, entry, &running.base, &submission.login);
+                return self.publish(running);
             }
             Some(course) => course,
             None => return self.given_up(running),
@@ -341,17 +342,19 @@ impl Gateway {
             .await
             .map_err(|error| RelayError::Broken(error.to_string()))?
             .to_bytes();
+        let collects = running.collects();
         let link = Link {
             query: running.id.clone(),
             origin: self.replicas.id(),
             cluster,
             target: Target::Local { token: 0 },
             restricted: sql.restricted(),
+            collected: collects.is_some() && self.replicas.are_several(),
         };
         let positions = positions(running.positions.as_ref());
         let mut rebuilder = PageRebuilder::new(self.page_context(&running.base, &login, &link, positions));
         let cluster = link.cluster;
-        if let Some(most) = running.collects() {
+        if let Some(most) = collects {
             rebuilder = rebuilder.copying(most);
         }
         let mut parts = Vec::new();
@@ -512,6 +515,10 @@ fn local_answer(local: &Local, id: &str, caller: &Authenticated) -> Result<Answe
     let (change, update) = match local {
         Local::Prepare { name, sql } => (SessionChange::AddedPrepare { name, sql }, "PREPARE"),
         Local::Deallocate { name } => (SessionChange::DeallocatedPrepare(name), "DEALLOCATE"),
+        Local::Cache { wish: Some(value) } => {
+            (SessionChange::SetProperty { name: CACHE_PROPERTY, value }, "SET SESSION")
+        }
+        Local::Cache { wish: None } => (SessionChange::ClearProperty(CACHE_PROPERTY), "RESET SESSION"),
     };
     let mut headers = HeaderMap::new();
     change.write(&mut headers)?;

@@ -61,6 +61,12 @@ pub enum Kind {
     Positions,
     /// What an operator has said of a cluster.
     Cluster,
+    /// An answer that is given again.
+    Answer,
+    /// What is known of such an answer.
+    AnswerNote,
+    /// A page of an answer that is collected.
+    AnswerPage,
 }
 
 impl Kind {
@@ -82,6 +88,9 @@ impl Kind {
             Self::Waiting => "waiting",
             Self::Positions => "positions",
             Self::Cluster => "cluster",
+            Self::Answer => "answer",
+            Self::AnswerNote => "answer-note",
+            Self::AnswerPage => "answer-page",
         }
     }
 }

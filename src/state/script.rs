@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::redis::FromRedisValue;
 
-use super::StoreError;
 use super::redis::Redis;
 use super::shared::Shared;
+use super::{Key, StoreError};
 
 /// A script in Lua. Redis keeps it and is told its hash alone.
 #[derive(Clone)]
@@ -28,7 +29,7 @@ impl fmt::Debug for Script {
 
 /// Runs scripts at the Redis that gateways share, over the same connection as its entries. Clones are the same.
 ///
-/// What is sent is **not** sealed: it may be counted by Redis, and is read by whoever reads Redis. Names of people go
+/// What is sent is **not** sealed, but by [`Scripts::seal`]: it may be counted by Redis, and is read by whoever reads Redis. Names of people go
 /// through [`Scripts::name`].
 #[derive(Clone, Debug)]
 pub struct Scripts {
@@ -61,6 +62,22 @@ impl Scripts {
         let value = self.shared.within(answer).await?;
         let value = value.map_err(|why| StoreError::Form(format!("a script failed: {why}")))?;
         T::from_redis_value(value).map_err(|error| StoreError::Form(error.to_string()))
+    }
+
+    /// Seals what is put there by a script, as entries are: it opens under its kind and name alone, until its end.
+    ///
+    /// # Errors
+    /// [`StoreError::Form`]: it cannot be sealed.
+    pub fn seal(&self, key: &Key, plain: &[u8], life: Duration) -> Result<Vec<u8>, StoreError> {
+        self.shared.vault().seal(key, plain, life)
+    }
+
+    /// Opens what was sealed so; none if it has ended.
+    ///
+    /// # Errors
+    /// [`StoreError::Form`]: it was not sealed with a key of ours, or for another place, or is not whole.
+    pub fn unseal(&self, key: &Key, sealed: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.vault().unseal(key, sealed)
     }
 
     /// What stands for a text that could be guessed, such as somebody's name: 32 hexadecimal digits that tell nothing

@@ -115,6 +115,10 @@ impl Shared {
         })
     }
 
+    pub(super) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
     async fn ask(&self, ask: Ask) -> Result<Answer, StoreError> {
         let remote = Arc::clone(&self.remote);
         self.within(Box::pin(async move { remote.answer(ask).await })).await

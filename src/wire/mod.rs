@@ -36,5 +36,5 @@ pub use page::{
     DEFAULT_LIMIT, PageContext, PageCopy, PageError, PageRebuilder, PageSummary, PagedError, Positions,
     Processed,
 };
-pub use seal::{Link, Sealer, SealerError, Target, Ticket, Transaction};
-pub use session::Session;
+pub use seal::{KeptPage, Link, Sealer, SealerError, Target, Ticket, Transaction};
+pub use session::{CACHE_PROPERTY, Session};

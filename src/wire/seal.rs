@@ -59,6 +59,8 @@ pub struct Link {
     pub target: Target,
     /// Whether the query reads restricted data, so that its pages must be redacted.
     pub restricted: bool,
+    /// Whether its answer is collected, to be given again: whoever serves a page keeps a copy for the query's gateway.
+    pub collected: bool,
 }
 
 /// The page that a link leads to.
@@ -69,11 +71,26 @@ pub enum Target {
         /// The number of the page.
         token: u64,
     },
+    /// A page of an answer that is given again.
+    Kept(KeptPage),
     /// A page of the cluster.
     Upstream {
         /// Its path (and query), beginning with `/v1/statement/`.
         path: String,
     },
+}
+
+/// A page of an answer that is given again. Any gateway that can reach the answer serves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptPage {
+    /// The name of the question.
+    pub key: [u8; 32],
+    /// The query whose answer it is: there may be another answer to the question by now.
+    pub source: String,
+    /// Which page, from 1.
+    pub number: u64,
+    /// Until when others than the query's own gateway serve it: seconds since 1970.
+    pub until: i64,
 }
 
 /// A transaction of a cluster.
@@ -243,7 +260,7 @@ fn aad(purpose: &[u8], principal: &str) -> Aad<Vec<u8>> {
 
 fn encode_link(link: &Link) -> Vec<u8> {
     let mut plain = Vec::with_capacity(160);
-    plain.push(u8::from(link.restricted));
+    plain.push(u8::from(link.restricted) | u8::from(link.collected) << 1);
     plain.extend_from_slice(&link.origin.to_be_bytes());
     put(&mut plain, &link.query);
     put(&mut plain, &link.cluster);
@@ -256,32 +273,44 @@ fn encode_link(link: &Link) -> Vec<u8> {
             plain.push(1);
             put(&mut plain, path);
         }
+        Target::Kept(KeptPage { key, source, number, until }) => {
+            plain.push(2);
+            plain.extend_from_slice(key);
+            put(&mut plain, source);
+            plain.extend_from_slice(&number.to_be_bytes());
+            plain.extend_from_slice(&until.to_be_bytes());
+        }
     }
     plain
 }
 
 fn decode_link(plain: &[u8]) -> Option<Link> {
     let (flag, mut rest) = plain.split_first()?;
-    let restricted = match flag {
-        0 => false,
-        1 => true,
-        _ => return None,
-    };
-    let (origin, after) = rest.split_first_chunk::<8>()?;
-    let origin = u64::from_be_bytes(*origin);
-    rest = after;
+    if *flag > 3 {
+        return None;
+    }
+    let (restricted, collected) = (flag & 1 != 0, flag & 2 != 0);
+    let origin = u64::from_be_bytes(chunk(&mut rest)?);
     let (query, cluster) = (take(&mut rest)?, take(&mut rest)?);
     let (tag, mut rest) = rest.split_first()?;
     let target = match tag {
-        0 => {
-            let (token, after) = rest.split_first_chunk::<8>()?;
-            rest = after;
-            Target::Local { token: u64::from_be_bytes(*token) }
-        }
+        0 => Target::Local { token: u64::from_be_bytes(chunk(&mut rest)?) },
         1 => Target::Upstream { path: take(&mut rest)? },
+        2 => Target::Kept(KeptPage {
+            key: chunk(&mut rest)?,
+            source: take(&mut rest)?,
+            number: u64::from_be_bytes(chunk(&mut rest)?),
+            until: i64::from_be_bytes(chunk(&mut rest)?),
+        }),
         _ => return None,
     };
-    rest.is_empty().then_some(Link { query, origin, cluster, target, restricted })
+    rest.is_empty().then_some(Link { query, origin, cluster, target, restricted, collected })
+}
+
+fn chunk<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, after) = rest.split_first_chunk::<N>()?;
+    *rest = after;
+    Some(*first)
 }
 
 fn put(plain: &mut Vec<u8>, text: &str) {
@@ -314,11 +343,19 @@ mod tests {
             cluster: "c-1".to_owned(),
             target,
             restricted,
+            collected: restricted,
+        };
+        let kept = KeptPage {
+            key: [9; 32],
+            source: "20261123_033045_00004_abcde".to_owned(),
+            number: 2,
+            until: 1 << 40,
         };
         vec![
             link(Target::Upstream { path: path.to_owned() }, true),
             link(Target::Upstream { path: String::new() }, false),
             link(Target::Local { token: u64::MAX }, false),
+            link(Target::Kept(kept), true),
         ]
     }
 

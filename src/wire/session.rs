@@ -22,6 +22,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// The session property by which a client says what it wishes of the cache.
+pub const CACHE_PROPERTY: &str = "northgate.cache";
+
 /// What a client says of its session. All of it is a claim: whether `user` may be, and which properties may be
 /// set, is for others to decide.
 ///
@@ -51,6 +54,8 @@ pub struct Session {
     pub client_capabilities: Vec<String>,
     /// Session properties, `name` or `catalog.name`, in the order given, repeats kept. Trino takes the last.
     pub properties: Vec<(String, String)>,
+    /// What the client wishes of the cache, by the property `northgate.cache`. It is not told to Trino.
+    pub cache: Option<String>,
     /// Prepared statements by name, as they came: [`Session::prepared`] unpacks one. The last of one name is kept.
     pub(super) prepared: Vec<(String, String)>,
     /// The sealed transaction; `None` where there is none.
@@ -86,6 +91,8 @@ impl Session {
         }
         no_role(headers)?;
         let transaction = single(headers, "x-trino-transaction-id")?;
+        let (own, properties): (Vec<_>, Vec<_>) =
+            properties(headers)?.into_iter().partition(|(name, _)| name.eq_ignore_ascii_case(CACHE_PROPERTY));
         let session = Self {
             user: filled(headers, "x-trino-user")?,
             source: single(headers, "x-trino-source")?,
@@ -97,7 +104,8 @@ impl Session {
             client_info: single(headers, "x-trino-client-info")?,
             client_tags: list(headers, "x-trino-client-tags")?,
             client_capabilities: list(headers, "x-trino-client-capabilities")?,
-            properties: properties(headers)?,
+            properties,
+            cache: own.into_iter().next_back().map(|(_, value)| value),
             prepared: prepared(headers)?,
             transaction_aware: transaction.is_some(),
             transaction: transaction

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use northgate::cache::{About, Cache, Config, Entry, Kept, Parts};
+use futures_util::FutureExt as _;
+use northgate::cache::{About, Cache, Config, Entry, Epoch, Kept, Parts};
 use northgate::units::{ByteSize, Span};
 
 use crate::bank::Mode;
@@ -149,7 +150,7 @@ pub(crate) fn memory() -> Result<Figure> {
     let config = Config { memory: ByteSize(MEMORY), min_time: Span(Duration::ZERO), ..Config::default() };
     let own = std::process::id();
     let before = bytes_of(own, "VmRSS");
-    let cache = Cache::new(config);
+    let cache = Cache::new(config, None);
     let started = Instant::now();
     let mut most = 0;
     let mut state = 7_u32;
@@ -172,7 +173,9 @@ pub(crate) fn memory() -> Result<Figure> {
             revision: "r",
             user: None,
         };
+        let key = parts.stem().key(None, []);
         let about = About {
+            key,
             origin: format!("20260102_030405_{number:05}_bench"),
             principal: format!("user{}", number % 100),
             tables: BTreeSet::new(),
@@ -188,8 +191,7 @@ pub(crate) fn memory() -> Result<Figure> {
             *byte = state.to_be_bytes()[0];
         }
         let entry = Arc::new(Entry::pack(about, Bytes::from_static(b"[]"), vec![(1, rows.into())]));
-        let key = parts.stem().key(None, []);
-        if cache.keep(key, &entry, cache.epoch()) != Kept::Yes {
+        if cache.keep(&entry, Epoch::default()).now_or_never() != Some(Kept::Yes) {
             return Err(unusable("an answer is not kept"));
         }
         if number % 10_000 == 0 {

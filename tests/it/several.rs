@@ -35,7 +35,7 @@ fn at(gateways: &[Gateway; 2], user: &str) -> [Client; 2] {
 }
 
 /// Follows a query with each request at the other gateway than the one before: the number of rows, and the last page.
-fn follow(clients: &[Client; 2], mut turn: usize, first: Value) -> (usize, Value) {
+pub(crate) fn follow(clients: &[Client; 2], mut turn: usize, first: Value) -> (usize, Value) {
     let (mut page, mut rows) = (first, 0);
     loop {
         rows += page["data"].as_array().map_or(0, Vec::len);

@@ -24,6 +24,7 @@ fn only_what_is_listed_goes_to_trino() {
         client_info: Some(text("i")),
         client_tags: vec!["a".to_owned(), "b".to_owned()],
         client_capabilities: vec!["PATH".to_owned()],
+        cache: Some(text("off")),
         properties: vec![
             ("b".to_owned(), "1,2=3 4".to_owned()),
             ("a".to_owned(), "\u{e9}".to_owned()),

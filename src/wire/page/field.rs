@@ -199,6 +199,7 @@ impl Fields {
                     cluster: context.cluster.clone(),
                     target: Target::Upstream { path: path.to_owned() },
                     restricted: context.restricted,
+                    collected: context.collected,
                 };
                 let sealed = context.sealer.seal_link(&link, &context.principal)?;
                 self.open(text, field.name());

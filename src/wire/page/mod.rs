@@ -47,6 +47,8 @@ pub struct PageContext {
     /// Whether the query reads restricted data: statistics, warnings, run-time errors and fields that are not known
     /// are then withheld.
     pub restricted: bool,
+    /// Whether the answer is collected, to be given again.
+    pub collected: bool,
     /// Maps the places of errors; `None` if the texts are the same.
     pub positions: Option<Arc<Positions>>,
     /// What the page may have besides rows, in bytes.

@@ -16,6 +16,7 @@ fn context(restricted: bool) -> PageContext {
         origin: 7,
         cluster: "c1".to_owned(),
         restricted,
+        collected: false,
         positions: None,
         limit: 64 * 1024,
     }

@@ -134,6 +134,16 @@ fn roles_stay_behind() {
     assert_eq!(read(&[("x-trino-role", b"ALL")]), Err("x-trino-role Form".to_owned()));
 }
 
+/// Trino knows of no such property: it does not get there.
+#[test]
+fn what_is_wished_of_the_cache_is_not_a_property_of_trinos() {
+    let session =
+        read(&[("x-trino-session", b"a=1,Northgate.Cache=on,northgate.cache=off,northgate.other=1")]);
+    let session = session.expect("a session");
+    assert_eq!(session.cache.as_deref(), Some("off"));
+    assert_eq!(session.properties, [pair("a", "1"), pair("northgate.other", "1")]);
+}
+
 #[test]
 fn properties_keep_their_order() {
     let check = |values: &[&[u8]], expect: Option<&[(&str, &str)]>| {

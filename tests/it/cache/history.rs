@@ -1,11 +1,12 @@
-//! Random histories: tables, views, policies and sessions change, and each question is asked of a gateway with a cache and of
-//! one without. The answers are the same, always.
+//! Random histories: tables, views, policies and sessions change, and each question is asked of a gateway with a cache, which is
+//! one of two that share theirs or has its own, and of one without. The answers are the same, always.
 //!
 //! `CACHE_STEPS` and `CACHE_SEED` change how many steps and which.
 
-use super::{EAGER, direct, settings};
+use super::{EAGER, direct, settings, several};
 use crate::harness::barn::barn;
 use crate::harness::{Answer, Gateway, trino};
+use crate::tokens::Store;
 
 /// What policies there are, one set at a time.
 const SETS: [&str; 6] = [
@@ -217,8 +218,12 @@ fn with_and_without_a_cache_answers_are_the_same() {
     for name in ["h_a", "h_b"] {
         filled(name);
     }
-    let (with, without) = (Gateway::start(settings(EAGER)), Gateway::start(settings("")));
-    put_in_force(&[&with, &without], SETS[0]);
+    let store = Store::start("redis");
+    let shared = || Gateway::start(several::settings(&store));
+    let (caching, without) =
+        ([Gateway::start(settings(EAGER)), shared(), shared()], Gateway::start(settings("")));
+    let all: Vec<&Gateway> = caching.iter().chain([&without]).collect();
+    put_in_force(&all, SETS[0]);
     let began = std::time::Instant::now();
     let (mut hits, mut failures, mut changes, mut set) = (0, 0, 0, 0);
     let mut lately: Vec<Question> = Vec::new();
@@ -232,7 +237,7 @@ fn with_and_without_a_cache_answers_are_the_same() {
             }
             15..=18 => {
                 set = lots.index(SETS.len());
-                put_in_force(&[&with, &without], SETS[set]);
+                put_in_force(&all, SETS[set]);
             }
             // Mostly what was asked a moment ago, or nearly that: what may be answered wrongly.
             number => {
@@ -244,9 +249,10 @@ fn with_and_without_a_cache_answers_are_the_same() {
                 };
                 lately.insert(0, question);
                 lately.truncate(6);
+                let with = &caching[lots.index(caching.len())];
                 let ((hit, got), (_, expect)) = std::thread::scope(|scope| {
                     let other = scope.spawn(|| question.ask(&without));
-                    (question.ask(&with), other.join().expect("no panic"))
+                    (question.ask(with), other.join().expect("no panic"))
                 });
                 assert_eq!(
                     got,

@@ -1,6 +1,8 @@
 //! Answers that are given again: never another one than Trino would give now, to nobody whom policy would give another.
 
 mod history;
+mod several;
+mod wishes;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -319,24 +321,6 @@ fn what_is_not_given_again() {
     let id = started.headers.iter().find(|(name, _)| name == "x-trino-started-transaction-id").expect("one");
     let within = [("X-Trino-Transaction-Id", id.1.as_str())];
     assert_eq!(ask_with(gateway(), "otto", &sql, &within).said, "bypass; transaction");
-}
-
-#[test]
-fn users_say_what_they_wish() {
-    let table = table("wishes");
-    let sql = format!("SELECT max(id) FROM {table}");
-    ask("otto", &sql);
-    hit("otto", &sql);
-    let with = |tags: &str| ask_with(gateway(), "otto", &sql, &[("X-Trino-Client-Tags", tags)]);
-    assert_eq!(with("cache=off").said, "bypass; client");
-    assert_eq!(with("x,cache=on-and-off").said, "bypass; client");
-    let anew = with("cache=refresh");
-    assert_eq!(anew.said, "miss");
-    let origin = |asked: &Asked| {
-        gateway().audit_of(&asked.id, |records| records.len() == 2)[0]["cache_origin"].clone()
-    };
-    let newer = || Some(ask("otto", &sql)).filter(|asked| origin(asked) == anew.id);
-    assert!(within(Duration::from_secs(20), newer).is_some(), "the new answer takes the place of the old");
 }
 
 #[test]
