@@ -210,3 +210,81 @@ async fn users_share_equally_wherever_they_are() {
     assert!(100 * sum * sum >= 95 * USERS * squares, "{times:?}");
     assert!(sum >= 600, "no slot is idle: {times:?}");
 }
+
+#[tokio::test]
+#[ignore = "starts a Redis"]
+async fn who_lacks_most_of_a_guarantee_is_next() {
+    let text = "
+        running = 5
+        running_per_principal = 3
+        [[class]]
+        name = 'interactive'
+        weight = 1000
+        guaranteed = 2
+        [[class]]
+        name = 'batch'
+        guaranteed = 3
+        [[class]]
+        name = 'other'
+    ";
+    let mut world = World::new(text).await;
+    for (name, class) in [("a", 0), ("etl", 1), ("o", 2), ("o", 2), ("o", 2)] {
+        world.enter(0, name, class, &[]);
+    }
+    assert_eq!(world.turn(0).await.len(), 5);
+    world.enter(1, "b", 0, &[]);
+    world.enter(1, "job", 1, &[]);
+    assert!(world.turn(1).await.is_empty());
+    assert_eq!(world.ends("o").await, ["job"], "a third of its guarantee, and not a half");
+    assert_eq!(world.ends("o").await, ["b"]);
+}
+
+#[tokio::test]
+#[ignore = "starts a Redis"]
+async fn age_counts_each_second_time() {
+    let text = "
+        running = 2
+        running_per_principal = 2
+        ageing = '3s'
+        [[class]]
+        name = 'interactive'
+        guaranteed = 2
+    ";
+    let mut world = World::new(text).await;
+    for _ in 0..2 {
+        world.enter(0, "etl", 1, &[]);
+    }
+    assert_eq!(world.turn(0).await, ["etl"; 2]);
+    for name in ["a", "b"] {
+        world.enter(1, name, 0, &[]);
+    }
+    assert!(world.turn(1).await.is_empty());
+    tokio::time::sleep(LATER).await;
+    world.enter(0, "c", 0, &[]);
+    world.enter(0, "job", 1, &[]);
+    assert!(world.turn(0).await.is_empty());
+    // Both classes have waited beyond the ageing, that of people for longer. A grant at the one gateway counts at the other.
+    tokio::time::sleep(Duration::from_millis(3_100)).await;
+    assert_eq!(world.ends("etl").await, ["a"], "by age");
+    assert_eq!(world.ends("etl").await, ["b"], "by the guarantee");
+    assert_eq!(world.ends("a").await, ["job"], "by age");
+    assert_eq!(world.ends("b").await, ["c"]);
+}
+
+#[tokio::test]
+#[ignore = "starts a Redis"]
+async fn the_sixteenth_grant_of_all_gateways_goes_to_who_was_longest_without() {
+    let mut world = World::new("running = 2\nrunning_per_principal = 2").await;
+    world.enter(0, "slow", 0, &[]);
+    assert_eq!(world.turn(0).await, ["slow"]);
+    world.enter(1, "quick", 0, &[]);
+    assert_eq!(world.turn(1).await, ["quick"]);
+    // One who runs something is behind one who does not, as often as that one comes.
+    world.enter(0, "slow", 0, &[]);
+    for grant in 3..16 {
+        world.enter(1, "quick", 0, &[]);
+        assert_eq!(world.ends("quick").await, ["quick"], "{grant}");
+    }
+    world.enter(1, "quick", 0, &[]);
+    assert_eq!(world.ends("quick").await, ["slow"]);
+}
