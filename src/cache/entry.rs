@@ -13,7 +13,7 @@ use crate::catalog::TableName;
 use crate::state::StoreError;
 
 /// How much harder the compressor tries; 1 is the fastest.
-const LEVEL: i32 = 1;
+pub(super) const LEVEL: i32 = 1;
 /// Rows of fewer bytes are kept as they are.
 const LEAST: usize = 1024;
 /// What an entry takes besides its bytes, in the cache and its ledgers; measured, and rounded up.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 
-use super::entry::{About, Corrupt, Entry};
+use super::entry::{About, Corrupt, Entry, LEVEL};
 use super::{Key, Purge};
 use crate::state::{self, Kind, Script, Scripts, StoreError};
 
@@ -30,8 +30,6 @@ const LARGEST: u64 = 4 << 20;
 const CHUNK: usize = 500;
 /// How long a page waits for the end of its query.
 const PAGE_LIFE: Duration = Duration::from_mins(2);
-/// How much harder the compressor tries; 1 is the fastest.
-const LEVEL: i32 = 1;
 
 /// Another after each purge, at all gateways.
 pub(super) type Epoch = [u8; 16];

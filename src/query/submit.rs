@@ -231,9 +231,9 @@ impl Gateway {
                 }
                 let gateway = Arc::clone(self);
                 let submitted = Arc::clone(&running);
-                // Apart, as what is around it has room for it twice.
-                let run = Box::pin(async move { gateway.run(&submitted, submission).await });
-                tokio::spawn(About::current().scope(run));
+                tokio::spawn(
+                    About::current().scope(async move { gateway.run(&submitted, submission).await }),
+                );
             }
         }
         let page = running.answered(FIRST_ANSWER).await;

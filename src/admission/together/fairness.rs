@@ -82,6 +82,16 @@ impl World {
     }
 }
 
+/// Two slots that people are guaranteed, and jobs that get one when they have waited for three seconds.
+const AGEING: &str = "
+    running = 2
+    running_per_principal = 2
+    ageing = '3s'
+    [[class]]
+    name = 'interactive'
+    guaranteed = 2
+";
+
 #[tokio::test]
 #[ignore = "starts a Redis"]
 async fn a_gateway_whose_queue_is_never_empty_does_not_keep_the_slots_that_it_frees() {
@@ -108,15 +118,7 @@ async fn a_gateway_whose_queue_is_never_empty_does_not_keep_the_slots_that_it_fr
 #[tokio::test]
 #[ignore = "starts a Redis"]
 async fn guarantees_and_ageing_hold_between_gateways() {
-    let text = "
-        running = 2
-        running_per_principal = 2
-        ageing = '3s'
-        [[class]]
-        name = 'interactive'
-        guaranteed = 2
-    ";
-    let mut world = World::new(text).await;
+    let mut world = World::new(AGEING).await;
     for _ in 0..10 {
         world.enter(0, "etl", 1, &[]);
     }
@@ -242,15 +244,7 @@ async fn who_lacks_most_of_a_guarantee_is_next() {
 #[tokio::test]
 #[ignore = "starts a Redis"]
 async fn age_counts_each_second_time() {
-    let text = "
-        running = 2
-        running_per_principal = 2
-        ageing = '3s'
-        [[class]]
-        name = 'interactive'
-        guaranteed = 2
-    ";
-    let mut world = World::new(text).await;
+    let mut world = World::new(AGEING).await;
     for _ in 0..2 {
         world.enter(0, "etl", 1, &[]);
     }
