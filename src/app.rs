@@ -32,7 +32,7 @@ use crate::policy::{self, Surroundings};
 use crate::query::{Admitting, Claims, Components, Explanation, Gateway, Question};
 use crate::replica::Replicas;
 use crate::rewrite::Names;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::server::{self, Certificates, Server};
 use crate::state::Store;
 use crate::telemetry::{self, Metrics, Traces};
@@ -237,8 +237,8 @@ fn sealer(links: &Links) -> Result<Sealer, StartError> {
     Sealer::new(&keys).map_err(because("[links]"))
 }
 
-fn key_file(path: &Path) -> Result<Secret<String>, StartError> {
-    Secret::from_file(path).map_err(because(&path.display().to_string()))
+fn key_file(source: &secret::Source) -> Result<Secret<String>, StartError> {
+    source.read().map_err(because(&source.to_string()))
 }
 
 struct App {

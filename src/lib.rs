@@ -37,20 +37,22 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | error, https, secret, units |
-//! | 1 | lineage, wire, sql, state, status, telemetry |
-//! | 2 | identity |
-//! | 3 | catalog |
-//! | 4 | policy |
-//! | 5 | rewrite |
-//! | 6 | admission, cache, upstream, audit, replica |
-//! | 7 | query |
-//! | 8 | server, admin, web |
-//! | 9 | config |
-//! | 10 | doctor |
-//! | 11 | app |
-//! | 12 | cli |
-//! | 13 | main |
+//! | 0 | error, https, units |
+//! | 1 | aws |
+//! | 2 | secret |
+//! | 3 | lineage, wire, sql, state, status, telemetry |
+//! | 4 | identity |
+//! | 5 | catalog |
+//! | 6 | policy |
+//! | 7 | rewrite |
+//! | 8 | admission, cache, upstream, audit, replica |
+//! | 9 | query |
+//! | 10 | server, admin, web |
+//! | 11 | config |
+//! | 12 | doctor |
+//! | 13 | app |
+//! | 14 | cli |
+//! | 15 | main |
 //!
 //! # Invariants
 //!
@@ -140,6 +142,7 @@ pub mod admin;
 pub mod admission;
 pub mod app;
 pub mod audit;
+pub mod aws;
 pub mod cache;
 pub mod catalog;
 pub mod cli;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{s3, witness};
+use crate::secret;
 use crate::units::{ByteSize, Span};
 
 /// The `[audit]` section.
@@ -30,7 +31,7 @@ pub struct Config {
     pub origin: String,
     /// The file with the key that signs checkpoints. It is made if neither it nor a checkpoint is there. Beside the folder
     /// if it is not said where: `audit.key`.
-    pub key_file: Option<PathBuf>,
+    pub key_file: Option<secret::Source>,
     /// How often a checkpoint is signed, where there are new records.
     pub checkpoint_every: Span,
     /// The most that the folder may hold; queries are refused when it does. 0 is no limit.
@@ -77,7 +78,7 @@ impl Default for Config {
 
 impl Config {
     /// Where the key is.
-    pub(super) fn key_path(&self) -> PathBuf {
-        self.key_file.clone().unwrap_or_else(|| self.folder.with_extension("key"))
+    pub(super) fn key(&self) -> secret::Source {
+        self.key_file.clone().unwrap_or_else(|| self.folder.with_extension("key").into())
     }
 }

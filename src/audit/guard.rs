@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::record::{Body, Ended, Outcome, State, cut};
+use super::record::{Body, Ended, Outcome, State};
 use super::shared::Line;
 use super::writer::{Item, Message, Waiter};
-use crate::units::hex;
+use crate::units::{cut, hex};
 
 /// A query whose intent is durable and whose outcome is owed.
 ///

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Event, cut};
+use super::record::Event;
 use super::shelf::Shelf;
 use super::{Audit, AuditError};
+use crate::units::cut;
 
 const INBOX: &str = "inbox";
 /// How often it is looked at, and the longest note, in bytes.

@@ -70,8 +70,8 @@ mod tests {
     #[test]
     fn a_log_is_listed_by_itself_alone() {
         let temp = tempfile::tempdir().expect("a folder");
-        let key = Key::open(&temp.path().join("a.key"), "bank/1", true).expect("made");
-        let other = Key::open(&temp.path().join("b.key"), "bank/2", true).expect("made");
+        let key = Key::open(&temp.path().join("a.key").into(), "bank/1", true).expect("made");
+        let other = Key::open(&temp.path().join("b.key").into(), "bank/2", true).expect("made");
         let note = entry(&key, "gateway-1").expect("signed");
         let listed = Listed { verifier: key.verifier().to_owned(), prefix: "gateway-1".to_owned() };
         assert_eq!(read(&note), Some(listed));

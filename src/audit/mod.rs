@@ -89,7 +89,7 @@ const WITNESSED: Duration = Duration::from_secs(1);
 /// # Errors
 /// There is no key file yet, or it can't be read.
 pub fn verifier(config: &Config) -> Result<String, NoteError> {
-    Ok(Key::open(&config.key_path(), &config.origin, false)?.verifier().to_owned())
+    Ok(Key::open(&config.key(), &config.origin, false)?.verifier().to_owned())
 }
 
 /// What Trino knows of a query whose outcome is missing.
@@ -125,7 +125,7 @@ impl Audit {
         let begun = shelf::Source::read(&shelf, shelf::CHECKPOINT)
             .map_err(|source| AuditError::Folder { path: config.folder.clone(), source })?
             .is_some();
-        let key = Key::open(&config.key_path(), &config.origin, !begun).map_err(AuditError::Checkpoint)?;
+        let key = Key::open(&config.key(), &config.origin, !begun).map_err(AuditError::Checkpoint)?;
         let verifier = key.verifier().to_owned();
         let entry = config.s3.as_ref().map(|s3| index::entry(&key, &s3.prefix)).transpose();
         let entry = entry.map_err(AuditError::Checkpoint)?;

@@ -15,7 +15,7 @@ use signed_note::{Note, StandardSigner, StandardVerifier, VerifierList};
 use tlog_tiles::{Checkpoint, Hash};
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::secret::Source;
 
 /// Ed25519, in keys of notes.
 const ED25519: u8 = 1;
@@ -65,15 +65,17 @@ pub(super) struct Key {
 
 impl Key {
     /// Reads the key file, or makes one (0600) where there is none and `may_make`.
-    pub(super) fn open(path: &Path, origin: &str, may_make: bool) -> Result<Self, NoteError> {
+    pub(super) fn open(source: &Source, origin: &str, may_make: bool) -> Result<Self, NoteError> {
         let wrong = |why: &dyn std::fmt::Display| NoteError::KeyFile {
-            path: path.display().to_string(),
+            path: source.to_string(),
             why: why.to_string(),
         };
         if !signed_note::is_key_name_valid(origin) {
             return Err(wrong(&format!("the origin {origin:?} is empty, or has spaces or `+` in it")));
         }
-        if crate::secret::variable(path).is_none() && !path.exists() {
+        if let Some(path) = source.file()
+            && !path.exists()
+        {
             if !may_make {
                 return Err(wrong(
                     &"it is not there, but the log has checkpoints; put the key back, or begin a new folder",
@@ -81,7 +83,7 @@ impl Key {
             }
             make(path, origin).map_err(|error| wrong(&error))?;
         }
-        let text = Secret::from_file(path).map_err(|error| wrong(&error))?;
+        let text = source.read().map_err(|error| wrong(&error))?;
         Self::of(text.expose().trim(), origin).map_err(|why| wrong(&why))
     }
 
@@ -221,23 +223,24 @@ mod tests {
     fn a_key_is_made_once_and_signs_what_its_verifier_opens() {
         let temp = tempfile::tempdir().expect("a folder");
         let path = temp.path().join("audit.key");
+        let source = Source::from(path.clone());
         assert!(
-            Key::open(&path, "northgate/a", false).is_err(),
+            Key::open(&source, "northgate/a", false).is_err(),
             "a key is made though there are checkpoints"
         );
-        let key = Key::open(&path, "northgate/a", true).expect("made");
+        let key = Key::open(&source, "northgate/a", true).expect("made");
         assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
-        let again = Key::open(&path, "northgate/a", false).expect("read");
+        let again = Key::open(&source, "northgate/a", false).expect("read");
         assert_eq!(key.verifier(), again.verifier());
-        let error = Key::open(&path, "northgate/b", false).err().map(|error| error.to_string());
+        let error = Key::open(&source, "northgate/b", false).err().map(|error| error.to_string());
         assert!(error.as_deref().is_some_and(|e| e.contains("northgate/a")), "{error:?}");
-        assert!(Key::open(&path, "with space", true).is_err());
+        assert!(Key::open(&source, "with space", true).is_err());
 
         let verifier = Verifier::new(key.verifier()).expect("a key");
         let note = key.sign(7, Hash([3; 32])).expect("signed");
         let head = verifier.open(&note).expect("opened");
         assert_eq!(head, Head { origin: "northgate/a".into(), size: 7, root: Hash([3; 32]) });
-        let other = Key::open(&temp.path().join("other"), "northgate/a", true).expect("made");
+        let other = Key::open(&temp.path().join("other").into(), "northgate/a", true).expect("made");
         let other = Verifier::new(other.verifier()).expect("a key");
         assert!(other.open(&note).is_err(), "another's key opens it");
         for at in 0..note.len() {

@@ -539,13 +539,8 @@ impl Body {
     }
 }
 
-/// At most `most` characters of `text`.
-pub(super) fn cut(text: &str, most: usize) -> &str {
-    text.char_indices().nth(most).map_or(text, |(at, _)| &text[..at])
-}
-
 /// A name that anybody may claim without signing in.
 #[expect(clippy::ref_option, reason = "what serde calls it with")]
 fn short<S: serde::Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
-    text.as_deref().map(|text| cut(text, 256)).serialize(serializer)
+    text.as_deref().map(|text| crate::units::cut(text, 256)).serialize(serializer)
 }

@@ -1,12 +1,8 @@
 //! A bucket of S3, for objects that nobody can change or remove: each is put once, with a retention of Object Lock.
 //!
-//! The credentials (of the configuration, the environment, a web identity, a task or an instance) and the signatures are
-//! `object_store`'s. The requests are our own, since that crate cannot send the headers of Object Lock.
+//! The requests are our own, since `object_store` cannot send the headers of Object Lock.
 
-use std::future::Future;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -14,26 +10,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderName, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
-use object_store::ClientOptions;
-use object_store::aws::{AmazonS3Builder, AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-};
 use serde::{Deserialize, Serialize};
 
-use crate::https::{Bounds, Client, ExchangeError};
-use crate::units::{ByteSize, Span};
+use crate::aws::{self, AwsError, OwnKey, Service};
+use crate::secret;
+use crate::units::{ByteSize, Span, cut};
 
 const LOCK_MODE: HeaderName = HeaderName::from_static("x-amz-object-lock-mode");
 const LOCK_UNTIL: HeaderName = HeaderName::from_static("x-amz-object-lock-retain-until-date");
 const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-sha256");
 
-/// What one exchange may take.
-const BOUNDS: Bounds = Bounds { time: Duration::from_secs(30), body: 64 << 20 };
-/// How often a request is sent before it has failed, and the pause before the second time; it doubles each time.
-const TRIES: u32 = 4;
-const PAUSE: Duration = Duration::from_millis(100);
 /// The objects that a list has at most; about a year of checkpoints, one each minute.
 const MOST_LISTED: usize = 1_000_000;
 
@@ -60,7 +46,7 @@ pub struct Config {
     pub access_key_id: Option<String>,
     /// The file with the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_access_key_file: Option<PathBuf>,
+    pub secret_access_key_file: Option<secret::Source>,
     /// How long what is copied can be neither changed nor removed, by anybody (COMPLIANCE). 2557 days are 7 years.
     #[serde(default = "Config::retention")]
     pub retention: Span,
@@ -155,21 +141,13 @@ pub enum S3Error {
     /// What is configured.
     #[error("{0}")]
     Config(String),
-    /// There are no credentials, or nothing could be signed with them.
-    #[error("no credentials for S3: {0}")]
-    Credentials(String),
-    /// There was no answer, several times.
-    #[error("S3 does not answer: {0}")]
-    Silent(ExchangeError),
-    /// The server refused, or failed several times.
-    #[error("S3 answers {status} to {key}: {text}")]
-    Status {
+    /// There was no good answer.
+    #[error("S3, {key}: {source}")]
+    Request {
         /// The object.
         key: String,
-        /// The status.
-        status: StatusCode,
-        /// The beginning of what it says.
-        text: String,
+        /// Why.
+        source: AwsError,
     },
     /// There is another object by this name.
     #[error(
@@ -183,9 +161,7 @@ pub enum S3Error {
 
 /// A bucket, or what begins with a prefix in one.
 pub(super) struct Bucket {
-    http: Client,
-    credentials: AwsCredentialProvider,
-    region: String,
+    service: Service,
     /// The bucket's address, with a slash at the end.
     base: String,
     prefix: String,
@@ -205,21 +181,19 @@ impl Bucket {
             }
             None => format!("https://{}.s3.{}.amazonaws.com/", config.bucket, config.region),
         };
-        let encrypted = base.starts_with("https://");
-        let http = Client::new(config.ca_file.as_deref(), encrypted).map_err(S3Error::Config)?;
-        let mut builder = AmazonS3Builder::from_env()
-            .with_bucket_name(&config.bucket)
-            .with_region(&config.region)
-            .with_allow_http(true)
-            .with_http_connector(Connector);
-        if let (Some(id), Some(file)) = (&config.access_key_id, &config.secret_access_key_file) {
-            builder = builder.with_access_key_id(id).with_secret_access_key(secret(file)?);
-        }
-        let store = builder.build().map_err(|error| S3Error::Credentials(error.to_string()))?;
+        let config_error = |error: AwsError| S3Error::Config(format!("audit.s3: {error}"));
+        let http =
+            aws::client(config.ca_file.as_deref(), base.starts_with("https://")).map_err(config_error)?;
+        let secret = config.secret_access_key_file.as_ref().map(|source| {
+            source.read().map_err(|error| {
+                S3Error::Config(format!("audit.s3.secret_access_key_file {source}: {error}"))
+            })
+        });
+        let secret = secret.transpose()?;
+        let own = config.access_key_id.as_deref().zip(secret.as_ref());
+        let own = own.map(|(id, secret)| OwnKey { id, secret: secret.expose().trim() });
         Ok(Self {
-            http,
-            credentials: Arc::clone(store.credentials()),
-            region: config.region.clone(),
+            service: Service::new("s3", &config.region, http, own.as_ref()).map_err(config_error)?,
             base,
             prefix: if config.prefix.is_empty() { String::new() } else { format!("{}/", config.prefix) },
             retention: config.retention.0,
@@ -301,8 +275,9 @@ impl Bucket {
         let answer = self.send("the bucket's Object Lock", request, &Bytes::new(), &none).await?;
         let text = String::from_utf8_lossy(answer.body());
         if text.contains("NoSuchBucket") {
-            let text = super::record::cut(&text, 300).to_owned();
-            return Err(S3Error::Status { key: "the bucket".to_owned(), status: answer.status(), text });
+            let text = cut(&text, 300).to_owned();
+            let source = AwsError::Status { status: answer.status(), text };
+            return Err(S3Error::Request { key: "the bucket".to_owned(), source });
         }
         let date = answer.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
         Ok((text.contains("<ObjectLockEnabled>Enabled<"), date.map(str::to_owned)))
@@ -313,7 +288,6 @@ impl Bucket {
         format!("{}{}{}", self.base, self.prefix, key.replace('=', "%3D"))
     }
 
-    /// Signs and sends, again where that may help. Statuses of failures are errors, those that are `expected` apart.
     async fn send(
         &self,
         key: &str,
@@ -321,85 +295,9 @@ impl Bucket {
         body: &Bytes,
         expected: &[StatusCode],
     ) -> Result<Response<Bytes>, S3Error> {
-        let request = request.body(()).map_err(|error| S3Error::Config(format!("audit.s3: {error}")))?;
-        let mut pause = PAUSE;
-        for turn in 1.. {
-            let answer = self.once(&request, body).await;
-            let last = turn == TRIES;
-            match answer {
-                Ok(answer) if answer.status().is_success() || expected.contains(&answer.status()) => {
-                    return Ok(answer);
-                }
-                Ok(answer) if last || !again(answer.status()) => {
-                    let text = String::from_utf8_lossy(answer.body());
-                    let text = super::record::cut(&text, 300).to_owned();
-                    return Err(S3Error::Status { key: key.to_owned(), status: answer.status(), text });
-                }
-                Err(S3Error::Silent(error)) if last => return Err(S3Error::Silent(error)),
-                Ok(_) | Err(S3Error::Silent(_)) => {}
-                Err(error) => return Err(error),
-            }
-            tokio::time::sleep(pause).await;
-            pause *= 2;
-        }
-        Err(S3Error::Silent(ExchangeError::Slow(BOUNDS.time)))
-    }
-
-    async fn once(&self, request: &Request<()>, body: &Bytes) -> Result<Response<Bytes>, S3Error> {
-        let credential = self.credentials.get_credential().await;
-        let credential = credential.map_err(|error| S3Error::Credentials(error.to_string()))?;
-        let mut signed: HttpRequest = request.clone().map(|()| body.clone().into());
-        AwsAuthorizer::new(&credential, "s3", &self.region)
-            .try_authorize(&mut signed, None)
-            .map_err(|error| S3Error::Credentials(error.to_string()))?;
-        self.http.send(signed.map(|_| body.clone()), BOUNDS).await.map_err(S3Error::Silent)
-    }
-}
-
-/// Whether a status may be another one the next time.
-fn again(status: StatusCode) -> bool {
-    // 409: somebody puts the same object at this moment.
-    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::CONFLICT)
-}
-
-fn secret(file: &Path) -> Result<String, S3Error> {
-    let secret = crate::secret::Secret::from_file(file);
-    let secret = secret.map_err(|error| S3Error::Config(format!("{}: {error}", file.display())))?;
-    Ok(secret.expose().trim().to_owned())
-}
-
-/// What the crate asks for credentials by: our own client.
-#[derive(Debug)]
-struct Connector;
-
-impl HttpConnector for Connector {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        let wrong = |source: String| object_store::Error::Generic { store: "S3", source: source.into() };
-        // Where there are no authorities, there may still be an instance or a task that is asked without TLS.
-        let client = Client::new(None, true).or_else(|_| Client::new(None, false));
-        Ok(HttpClient::new(Service(client.map_err(wrong)?)))
-    }
-}
-
-#[derive(Debug)]
-struct Service(Client);
-
-impl HttpService for Service {
-    fn call<'s, 'f>(
-        &'s self,
-        request: HttpRequest,
-    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'f>>
-    where
-        's: 'f,
-        Self: 'f,
-    {
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await?.to_bytes();
-            let answer = self.0.send(Request::from_parts(head, body), BOUNDS).await;
-            answer
-                .map(|answer| answer.map(Into::into))
-                .map_err(|error| HttpError::new(HttpErrorKind::Request, error))
-        })
+        let request = request.body(body.clone());
+        let request = request.map_err(|error| S3Error::Config(format!("audit.s3: {error}")))?;
+        let answer = self.service.send(&request, expected).await;
+        answer.map_err(|source| S3Error::Request { key: key.to_owned(), source })
     }
 }

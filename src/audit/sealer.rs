@@ -467,7 +467,7 @@ mod tests {
             (Arc::new(Progress::new(stretches)), Audit::shared(&config).expect("shared"));
         let mut sealer = Sealer::resume(Parts {
             shelf: Shelf::new(&config.folder),
-            key: Key::open(&config.key_path(), &config.origin, true).expect("a key"),
+            key: Key::open(&config.key(), &config.origin, true).expect("a key"),
             progress: Arc::clone(&progress),
             shared: Arc::clone(&shared),
             every: config.checkpoint_every.0,

@@ -299,7 +299,7 @@ fn status(name: &str, answer: &http::Response<Bytes>) -> WitnessError {
     WitnessError::Status {
         name: name.to_owned(),
         status: answer.status(),
-        text: super::record::cut(&text, 300).to_owned(),
+        text: crate::units::cut(&text, 300).to_owned(),
     }
 }
 

@@ -140,10 +140,15 @@ impl Config {
             place(&mut config, secret);
         }
         for section in config.sections() {
-            for path in section.paths().into_iter().filter(|path| secret::variable(path).is_none()) {
+            let whole = |message| ConfigError::Whole { file: file.to_owned(), message };
+            for path in section.paths() {
+                if secret::Source::is_elsewhere(path) {
+                    let why = "only what is secret, and not made by Northgate itself, can be in a variable or in AWS Secrets Manager";
+                    return Err(whole(format!("\"{}\": a file is needed here: {why}", path.display())));
+                }
                 *path = folder.join(&*path);
             }
-            section.check().map_err(|message| ConfigError::Whole { file: file.to_owned(), message })?;
+            section.check().map_err(whole)?;
         }
         let message = config.contradiction();
         message.map_or(Ok(config), |message| Err(ConfigError::Whole { file: file.to_owned(), message }))

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::{
     admin, admission, audit, cache, catalog, identity, lineage, query, server, state, telemetry, upstream,
 };
@@ -101,10 +101,14 @@ impl Section for upstream::RoutingConfig {}
 
 impl Section for audit::Config {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
-        let s3 = self.s3.iter_mut().flat_map(|s3| [&mut s3.ca_file, &mut s3.secret_access_key_file]);
-        let keys = self.key_file.as_mut().into_iter().chain(self.text_keys.as_mut());
+        let s3 = self.s3.iter_mut().flat_map(|s3| {
+            let key = s3.secret_access_key_file.as_mut().and_then(secret::Source::file_mut);
+            s3.ca_file.as_mut().into_iter().chain(key)
+        });
+        let keys = self.key_file.as_mut().and_then(secret::Source::file_mut);
+        let keys = keys.into_iter().chain(self.text_keys.as_mut());
         let witnesses = self.witness.iter_mut().filter_map(|witness| witness.ca_file.as_mut());
-        [&mut self.folder].into_iter().chain(keys).chain(s3.flatten()).chain(witnesses).collect()
+        [&mut self.folder].into_iter().chain(keys).chain(s3).chain(witnesses).collect()
     }
 
     fn check(&self) -> Result<(), String> {
@@ -143,7 +147,7 @@ impl Section for server::Config {
 
 fn saml_paths(config: &mut identity::saml::Config) -> impl Iterator<Item = &mut PathBuf> {
     let given = [&mut config.metadata_file, &mut config.ca_file].into_iter().flatten();
-    let own = [&mut config.key_file, &mut config.certificate_file];
+    let own = config.key_file.file_mut().into_iter().chain([&mut config.certificate_file]);
     given.chain(own).chain(&mut config.pinned_certificates)
 }
 
@@ -154,8 +158,11 @@ impl Section for identity::Config {
         let alb = self.alb.iter_mut().map(|alb| &mut alb.ca_file);
         let own = issuers.chain(alb).flatten().chain([&mut self.users_file]);
         let saml = self.saml.iter_mut().flat_map(saml_paths);
-        let oidc = self.oidc.iter_mut().flat_map(|oidc| [&mut oidc.client_secret_file, &mut oidc.ca_file]);
-        own.chain(tokens).chain(saml).chain(oidc.flatten()).collect()
+        let oidc = self.oidc.iter_mut().flat_map(|oidc| {
+            let secret = oidc.client_secret_file.as_mut().and_then(secret::Source::file_mut);
+            secret.into_iter().chain(&mut oidc.ca_file)
+        });
+        own.chain(tokens).chain(saml).chain(oidc).collect()
     }
 }
 
@@ -190,9 +197,9 @@ impl Section for Policies {
 pub struct Links {
     /// The file with the key: 32 random bytes in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub key_file: Option<PathBuf>,
+    pub key_file: Option<secret::Source>,
     /// Files with keys of before, by which links are still opened.
-    pub previous_key_files: Vec<PathBuf>,
+    pub previous_key_files: Vec<secret::Source>,
     /// The key itself, in base64. From the environment only: `NORTHGATE__LINKS__KEY`.
     #[serde(skip)]
     pub key: Option<Secret<String>>,
@@ -200,7 +207,11 @@ pub struct Links {
 
 impl Section for Links {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
-        self.previous_key_files.iter_mut().chain(self.key_file.as_mut()).collect()
+        self.previous_key_files
+            .iter_mut()
+            .chain(&mut self.key_file)
+            .filter_map(secret::Source::file_mut)
+            .collect()
     }
 
     fn check(&self) -> Result<(), String> {

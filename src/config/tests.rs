@@ -195,7 +195,19 @@ fn secrets_are_from_the_environment_and_are_not_shown() {
     assert_ne!(config.revision(), read("[server]\ndrain_delay = \"7s\"", &[]).expect("read").revision());
     // A file's place may be taken by a variable, which is read when the secret is needed.
     let config = read("[links]\nkey_file = \"env:LINKS\"", &[]).expect("read");
-    assert_eq!(config.links.key_file.as_deref(), Some(Path::new("env:LINKS")));
+    assert_eq!(config.links.key_file, Some(secret::Source::Variable("LINKS".to_owned())));
+    let arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:links-AbCdEf:key::";
+    let config = read(&format!("[links]\nkey_file = \"{arn}\""), &[]).expect("read");
+    assert_eq!(config.links.key_file.as_ref().map(ToString::to_string).as_deref(), Some(arn));
+    assert!(config.to_string().contains(arn), "{config}");
+    // What is no secret, or what Northgate makes itself, is a file.
+    for text in ["[admin]\nkey_file = \"env:X\"", "[server]\nkey = \"env:X\"", "[audit]\nfolder = \"arn:x\""]
+    {
+        let error = read(text, &[]).expect_err(text).to_string();
+        assert!(error.contains("a file is needed here"), "{error}");
+    }
+    let error = read("[links]\nkey_file = \"arn:aws:s3:::b\"", &[]).expect_err("a bucket").to_string();
+    assert!(error.contains("not the ARN of a secret"), "{error}");
     let both = read("[links]\nkey_file = \"k\"", &[("NORTHGATE__LINKS__KEY", "c2VjcmV0")]);
     assert!(both.expect_err("two keys").to_string().contains("which is meant"));
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Area, Finding};
 use crate::config::Config;
+use crate::secret::Source;
 
 /// What is said of all of them that are there.
 pub(super) fn findings(config: &Config) -> Vec<Finding> {
@@ -27,38 +28,50 @@ fn secrets<'c>(config: &'c Config) -> Vec<(String, &'c Path)> {
     add("admin.key_file".to_owned(), Some(&config.admin.key_file));
     let trino = &config.trino;
     add("trino.key_file".to_owned(), trino.key_file.as_deref());
-    add("trino.password_file".to_owned(), trino.password_file.as_deref());
+    add("trino.password_file".to_owned(), trino.password_file.as_ref().and_then(Source::file));
     for cluster in &trino.clusters {
         add(format!("trino.cluster.{}.key_file", cluster.name), cluster.key_file.as_deref());
-        add(format!("trino.cluster.{}.password_file", cluster.name), cluster.password_file.as_deref());
+        add(
+            format!("trino.cluster.{}.password_file", cluster.name),
+            cluster.password_file.as_ref().and_then(Source::file),
+        );
     }
     let identity = &config.identity;
     add("identity.users_file".to_owned(), Some(&identity.users_file));
     add("identity.tokens.file".to_owned(), identity.tokens.as_ref().map(|tokens| tokens.file.as_path()));
     for oidc in &identity.oidc {
-        add(format!("identity.oidc.{}.client_secret_file", oidc.name), oidc.client_secret_file.as_deref());
+        add(
+            format!("identity.oidc.{}.client_secret_file", oidc.name),
+            oidc.client_secret_file.as_ref().and_then(Source::file),
+        );
     }
     for saml in &identity.saml {
-        add(format!("identity.saml.{}.key_file", saml.name), Some(&saml.key_file));
+        add(format!("identity.saml.{}.key_file", saml.name), saml.key_file.file());
     }
-    add("links.key_file".to_owned(), config.links.key_file.as_deref());
+    add("links.key_file".to_owned(), config.links.key_file.as_ref().and_then(Source::file));
     for path in &config.links.previous_key_files {
-        add("links.previous_key_files".to_owned(), Some(path));
+        add("links.previous_key_files".to_owned(), path.file());
     }
-    add("state.url_file".to_owned(), config.state.url_file.as_deref());
-    add("state.key_file".to_owned(), config.state.key_file.as_deref());
+    add("state.url_file".to_owned(), config.state.url_file.as_ref().and_then(Source::file));
+    add("state.key_file".to_owned(), config.state.key_file.as_ref().and_then(Source::file));
     for path in &config.state.previous_key_files {
-        add("state.previous_key_files".to_owned(), Some(path));
+        add("state.previous_key_files".to_owned(), path.file());
     }
     for (name, rest) in &config.catalog.rest {
-        add(format!("catalog.rest.{name}.client_secret_file"), rest.client_secret_file.as_deref());
-        add(format!("catalog.rest.{name}.token_file"), rest.token_file.as_deref());
+        add(
+            format!("catalog.rest.{name}.client_secret_file"),
+            rest.client_secret_file.as_ref().and_then(Source::file),
+        );
+        add(format!("catalog.rest.{name}.token_file"), rest.token_file.as_ref().and_then(Source::file));
     }
-    add("lineage.token_file".to_owned(), config.lineage.token_file.as_deref());
-    add("audit.key_file".to_owned(), config.audit.key_file.as_deref());
+    add("lineage.token_file".to_owned(), config.lineage.token_file.as_ref().and_then(Source::file));
+    add("audit.key_file".to_owned(), config.audit.key_file.as_ref().and_then(Source::file));
     add("audit.text_keys".to_owned(), config.audit.text_keys.as_deref());
     if let Some(s3) = &config.audit.s3 {
-        add("audit.s3.secret_access_key_file".to_owned(), s3.secret_access_key_file.as_deref());
+        add(
+            "audit.s3.secret_access_key_file".to_owned(),
+            s3.secret_access_key_file.as_ref().and_then(Source::file),
+        );
     }
     all
 }

@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub use event::{End, Input, Run};
 
 use crate::https::{self, Bounds, Client};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// Events that wait to be sent; more are dropped.
 const WAITING: usize = 4096;
@@ -45,7 +45,7 @@ pub struct Config {
     pub namespace: Option<String>,
     /// The file with a token for the server (`Authorization: Bearer`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub token_file: Option<PathBuf>,
+    pub token_file: Option<secret::Source>,
     /// The only certificate authorities that the server may be signed by (PEM). Default: the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
@@ -56,7 +56,8 @@ pub struct Config {
 impl Config {
     /// The paths in it.
     pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        [&mut self.token_file, &mut self.ca_file].into_iter().flatten()
+        let token = self.token_file.as_mut().and_then(secret::Source::file_mut);
+        token.into_iter().chain(&mut self.ca_file)
     }
 
     /// What is wrong with it.
@@ -104,9 +105,10 @@ impl Lineage {
         config.check()?;
         let Some(url) = config.url.clone() else { return Ok(Self(None)) };
         let client = Client::new(config.ca_file.as_deref(), url.starts_with("https"))?;
-        let token = config.token_file.as_deref().map(|path| {
-            Secret::from_file(path).map_err(|error| format!("token_file {}: {error}", path.display()))
-        });
+        let token = config
+            .token_file
+            .as_ref()
+            .map(|source| source.read().map_err(|error| format!("token_file {source}: {error}")));
         let (sender, events) = mpsc::channel(WAITING);
         let namespace = config.namespace.clone().unwrap_or_else(|| "northgate".to_owned());
         let sending = Sending { client, url, token: token.transpose()?, events };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::secret;
 use crate::units::Span;
 
 /// `[state]`: where sessions, sign-ins under way and tokens are kept, and, in Redis, what several gateways count together.
@@ -17,13 +18,13 @@ pub struct Config {
     /// The file with the store's URL, which may hold a password: `rediss://user:password@host:6379/0`, or
     /// `postgresql://user:password@host/database`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub url_file: Option<PathBuf>,
+    pub url_file: Option<secret::Source>,
     /// The file with the key that entries are sealed by: 32 random bytes in base64. All gateways have the same.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub key_file: Option<PathBuf>,
+    pub key_file: Option<secret::Source>,
     /// Files with keys of before, by which entries are still opened.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub previous_key_files: Vec<PathBuf>,
+    pub previous_key_files: Vec<secret::Source>,
     /// The only certificate authorities that the store's certificate may be signed by (PEM). Default: the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
@@ -64,7 +65,8 @@ impl Default for Config {
 impl Config {
     /// The paths in it.
     pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let given = [&mut self.url_file, &mut self.key_file, &mut self.ca_file];
-        given.into_iter().flatten().chain(&mut self.previous_key_files)
+        let secrets = [&mut self.url_file, &mut self.key_file].into_iter().flatten();
+        let secrets = secrets.chain(&mut self.previous_key_files).filter_map(secret::Source::file_mut);
+        secrets.chain(&mut self.ca_file)
     }
 }

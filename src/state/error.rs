@@ -1,6 +1,6 @@
 //! Why something is not kept or found.
 
-use std::path::Path;
+use crate::secret;
 
 use crate::error::{ErrorCode, Failure};
 
@@ -22,8 +22,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn file(path: &Path, source: &std::io::Error) -> Self {
-        Self::Setup(format!("{}: {source}", path.display()))
+    pub(super) fn source(source: &secret::Source, error: &std::io::Error) -> Self {
+        Self::Setup(format!("{source}: {error}"))
     }
 }
 

@@ -89,11 +89,11 @@ impl Shared {
             return Err(wrong("timeout: from 10ms to 1m".to_owned()));
         }
         let vault = Vault::open(
-            config.key_file.as_deref().ok_or_else(|| missing("key_file"))?,
+            config.key_file.as_ref().ok_or_else(|| missing("key_file"))?,
             &config.previous_key_files,
         )?;
-        let path = config.url_file.as_deref().ok_or_else(|| missing("url_file"))?;
-        let url = Secret::from_file(path).map_err(|source| StoreError::file(path, &source))?;
+        let source = config.url_file.as_ref().ok_or_else(|| missing("url_file"))?;
+        let url = source.read().map_err(|error| StoreError::source(source, &error))?;
         let url = Secret::new(url.expose().trim().to_owned());
         let ca_file: Option<&Path> = config.ca_file.as_deref();
         let remote = match config.backend {

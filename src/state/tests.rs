@@ -1,12 +1,13 @@
 //! The stores that gateways share. The tests that start the real servers are not run without being asked for: `cargo test --lib -- --ignored`.
 
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::secret;
 use crate::units::Span;
 
 const LIFE: Duration = Duration::from_mins(1);
@@ -58,10 +59,10 @@ impl Server {
         self.guard = Self::run(&self.what, self.port, self.tls, self.folder.path());
     }
 
-    fn file(&self, name: &str, text: &str) -> PathBuf {
+    fn file(&self, name: &str, text: &str) -> secret::Source {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).expect("written");
-        path
+        path.into()
     }
 
     pub(crate) fn config(&self, backend: Backend, key: &str) -> Config {
@@ -173,7 +174,7 @@ async fn in_tls(backend: Backend, what: &str) {
     store.put(key, &"text", LIFE).await.expect("kept");
     assert_eq!(store.find(key).await, Ok(Some("text".to_owned())));
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let ca_file = Some(server.file("other.pem", &other.cert.pem()));
+    let ca_file = server.file("other.pem", &other.cert.pem()).file().map(Path::to_owned);
     let stranger = Store::open(&Config { ca_file, ..config }).expect("opened");
     let refused = stranger.find::<String>(key).await;
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
@@ -187,7 +188,7 @@ async fn a_store_that_does_not_answer_is_given_up() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {
         std::fs::write(folder.path().join(name), text).expect("written");
-        Some(folder.path().join(name))
+        Some(folder.path().join(name).into())
     };
     for (backend, url) in [
         (Backend::Redis, format!("redis://127.0.0.1:{port}")),
@@ -213,7 +214,7 @@ async fn what_cannot_be_used() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {
         std::fs::write(folder.path().join(name), text).expect("written");
-        Some(folder.path().join(name))
+        Some(folder.path().join(name).into())
     };
     let check = |backend: Backend, url: &str, key: &str, expect: &str| {
         let config =

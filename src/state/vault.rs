@@ -5,7 +5,6 @@
 //! none can be put in another's place, and so is its end. What remains to who can write: to drop entries, and to bring
 //! back one that was there before under the same name, until its end.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -14,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Key, Kind, StoreError};
-use crate::secret::Secret;
+use crate::secret::{Secret, Source};
 
 /// The current key and some that it replaced.
 const MOST_KEYS: usize = 8;
@@ -25,14 +24,13 @@ pub(super) struct Vault(Vec<(LessSafeKey, hmac::Key)>);
 
 impl Vault {
     /// Reads the current key and those that it replaced.
-    pub(super) fn open(current: &Path, previous: &[std::path::PathBuf]) -> Result<Self, StoreError> {
+    pub(super) fn open(current: &Source, previous: &[Source]) -> Result<Self, StoreError> {
         if previous.len() >= MOST_KEYS {
             return Err(StoreError::Setup(format!("previous_key_files: at most {}", MOST_KEYS - 1)));
         }
-        let paths = std::iter::once(current).chain(previous.iter().map(std::path::PathBuf::as_path));
-        let keys = paths.map(|path| {
-            let failed = |source| StoreError::file(path, &source);
-            let text = Secret::from_file(path).map_err(failed)?;
+        let keys = std::iter::once(current).chain(previous).map(|source| {
+            let failed = |error| StoreError::source(source, &error);
+            let text = source.read().map_err(failed)?;
             let bytes = STANDARD.decode(text.expose().trim()).map(Secret::new);
             let bytes = bytes.ok().filter(|bytes| bytes.expose().len() == 32);
             let bytes = bytes.ok_or_else(|| failed(std::io::Error::other("not 32 bytes in base64")))?;

@@ -8,8 +8,8 @@ use http::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::UpstreamError;
-use crate::https;
 use crate::units::Span;
+use crate::{https, secret};
 
 /// The most clusters. Their names are labels of metrics.
 const MOST_CLUSTERS: usize = 64;
@@ -36,7 +36,7 @@ pub struct Config {
     pub authentication: Authentication,
     /// The file with the password, for `authentication = "password"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_file: Option<PathBuf>,
+    pub password_file: Option<secret::Source>,
     /// The file with the certificate chain (PEM, the gateway's own first), for `authentication = "certificate"`. It is read
     /// at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,7 +93,7 @@ pub struct ClusterConfig {
     pub authentication: Option<Authentication>,
     /// As in `[trino]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub password_file: Option<PathBuf>,
+    pub password_file: Option<secret::Source>,
     /// As in `[trino]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert_file: Option<PathBuf>,
@@ -232,10 +232,13 @@ impl Config {
     /// The paths in it.
     pub(crate) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         let of_clusters = self.clusters.iter_mut().flat_map(|cluster| {
-            [&mut cluster.password_file, &mut cluster.cert_file, &mut cluster.key_file, &mut cluster.ca_file]
+            let password = cluster.password_file.as_mut().and_then(secret::Source::file_mut);
+            let files = [&mut cluster.cert_file, &mut cluster.key_file, &mut cluster.ca_file];
+            files.into_iter().flatten().chain(password)
         });
-        let own = [&mut self.password_file, &mut self.cert_file, &mut self.key_file, &mut self.ca_file];
-        own.into_iter().chain(of_clusters).flatten()
+        let password = self.password_file.as_mut().and_then(secret::Source::file_mut);
+        let own = [&mut self.cert_file, &mut self.key_file, &mut self.ca_file];
+        own.into_iter().flatten().chain(password).chain(of_clusters)
     }
 
     /// All clusters, one at least, each checked.
@@ -299,7 +302,7 @@ impl Config {
             name: own.name.clone(),
             user: own.user.clone().unwrap_or_else(|| self.user.clone()),
             authentication: own.authentication.unwrap_or(self.authentication),
-            password_file: file(&own.password_file, &self.password_file),
+            password_file: own.password_file.clone().or_else(|| self.password_file.clone().filter(|_| proof)),
             cert_file: file(&own.cert_file, &self.cert_file),
             key_file: file(&own.key_file, &self.key_file),
             audience: own.audience.clone().or_else(|| self.audience.clone().filter(|_| proof)),

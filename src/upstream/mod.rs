@@ -106,9 +106,11 @@ impl Cluster {
         let proof = match config.authentication {
             Authentication::None | Authentication::Certificate => Proof::None,
             Authentication::Password => {
-                let path = config.password_file.as_deref().unwrap_or(std::path::Path::new(""));
-                let password = Secret::from_file(path)
-                    .map_err(|e| UpstreamError::Config(format!("password_file {}: {e}", path.display())))?;
+                let missing = || UpstreamError::Config("password_file: missing".to_owned());
+                let source = config.password_file.as_ref().ok_or_else(missing)?;
+                let password = source
+                    .read()
+                    .map_err(|error| UpstreamError::Config(format!("password_file {source}: {error}")))?;
                 Proof::Basic(basic(&config.user, &password)?)
             }
             Authentication::Jwt => {

@@ -117,7 +117,7 @@ pub(crate) fn through_redis() -> Result<Figure> {
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, text).trying(|| format!("write {name}"))?;
-        Ok::<_, crate::fault::Fault>(Some(path))
+        Ok::<_, crate::fault::Fault>(Some(path.into()))
     };
     let state = StateConfig {
         backend: Backend::Redis,

@@ -157,7 +157,7 @@ pub(crate) fn cold() -> Result<Figure> {
         // With the tags of namespaces: those are read once for all tables in one.
         let config = rest::Config {
             access: rest::Access::Delegated,
-            token_file: Some(token),
+            token_file: Some(token.into()),
             ..rest::Config::plain(uri)
         };
         let catalog = RestCatalog::new("lake", config).map_err(unusable)?;

@@ -38,6 +38,7 @@ mod replicas;
 mod restrictions;
 mod rules;
 mod saml;
+mod secrets;
 mod several;
 mod sql_oracle;
 mod start;

@@ -60,6 +60,9 @@ spark_env() { environment spark requirements-spark.txt; }
 # lineage_env: the Python with the classes of OpenLineage.
 lineage_env() { environment lineage requirements-lineage.txt; }
 
+# secrets_env: the Python with moto's AWS Secrets Manager.
+secrets_env() { environment secrets requirements-secrets.txt; }
+
 # run_dag DIR NAME: runs a DAG of tests/stack/airflow once, by an Airflow that keeps its files under DIR.
 run_dag() {
     local dir=$1 name=$2 python

@@ -155,7 +155,7 @@ pub fn export(
     to: &Path,
     progress: &dyn Fn(u64, u64) -> io::Result<()>,
 ) -> Result<Summary, TakeError> {
-    let key = Key::open(&config.key_path(), &config.origin, false)?;
+    let key = Key::open(&config.key(), &config.origin, false)?;
     let verifier = Verifier::new(key.verifier())?;
     let source = place.open()?;
     let note = source.read(CHECKPOINT)?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::https;
 use crate::units::{ByteSize, Span};
+use crate::{https, secret};
 
 /// One Iceberg REST catalog, and what of its word holds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -37,10 +37,10 @@ pub struct Config {
     pub client_id: Option<String>,
     /// The file with its secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_secret_file: Option<PathBuf>,
+    pub client_secret_file: Option<secret::Source>,
     /// A file with a token of the gateway's own, where there are no client credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_file: Option<PathBuf>,
+    pub token_file: Option<secret::Source>,
     /// Where tokens are issued; `/v1/oauth/tokens` of the catalog if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_uri: Option<String>,
@@ -191,7 +191,8 @@ impl Config {
 
     /// The paths in it.
     pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        [&mut self.client_secret_file, &mut self.token_file, &mut self.ca_file].into_iter().flatten()
+        let secrets = [&mut self.client_secret_file, &mut self.token_file].into_iter().flatten();
+        secrets.filter_map(secret::Source::file_mut).chain(&mut self.ca_file)
     }
 
     /// Checks what can be checked without asking the catalog.

@@ -1,7 +1,6 @@
 //! Tokens to ask the catalog with: the gateway's own (OAuth 2.0 client credentials, RFC 6749 section 4.4), and what
 //! users' tokens are exchanged for (RFC 8693).
 
-use std::path::Path;
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -12,7 +11,7 @@ use tokio::time::Instant;
 use super::error::RestError;
 use super::transport::{Ask, Transport, json};
 use super::{Config, Fingerprint};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// For how long a token without an end is used.
 const UNTOLD: u64 = 300;
@@ -70,8 +69,8 @@ fn token_uri(config: &Config) -> String {
     config.token_uri.clone().unwrap_or_else(own)
 }
 
-fn read(key: &str, path: &Path) -> Result<Secret<String>, String> {
-    Secret::from_file(path).map_err(|error| format!("{key} {}: {error}", path.display()))
+fn read(key: &str, source: &secret::Source) -> Result<Secret<String>, String> {
+    source.read().map_err(|error| format!("{key} {source}: {error}"))
 }
 
 impl Own {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::https;
 use crate::identity::config::SignatureAlgorithm;
+use crate::secret;
 use crate::units::Span;
 
 /// The most that clocks may be apart.
@@ -49,7 +50,7 @@ pub struct Config {
     pub client_id: String,
     /// The file with the secret that proves it. None: we are a public client there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_secret_file: Option<PathBuf>,
+    pub client_secret_file: Option<secret::Source>,
     /// The only certificate authorities that it may be signed by (PEM). Default: the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,

@@ -176,9 +176,10 @@ impl Provider {
         config.check().map_err(invalid)?;
         let secret = match &config.client_secret_file {
             None => None,
-            Some(path) => {
-                let secret = Secret::from_file(path)
-                    .map_err(|source| SetupError::File { path: path.clone(), source })?;
+            Some(from) => {
+                let secret = from
+                    .read()
+                    .map_err(|source| SetupError::File { path: from.to_string().into(), source })?;
                 if secret.expose().is_empty() {
                     return Err(invalid("client_secret_file: empty".to_owned()));
                 }

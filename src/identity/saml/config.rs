@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::secret;
 use crate::units::Span;
 
 /// `[[identity.saml]]`: a SAML 2.0 identity provider whose users sign in with a browser.
@@ -50,7 +51,7 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity_id: Option<String>,
     /// Our RSA key, which signs requests and opens encrypted assertions (PEM).
-    pub key_file: PathBuf,
+    pub key_file: secret::Source,
     /// The certificate of our key (PEM).
     pub certificate_file: PathBuf,
     /// Sign the requests to sign in. Those to sign out always are.

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use super::signature::accepted;
 use super::xml::Unfit;
 use crate::identity::error::SetupError;
-use crate::secret::Secret;
+use crate::secret::Source;
 
 /// Most keys of an identity provider that are tried.
 const MAX_KEYS: usize = 16;
@@ -91,10 +91,10 @@ pub(super) struct OwnKey {
 
 impl OwnKey {
     /// Reads an RSA key and its certificate, both PEM.
-    pub(super) fn read(key_file: &Path, certificate_file: &Path) -> Result<Self, SetupError> {
-        let failed = |source| SetupError::File { path: key_file.to_owned(), source };
+    pub(super) fn read(key: &Source, certificate_file: &Path) -> Result<Self, SetupError> {
+        let failed = |source| SetupError::File { path: key.to_string().into(), source };
         let invalid = |why: &str| failed(std::io::Error::other(why.to_owned()));
-        let pem = Secret::from_file(key_file).map_err(failed)?;
+        let pem = key.read().map_err(failed)?;
         let key = load_pem_auto(pem.expose().trim().as_bytes(), None)
             .map_err(|_| invalid("not a private key in PEM form"))?;
         if key.algorithm_name() != "RSA" || !key.has_private_key() || !is_public_key(&key) {

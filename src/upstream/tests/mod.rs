@@ -152,7 +152,7 @@ async fn the_gateways_sign_in_is_its_own() {
     let base = Config::plain(&stub.url);
     let password = Config {
         authentication: Authentication::Password,
-        password_file: Some(password_file),
+        password_file: Some(password_file.into()),
         ..base.clone()
     };
     let jwt = Config {

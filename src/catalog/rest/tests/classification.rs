@@ -15,7 +15,7 @@ fn root(server: &Replay, folder: &tempfile::TempDir) -> Config {
     Config {
         warehouse: Some("lake".to_owned()),
         client_id: Some("root".to_owned()),
-        client_secret_file: Some(secret),
+        client_secret_file: Some(secret.into()),
         ..Config::plain(format!("{}/api/catalog", server.uri))
     }
 }
@@ -90,7 +90,7 @@ async fn what_gets_in_the_way_is_tried_once_more() {
         let folder = tempfile::tempdir().expect("a folder");
         let token = folder.path().join("token");
         std::fs::write(&token, "t").expect("written");
-        let config = Config { token_file: Some(token), ..Config::plain(&server.uri) };
+        let config = Config { token_file: Some(token.into()), ..Config::plain(&server.uri) };
         let catalog = Classification::new(&config).expect("a catalog");
         let changes = BTreeMap::from([(2, Retagged { added: words(&["pii.name"]), removed: words(&[]) })]);
         let outcome = catalog.write(&customers(), uuid, &changes).await;
@@ -118,7 +118,7 @@ async fn metadata_of_all_kinds() {
         let folder = tempfile::tempdir().expect("a folder");
         let token = folder.path().join("token");
         std::fs::write(&token, "t").expect("written");
-        let config = Config { token_file: Some(token), ..Config::plain(&server.uri) };
+        let config = Config { token_file: Some(token.into()), ..Config::plain(&server.uri) };
         let catalog = Classification::new(&config).expect("a catalog");
         let (read, failed) = catalog.load(vec![customers()], |_, _| true).await;
         let read = read.iter().map(|table| {

@@ -27,7 +27,7 @@ fn config(server: &Replay, folder: &tempfile::TempDir, scope: &str) -> Config {
     Config {
         warehouse: Some("lake".to_owned()),
         client_id: Some("8ddf9ed8baf4f8b1".to_owned()),
-        client_secret_file: Some(secret),
+        client_secret_file: Some(secret.into()),
         scope: scope.to_owned(),
         ..Config::plain(format!("{}/api/catalog", server.uri))
     }
@@ -131,7 +131,7 @@ async fn tokens_that_are_not_good() {
     let config = Config {
         warehouse: Some("lake".to_owned()),
         client_id: Some("root".to_owned()),
-        client_secret_file: Some(folder.path().join("secret")),
+        client_secret_file: Some(folder.path().join("secret").into()),
         ..Config::plain(format!("{}/api/catalog", server.uri))
     };
     let wrong = Client::new(&config).expect("a client");

@@ -36,7 +36,8 @@ async fn of_what_may_be_read_with_tags_and_attached_policies() {
     let folder = tempfile::tempdir().expect("a folder");
     let token = folder.path().join("token");
     std::fs::write(&token, "own").expect("written");
-    let config = Config { access: Access::Delegated, token_file: Some(token), ..Config::plain(&stub.uri) };
+    let config =
+        Config { access: Access::Delegated, token_file: Some(token.into()), ..Config::plain(&stub.uri) };
     let catalog = RestCatalog::new("lake", config).expect("a catalog");
     let ann = Principal::new("ann", Method::Password);
     let token = Secret::new("t".to_owned());

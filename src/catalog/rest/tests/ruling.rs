@@ -246,7 +246,10 @@ async fn a_catalog_that_does_not_answer_is_left_alone_for_a_while() {
 #[test]
 fn configurations_that_are_not_in_order() {
     let check = |change: &dyn Fn(&mut Config), expect: &str| {
-        let mut config = Config { token_file: Some("t".into()), ..Config::plain("https://c.example") };
+        let mut config = Config {
+            token_file: Some(std::path::PathBuf::from("t").into()),
+            ..Config::plain("https://c.example")
+        };
         change(&mut config);
         let got = config.check().err().unwrap_or_default();
         assert!(got.starts_with(expect) && got.is_empty() == expect.is_empty(), "{expect}: {got}");
@@ -296,7 +299,7 @@ async fn tokens_are_renewed_and_exchanged() {
     std::fs::write(folder.path().join("secret"), "s").expect("written");
     let config = |user_token| Config {
         client_id: Some("gateway".to_owned()),
-        client_secret_file: Some(folder.path().join("secret")),
+        client_secret_file: Some(folder.path().join("secret").into()),
         access: Access::Delegated,
         user_token,
         inherited_tags: false,

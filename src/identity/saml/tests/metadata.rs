@@ -106,8 +106,9 @@ async fn values_that_cannot_be_used() {
         ("curve.key", curve.serialize_pem(), "must be an RSA private key"),
         ("public.key", curve.public_key_pem(), "must be an RSA private key"),
     ] {
-        config.key_file = folder.path().join(name);
-        std::fs::write(&config.key_file, pem).expect("written");
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).expect("written");
+        config.key_file = path.into();
         let error = ServiceProvider::new(config.clone(), "https://gate.example").err().expect(name);
         assert!(error.to_string().contains(expect), "{error}");
     }

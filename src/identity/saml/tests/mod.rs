@@ -89,7 +89,7 @@ fn pair(folder: &Path, name: &str) -> Pair {
         (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")));
     std::fs::write(&key_file, key.serialize_pem()).expect("written");
     std::fs::write(&certificate_file, certificate(&key).pem()).expect("written");
-    let key = OwnKey::read(&key_file, &certificate_file).expect("a pair");
+    let key = OwnKey::read(&key_file.clone().into(), &certificate_file).expect("a pair");
     Pair { key_file, certificate_file, key }
 }
 
