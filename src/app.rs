@@ -190,7 +190,7 @@ fn statement_limits(config: &Config) -> crate::sql::Limits {
     crate::sql::Limits {
         bytes: usize::try_from(config.server.max_statement.0).unwrap_or(usize::MAX),
         depth: config.query.max_depth,
-        ..crate::sql::Limits::default()
+        tokens: usize::try_from(config.query.max_words).unwrap_or(usize::MAX),
     }
 }
 

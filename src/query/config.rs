@@ -17,10 +17,16 @@ pub struct Config {
     pub session_properties: Vec<String>,
     /// How deep a statement may be nested.
     pub max_depth: u32,
+    /// How many words, numbers, texts and signs a statement may have. A statement of very many keeps a small coordinator
+    /// busy for minutes before it runs.
+    pub max_words: u32,
     /// The memory for the texts of all queries that wait or run, as they came and as they are sent. A statement that
     /// finds it full is refused.
     pub text_memory: ByteSize,
 }
+
+/// The most that `max_words` can be: what the memory for texts is reckoned with.
+const MOST_WORDS: u32 = 400_000;
 
 /// Session properties that nobody may set: a query that reads more than they say fails, and how much it reads of a table
 /// depends on the rows that a filter hides. With a condition that is copied to the table that tells of each value whether
@@ -51,6 +57,7 @@ impl Default for Config {
             client_timeout: Span(Duration::from_mins(5)),
             session_properties: properties.map(str::to_owned).to_vec(),
             max_depth: 200,
+            max_words: MOST_WORDS,
             text_memory: ByteSize(256 << 20),
         }
     }
@@ -68,6 +75,9 @@ impl Config {
         // Above this a statement could overflow the stack of a worker thread (8 MiB).
         if !(10..=500).contains(&self.max_depth) {
             return Err("query.max_depth must be from 10 to 500".to_owned());
+        }
+        if !(1_000..=MOST_WORDS).contains(&self.max_words) {
+            return Err(format!("query.max_words must be from 1000 to {MOST_WORDS}"));
         }
         if let Some(name) = self.session_properties.iter().find(|name| **name != name.to_lowercase()) {
             return Err(format!("query.session_properties: '{name}' is not in lower case"));

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use crate::harness::{Response, gateway, http};
+use crate::harness::{Gateway, Response, Settings, gateway, http};
 
 /// Sends raw bytes on a fresh TLS connection and gives the status of the answer; `None` if there was none.
 fn status_of(bytes: &[u8]) -> Option<u16> {
@@ -93,6 +93,18 @@ fn hundreds_of_prepared_statements_are_fine() {
     }
     let rows = client.query("EXECUTE p299").rows();
     assert_eq!(rows[0][0], 299);
+}
+
+#[test]
+fn statements_of_many_words_can_be_kept_from_trino() {
+    let mut settings = Settings::new();
+    settings.more = "[query]\nmax_words = 1000\n".to_owned();
+    let gateway = Gateway::start(settings);
+    let admin = gateway.signed_in("admin");
+    let of_words = |count: usize| format!("SELECT 1{}", ", 1".repeat(count / 2 - 1));
+    assert_eq!(admin.query(&of_words(1000)).rows()[0].len(), 500);
+    let failure = admin.query(&of_words(1002)).failure();
+    assert!(failure.contains("longer than 1000 words"), "{failure}");
 }
 
 /// A large statement of somebody who cannot sign in is not kept, and its sender is told.
