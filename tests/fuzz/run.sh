@@ -21,6 +21,6 @@ for target in "${targets[@]}"; do
     python3 "$here/seeds.py" "$target" "$corpus" "$here/../golden/attacks" "$seeds"
     say "fuzzing $target for $seconds s, from $(find "$seeds" -type f | wc -l) inputs"
     # There is no unsafe code that a sanitizer would look at, and without one the stable compiler will do.
-    "$program" run --fuzz-dir "$here" --sanitizer none "$target" "$seeds" -- -max_total_time="$seconds" -timeout=10 \
+    "$program" run --fuzz-dir "$here" --sanitizer none --codegen-units 16 "$target" "$seeds" -- -max_total_time="$seconds" -timeout=10 \
         -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 -verbosity=0
 done
