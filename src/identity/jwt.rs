@@ -14,7 +14,7 @@ use super::config;
 use super::error::{Cause, Refused, SetupError};
 use super::fetch::Fetch;
 use super::principal::{Method, Principal};
-use super::source::{NoKey, Origin, Source};
+use super::source::{NoKey, Place, Source};
 
 /// Longest token, in bytes.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -95,9 +95,9 @@ impl Issuer {
         }
         let origin = match (&config.jwks_url, &config.jwks_file) {
             (Some(url), None) => {
-                Origin::Url(Box::new(Fetch::new(url, config.ca_file.as_deref(), config.allow_plain_http)?))
+                Place::Url(Box::new(Fetch::new(url, config.ca_file.as_deref(), config.allow_plain_http)?))
             }
-            (None, Some(path)) => Origin::File(path.clone()),
+            (None, Some(path)) => Place::File(path.clone()),
             _ => return Err("give one of jwks_url and jwks_file".to_owned()),
         };
         let source = Source::start(config.issuer.clone(), origin, config.refresh.0, config.keep_keys.0);

@@ -79,6 +79,7 @@ impl KeySet {
     }
 
     /// The number of keys.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.keys.len()
     }

@@ -15,6 +15,7 @@ mod claims;
 mod config;
 mod error;
 mod fetch;
+mod fresh;
 mod impersonation;
 mod jwt;
 mod keys;

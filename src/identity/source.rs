@@ -1,42 +1,42 @@
-//! Where an issuer's keys come from, and how they stay fresh.
-//!
-//! One task per issuer fetches: at start, each `refresh`, soon again after a failure, and when a token names
-//! a key that is not there, though not more often than each ten seconds, whoever asks. It publishes snapshots;
-//! nobody holds a lock while it waits.
+//! Where an issuer's keys come from.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey};
-use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::fetch::Fetch;
+use super::fresh::{Fresh, Origin, PAUSE, Rhythm};
 use super::keys::KeySet;
 
-/// The shortest time between two fetches.
-const PAUSE: Duration = Duration::from_secs(10);
-/// The longest time between a failed fetch and the next.
-const RETRY: Duration = Duration::from_secs(30);
 /// How long a token waits for keys that are being fetched; longer than a fetch may take.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// Largest key file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Where keys are.
-pub(super) enum Origin {
+pub(super) enum Place {
     /// A file in JWK Set form.
     File(PathBuf),
     /// A URL.
     Url(Box<Fetch>),
 }
 
-impl Origin {
-    async fn load(&self) -> Result<KeySet, String> {
-        match self {
-            Self::File(path) => {
+struct Keys {
+    issuer: String,
+    place: Place,
+}
+
+impl Origin for Keys {
+    type Value = KeySet;
+
+    fn name(&self) -> &str {
+        &self.issuer
+    }
+
+    async fn read(&self) -> Result<KeySet, String> {
+        match &self.place {
+            Place::File(path) => {
                 let failed = |error: std::io::Error| format!("{}: {error}", path.display());
                 let length = tokio::fs::metadata(path).await.map_err(failed)?.len();
                 if length > MAX_FILE {
@@ -44,7 +44,7 @@ impl Origin {
                 }
                 KeySet::parse(&tokio::fs::read(path).await.map_err(failed)?)
             }
-            Self::Url(fetch) => KeySet::parse(&fetch.fetch().await?),
+            Place::Url(fetch) => KeySet::parse(&fetch.fetch().await?),
         }
     }
 }
@@ -58,109 +58,32 @@ pub(super) enum NoKey {
     Unavailable(String),
 }
 
-/// What is known of the keys.
-#[derive(Clone, Default)]
-struct Snapshot {
-    keys: Option<Arc<KeySet>>,
-    fetched: Option<Instant>,
-    attempted: Option<Instant>,
-    error: Option<String>,
-}
-
 /// An issuer's keys.
-pub(super) struct Source {
-    known: watch::Receiver<Snapshot>,
-    wanted: Arc<Notify>,
-    keep: Duration,
-    _task: AbortOnDropHandle<()>,
-}
+pub(super) struct Source(Fresh<KeySet>);
 
 impl Source {
     /// Starts to fetch. Needs a tokio runtime; the task ends with the value.
-    pub(super) fn start(issuer: String, origin: Origin, refresh: Duration, keep: Duration) -> Self {
-        let (publish, known) = watch::channel(Snapshot::default());
-        let wanted = Arc::new(Notify::new());
-        let task = tokio::spawn(keep_fresh(issuer, origin, refresh, publish, Arc::clone(&wanted)));
-        Self { known, wanted, keep, _task: AbortOnDropHandle::new(task) }
+    pub(super) fn start(issuer: String, place: Place, refresh: Duration, keep: Duration) -> Self {
+        Self(Fresh::start(Keys { issuer, place }, Rhythm { refresh, keep, pause: PAUSE }))
     }
 
     /// Asks for the keys to be fetched soon.
     pub(super) fn refresh(&self) {
-        self.wanted.notify_one();
+        self.0.refresh();
     }
 
     /// The key for a token of this header; waits for a fetch where one can help.
     pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Result<DecodingKey, NoKey> {
-        let mut known = self.known.clone();
-        let before = known.borrow_and_update().clone();
-        let miss = match self.look(&before, id, algorithm) {
-            Ok(key) => return Ok(key),
-            Err(miss) => miss,
-        };
-        if before.attempted.is_some_and(|attempted| attempted.elapsed() < PAUSE) {
-            return Err(miss);
+        if let Ok(key) = self.look(id, algorithm) {
+            return Ok(key);
         }
-        self.wanted.notify_one();
-        match tokio::time::timeout(PATIENCE, known.changed()).await {
-            Ok(Ok(())) => {
-                let after = known.borrow().clone();
-                self.look(&after, id, algorithm)
-            }
-            Ok(Err(_)) | Err(_) => Err(miss),
-        }
+        self.0.read_again(PATIENCE).await;
+        self.look(id, algorithm)
     }
 
-    fn look(
-        &self,
-        snapshot: &Snapshot,
-        id: Option<&str>,
-        algorithm: Algorithm,
-    ) -> Result<DecodingKey, NoKey> {
-        let fresh = snapshot.fetched.is_some_and(|fetched| fetched.elapsed() < self.keep);
-        match &snapshot.keys {
-            Some(keys) if fresh => keys.find(id, algorithm).cloned().ok_or(NoKey::Unknown),
-            _ => Err(NoKey::Unavailable(
-                snapshot.error.clone().unwrap_or_else(|| "not fetched yet".to_owned()),
-            )),
-        }
-    }
-}
-
-async fn keep_fresh(
-    issuer: String,
-    origin: Origin,
-    refresh: Duration,
-    publish: watch::Sender<Snapshot>,
-    wanted: Arc<Notify>,
-) {
-    loop {
-        let outcome = origin.load().await;
-        let now = Instant::now();
-        let next = match &outcome {
-            Ok(keys) => {
-                tracing::debug!(issuer, keys = keys.len(), "fetched the issuer's keys");
-                refresh.max(PAUSE)
-            }
-            Err(error) => {
-                tracing::warn!(issuer, error, "cannot fetch the issuer's keys; the last ones stay in force");
-                refresh.clamp(PAUSE, RETRY)
-            }
-        };
-        publish.send_modify(|snapshot| {
-            snapshot.attempted = Some(now);
-            match outcome {
-                Ok(keys) => {
-                    snapshot.keys = Some(Arc::new(keys));
-                    snapshot.fetched = Some(now);
-                    snapshot.error = None;
-                }
-                Err(error) => snapshot.error = Some(error),
-            }
-        });
-        tokio::select! {
-            () = tokio::time::sleep_until(now + next) => {}
-            () = wanted.notified() => tokio::time::sleep_until(now + PAUSE).await,
-        }
+    fn look(&self, id: Option<&str>, algorithm: Algorithm) -> Result<DecodingKey, NoKey> {
+        let keys = self.0.known().map_err(NoKey::Unavailable)?;
+        keys.find(id, algorithm).cloned().ok_or(NoKey::Unknown)
     }
 }
 
@@ -178,8 +101,7 @@ mod tests {
 
     /// Lets file reads, which run on another thread, end before the paused clock moves on.
     async fn settle(source: &Source) {
-        let mut known = source.known.clone();
-        let _ = known.changed().await;
+        source.0.changed().await;
     }
 
     #[tokio::test]
@@ -187,7 +109,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys.json");
         std::fs::write(&path, ONE).expect("written");
-        let source = Source::start("i".into(), Origin::File(path), MINUTE, DAY);
+        let source = Source::start("i".into(), Place::File(path), MINUTE, DAY);
         assert_eq!(has(&source, "one").await, Ok(()));
         assert_eq!(has(&source, "two").await, Err(NoKey::Unknown), "and not fetched again at once");
     }
@@ -197,7 +119,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys.json");
         std::fs::write(&path, ONE).expect("written");
-        let source = Source::start("i".into(), Origin::File(path.clone()), DAY, DAY);
+        let source = Source::start("i".into(), Place::File(path.clone()), DAY, DAY);
         assert_eq!(has(&source, "one").await, Ok(()));
         tokio::time::pause();
         std::fs::write(&path, ONE.replace("\"one\"", "\"two\"")).expect("written");
@@ -216,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn no_keys_is_not_the_same_as_an_unknown_key() {
         let folder = tempfile::tempdir().expect("a folder");
-        let source = Source::start("i".into(), Origin::File(folder.path().join("none.json")), MINUTE, DAY);
+        let source = Source::start("i".into(), Place::File(folder.path().join("none.json")), MINUTE, DAY);
         let Err(NoKey::Unavailable(why)) = has(&source, "one").await else { panic!("unavailable") };
         assert!(why.contains("none.json"), "{why}");
     }
@@ -226,7 +148,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("keys.json");
         std::fs::write(&path, ONE).expect("written");
-        let source = Source::start("i".into(), Origin::File(path.clone()), DAY, MINUTE);
+        let source = Source::start("i".into(), Place::File(path.clone()), DAY, MINUTE);
         assert_eq!(has(&source, "one").await, Ok(()));
         std::fs::remove_file(&path).expect("removed");
         tokio::time::pause();

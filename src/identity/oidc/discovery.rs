@@ -1,7 +1,5 @@
-//! What the provider says of itself (OpenID Connect Discovery 1.0), its keys, and how that stays fresh.
-//!
-//! One task per provider reads it: at start, each `refresh`, soon again after a failure, and when a signature was of an
-//! unknown key, though not more often than each ten seconds, whoever asks.
+//! What the provider says of itself (OpenID Connect Discovery 1.0), and its keys. It is read again when a signature was of
+//! an unknown key.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,18 +15,14 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::config::Config;
 use super::exchange::Exchange;
 use crate::https;
+use crate::identity::fresh::{Fresh, Origin, Rhythm};
 use crate::identity::keys::KeySet;
 use crate::secret::Secret;
 
-/// The longest time between a failed read and the next.
-const RETRY: Duration = Duration::from_secs(30);
 /// How long a token waits for keys that are being read; longer than reading may take.
 const PATIENCE: Duration = Duration::from_secs(22);
 
@@ -189,23 +183,8 @@ pub(super) fn usable(text: &[u8]) -> Result<(CoreJsonWebKeySet, KeySet), String>
     Ok((keys, logout_keys))
 }
 
-/// What was last read.
-#[derive(Clone, Default)]
-struct Snapshot {
-    known: Option<Arc<Known>>,
-    read: Option<Instant>,
-    attempted: Option<Instant>,
-    error: Option<String>,
-}
-
 /// The provider as last read.
-pub(super) struct Source {
-    snapshot: watch::Receiver<Snapshot>,
-    wanted: Arc<Notify>,
-    keep: Duration,
-    pause: Duration,
-    _task: AbortOnDropHandle<()>,
-}
+pub(super) struct Source(Fresh<Known>);
 
 impl Source {
     /// Starts to read, never twice within `pause`. Needs a tokio runtime; the task ends with the value.
@@ -215,86 +194,45 @@ impl Source {
         exchange: Arc<Exchange>,
         pause: Duration,
     ) -> Self {
-        let (publish, snapshot) = watch::channel(Snapshot::default());
-        let wanted = Arc::new(Notify::new());
-        let keep = config.keep_metadata.0;
-        let task = keep_fresh(config, registered, exchange, pause, publish, Arc::clone(&wanted));
-        Self { snapshot, wanted, keep, pause, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
+        let rhythm = Rhythm { refresh: config.refresh.0, keep: config.keep_metadata.0, pause };
+        Self(Fresh::start(Site { config, registered, exchange }, rhythm))
     }
 
     /// Asks for it to be read soon.
     pub(super) fn refresh(&self) {
-        self.wanted.notify_one();
+        self.0.refresh();
     }
 
     /// Waits until it was tried to read it once.
     pub(super) async fn tried(&self) {
-        // The sender lives as long as the task, which lives as long as this.
-        let _ = self.snapshot.clone().wait_for(|snapshot| snapshot.attempted.is_some()).await;
+        self.0.tried().await;
     }
 
     /// Waits for it to be read again, unless it was just now.
     pub(super) async fn read_again(&self) {
-        let mut snapshot = self.snapshot.clone();
-        let attempted = snapshot.borrow_and_update().attempted;
-        if attempted.is_none_or(|attempted| attempted.elapsed() >= self.pause) {
-            self.wanted.notify_one();
-            let _ = tokio::time::timeout(PATIENCE, snapshot.changed()).await;
-        }
+        self.0.read_again(PATIENCE).await;
     }
 
     /// The provider, or why it is not known.
     pub(super) fn known(&self) -> Result<Arc<Known>, String> {
-        let snapshot = self.snapshot.borrow();
-        let is_fresh = snapshot.read.is_some_and(|read| read.elapsed() < self.keep);
-        match &snapshot.known {
-            Some(known) if is_fresh => Ok(Arc::clone(known)),
-            _ => Err(snapshot.error.clone().unwrap_or_else(|| "its metadata is not read yet".to_owned())),
-        }
+        self.0.known().map_err(|why| format!("its metadata: {why}"))
     }
 }
 
-async fn keep_fresh(
+struct Site {
     config: Arc<Config>,
     registered: Registered,
     exchange: Arc<Exchange>,
-    pause: Duration,
-    publish: watch::Sender<Snapshot>,
-    wanted: Arc<Notify>,
-) {
-    let (name, refresh) = (&config.name, config.refresh.0);
-    loop {
-        let outcome = Known::load(&config, &registered, &exchange).await;
-        let now = Instant::now();
-        let next = match &outcome {
-            Ok(known) => {
-                let keys = known.keys.keys().len();
-                tracing::debug!(name, keys, "read the OpenID provider's metadata and keys");
-                refresh.max(pause)
-            }
-            Err(error) => {
-                tracing::warn!(
-                    name,
-                    error,
-                    "cannot read the OpenID provider's metadata and keys; the last stay in force"
-                );
-                refresh.min(RETRY).max(pause)
-            }
-        };
-        publish.send_modify(|snapshot| {
-            snapshot.attempted = Some(now);
-            match outcome {
-                Ok(known) => {
-                    snapshot.known = Some(Arc::new(known));
-                    snapshot.read = Some(now);
-                    snapshot.error = None;
-                }
-                Err(error) => snapshot.error = Some(error),
-            }
-        });
-        tokio::select! {
-            () = tokio::time::sleep_until(now + next) => {}
-            () = wanted.notified() => tokio::time::sleep_until(now + pause).await,
-        }
+}
+
+impl Origin for Site {
+    type Value = Known;
+
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    async fn read(&self) -> Result<Known, String> {
+        Known::load(&self.config, &self.registered, &self.exchange).await
     }
 }

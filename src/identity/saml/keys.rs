@@ -47,6 +47,7 @@ impl TrustedKeys {
         self.0.is_empty()
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -37,7 +37,7 @@ pub use self::logout::{LogoutAnswered, LogoutRequested};
 use self::assertion::Expected;
 use self::keys::{OwnKey, Pins, fingerprint, read_certificates};
 use self::message::{Draft, Kind, identifier, posted, timestamp};
-use self::provider::{Endpoint, Origin, Provider, Source};
+use self::provider::{Endpoint, Place, Provider, Source};
 use self::signature::signed;
 use self::xml::{ASSERTION, PROTOCOL, Tree, Unfit, escape};
 use super::error::{Cause, Refused, SetupError};
@@ -184,7 +184,7 @@ impl ServiceProvider {
     pub fn new(config: Config, external_url: &str) -> Result<Self, SetupError> {
         let invalid = |message: String| SetupError::Saml { name: config.name.clone(), message };
         check(&config).map_err(&invalid)?;
-        let origin = Origin::new(&config).map_err(&invalid)?;
+        let origin = Place::new(&config).map_err(&invalid)?;
         let pins = pins(&config)?;
         let key = OwnKey::read(&config.key_file, &config.certificate_file)?;
         let base = format!("{}/login/saml/{}", external_url.trim_end_matches('/'), config.name);

@@ -1,7 +1,4 @@
-//! What the identity provider says of itself (SAML metadata), and how that stays fresh.
-//!
-//! One task per identity provider reads it: at start, each `refresh`, soon again after a failure, and when a signature
-//! was of an unknown key, though not more often than each ten seconds, whoever asks.
+//! What the identity provider says of itself (SAML metadata). It is read again when a signature was of an unknown key.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,9 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::Uri;
-use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::assertion::instant;
 use super::config::{Binding, Config};
@@ -19,11 +13,8 @@ use super::keys::{Pins, TrustedKeys};
 use super::signature::base64;
 use super::xml::{Comments, DSIG, Element, METADATA, PROTOCOL, Tree, Unfit};
 use crate::https::{self, Bounds};
+use crate::identity::fresh::{Fresh, Origin, PAUSE, Rhythm};
 
-/// The shortest time between two reads.
-const PAUSE: Duration = Duration::from_secs(10);
-/// The longest time between a failed read and the next.
-const RETRY: Duration = Duration::from_secs(30);
 /// Largest metadata, in bytes. That of a whole federation may be larger: name the identity provider's own.
 const MAX_METADATA: usize = 4 << 20;
 const BOUNDS: Bounds = Bounds { time: Duration::from_secs(10), body: MAX_METADATA };
@@ -133,12 +124,12 @@ fn endpoints(role: Element<'_>, name: &str, allow_plain_http: bool) -> Result<Ve
 }
 
 /// Where metadata is.
-pub(super) enum Origin {
+pub(super) enum Place {
     File(PathBuf),
     Url(Box<(Uri, https::Client)>),
 }
 
-impl Origin {
+impl Place {
     /// Checks the URL, and reads the certificate authorities.
     pub(super) fn new(config: &Config) -> Result<Self, String> {
         match (&config.metadata_url, &config.metadata_file) {
@@ -186,102 +177,52 @@ impl Origin {
     }
 }
 
-/// What was last read.
-#[derive(Clone, Default)]
-struct Snapshot {
-    provider: Option<Arc<Provider>>,
-    read: Option<Instant>,
-    attempts: u64,
-    error: Option<String>,
-}
-
 /// The identity provider as last read.
-pub(super) struct Source {
-    known: watch::Receiver<Snapshot>,
-    wanted: Arc<Notify>,
-    keep: Duration,
-    _task: AbortOnDropHandle<()>,
-}
+pub(super) struct Source(Fresh<Provider>);
 
 impl Source {
     /// Starts to read. Needs a tokio runtime; the task ends with the value.
-    pub(super) fn start(config: Arc<Config>, origin: Origin, pins: Pins) -> Self {
-        let (publish, known) = watch::channel(Snapshot::default());
-        let wanted = Arc::new(Notify::new());
-        let keep = config.keep_metadata.0;
-        let task = tokio::spawn(keep_fresh(config, origin, pins, publish, Arc::clone(&wanted)));
-        Self { known, wanted, keep, _task: AbortOnDropHandle::new(task) }
+    pub(super) fn start(config: Arc<Config>, place: Place, pins: Pins) -> Self {
+        let rhythm = Rhythm { refresh: config.refresh.0, keep: config.keep_metadata.0, pause: PAUSE };
+        Self(Fresh::start(Site { config, place, pins }, rhythm))
     }
 
     /// Asks for the metadata to be read soon.
     pub(super) fn refresh(&self) {
-        self.wanted.notify_one();
+        self.0.refresh();
     }
 
     /// Waits until it was tried to read the metadata once.
     pub(super) async fn tried(&self) {
-        // The sender lives as long as the task, which lives as long as this.
-        let _ = self.known.clone().wait_for(|snapshot| snapshot.attempts > 0).await;
+        self.0.tried().await;
     }
 
     /// The identity provider, or why it is not known.
     pub(super) fn provider(&self, now: SystemTime) -> Result<Arc<Provider>, String> {
-        let snapshot = self.known.borrow();
-        let is_fresh = snapshot.read.is_some_and(|read| read.elapsed() < self.keep);
-        match &snapshot.provider {
-            Some(provider) if !is_fresh || provider.valid_until.is_some_and(|until| until <= now) => {
-                Err(format!(
-                    "the identity provider's metadata is too old{}",
-                    snapshot.error.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
-                ))
-            }
-            Some(provider) => Ok(Arc::clone(provider)),
-            None => Err(snapshot.error.clone().unwrap_or_else(|| "not read yet".to_owned())),
+        let of_metadata = |why| format!("the identity provider's metadata: {why}");
+        let provider = self.0.known().map_err(of_metadata)?;
+        if provider.valid_until.is_some_and(|until| until <= now) {
+            return Err(of_metadata("what was read last is too old: its validUntil is over".to_owned()));
         }
+        Ok(provider)
     }
 }
 
-async fn keep_fresh(
+struct Site {
     config: Arc<Config>,
-    origin: Origin,
+    place: Place,
     pins: Pins,
-    publish: watch::Sender<Snapshot>,
-    wanted: Arc<Notify>,
-) {
-    let (name, refresh) = (&config.name, config.refresh.0);
-    loop {
-        let outcome = origin.load().await.and_then(|text| {
-            Provider::parse(&text, &config, &pins, SystemTime::now()).map_err(|why| why.to_string())
-        });
-        let now = Instant::now();
-        let next = match &outcome {
-            Ok(provider) => {
-                tracing::debug!(name, keys = provider.keys.len(), "read the identity provider's metadata");
-                refresh.max(PAUSE)
-            }
-            Err(error) => {
-                tracing::warn!(
-                    name,
-                    error,
-                    "cannot read the identity provider's metadata; the last stays in force"
-                );
-                refresh.clamp(PAUSE, RETRY)
-            }
-        };
-        publish.send_modify(|snapshot| {
-            snapshot.attempts += 1;
-            match outcome {
-                Ok(provider) => {
-                    snapshot.provider = Some(Arc::new(provider));
-                    snapshot.read = Some(now);
-                    snapshot.error = None;
-                }
-                Err(error) => snapshot.error = Some(error),
-            }
-        });
-        tokio::select! {
-            () = tokio::time::sleep_until(now + next) => {}
-            () = wanted.notified() => tokio::time::sleep_until(now + PAUSE).await,
-        }
+}
+
+impl Origin for Site {
+    type Value = Provider;
+
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    async fn read(&self) -> Result<Provider, String> {
+        let text = self.place.load().await?;
+        Provider::parse(&text, &self.config, &self.pins, SystemTime::now()).map_err(|why| why.to_string())
     }
 }
