@@ -20,6 +20,10 @@ const MAX_KEYS: usize = 10_000;
 /// The longest a poll is held back. A driver gives up after longer than this.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// A statement counts as one, and as one more for each so many bytes of it and of what it becomes, as all that is kept in
+/// the audit.
+const WEIGHED: usize = 16 << 10;
+
 /// How many refusals of one principal's statements are recorded one by one, per second.
 const RECORDED: u32 = 5;
 
@@ -35,7 +39,12 @@ impl Clock for Tick {
     }
 }
 
-type Limiter<K> = RateLimiter<K, DashMapStateStore<K>, Tick, NoOpMiddleware<Nanos>>;
+/// A rate for each key.
+struct Limiter<K: Hash + Eq + Clone> {
+    governor: RateLimiter<K, DashMapStateStore<K>, Tick, NoOpMiddleware<Nanos>>,
+    /// The most at once.
+    burst: NonZeroU32,
+}
 
 /// Counts statements and polls by principal and by address.
 pub struct Rate {
@@ -80,8 +89,8 @@ impl Rate {
         &self,
         authenticated: Authenticated,
     ) -> Result<Metered, Box<(AdmissionError, Authenticated)>> {
-        let address = authenticated.call().peer().address.ip();
-        match self.submit(authenticated.principal().name(), address) {
+        let call = authenticated.call();
+        match self.submit(authenticated.principal().name(), call.peer().address.ip(), call.body().len()) {
             Ok(()) => Ok(Metered { authenticated }),
             // The audit wants to know whose it was.
             Err(error) => Err(Box::new((error, authenticated))),
@@ -90,14 +99,26 @@ impl Rate {
 
     /// Whether one more refusal of a principal's statements is recorded by itself, and not only counted.
     pub fn is_recorded(&self, principal: &str) -> bool {
-        self.refusals.as_ref().is_none_or(|limiter| check(limiter, self.clock, &principal.to_owned()).is_ok())
+        self.refusals
+            .as_ref()
+            .is_none_or(|limiter| check(limiter, self.clock, &principal.to_owned(), NonZeroU32::MIN).is_ok())
     }
 
-    fn submit(&self, principal: &str, address: IpAddr) -> Result<(), AdmissionError> {
-        let by_name = within(self.submits.as_ref(), self.clock, &principal.to_owned());
+    fn submit(&self, principal: &str, address: IpAddr, bytes: usize) -> Result<(), AdmissionError> {
+        let count = weight(bytes).saturating_add(1);
+        let by_name = within(self.submits.as_ref(), self.clock, &principal.to_owned(), count);
         by_name
-            .and_then(|()| within(self.submits_from.as_ref(), self.clock, &network(address)))
+            .and_then(|()| within(self.submits_from.as_ref(), self.clock, &network(address), count))
             .map_err(|retry_after| AdmissionError::TooFast { retry_after })
+    }
+
+    /// Counts what a statement became, in bytes, before it is recorded.
+    ///
+    /// # Errors
+    /// [`AdmissionError::TooFast`].
+    pub fn weigh(&self, principal: &str, bytes: usize) -> Result<(), AdmissionError> {
+        let by_name = within(self.submits.as_ref(), self.clock, &principal.to_owned(), weight(bytes));
+        by_name.map_err(|retry_after| AdmissionError::TooFast { retry_after })
     }
 
     /// Holds a poll, a heartbeat or a cancel back until it is within the rate, and for 10 s at the most: a driver
@@ -110,10 +131,14 @@ impl Rate {
 }
 
 fn limiter<K: Hash + Eq + Clone>(clock: Tick, per_second: u32) -> Option<Limiter<K>> {
-    let quota = Quota::per_second(NonZeroU32::new(per_second)?);
     // A burst is as many as in two seconds.
-    let quota = quota.allow_burst(NonZeroU32::new(per_second.saturating_mul(2))?);
-    Some(RateLimiter::new(quota, DashMapStateStore::default(), clock))
+    let burst = NonZeroU32::new(per_second.saturating_mul(2))?;
+    let quota = Quota::per_second(NonZeroU32::new(per_second)?).allow_burst(burst);
+    Some(Limiter { governor: RateLimiter::new(quota, DashMapStateStore::default(), clock), burst })
+}
+
+fn weight(bytes: usize) -> u32 {
+    u32::try_from(bytes / WEIGHED).unwrap_or(u32::MAX)
 }
 
 /// What an address is counted as: who has an IPv6 address has all of its network.
@@ -125,7 +150,7 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 async fn hold<K: Hash + Eq + Clone>(limiter: Option<&Limiter<K>>, clock: Tick, key: &K, deadline: Instant) {
-    while let Err(wait) = within(limiter, clock, key) {
+    while let Err(wait) = within(limiter, clock, key, 1) {
         let next = Instant::now() + wait;
         tokio::time::sleep_until(next.min(deadline)).await;
         if next >= deadline {
@@ -134,16 +159,34 @@ async fn hold<K: Hash + Eq + Clone>(limiter: Option<&Limiter<K>>, clock: Tick, k
     }
 }
 
-fn within<K: Hash + Eq + Clone>(limiter: Option<&Limiter<K>>, clock: Tick, key: &K) -> Result<(), Duration> {
-    limiter.map_or(Ok(()), |limiter| check(limiter, clock, key))
+fn within<K: Hash + Eq + Clone>(
+    limiter: Option<&Limiter<K>>,
+    clock: Tick,
+    key: &K,
+    count: u32,
+) -> Result<(), Duration> {
+    match (limiter, NonZeroU32::new(count)) {
+        (Some(limiter), Some(count)) => check(limiter, clock, key, count),
+        _ => Ok(()),
+    }
 }
 
-fn check<K: Hash + Eq + Clone>(limiter: &Limiter<K>, clock: Tick, key: &K) -> Result<(), Duration> {
-    if limiter.len() > MAX_KEYS {
-        limiter.retain_recent();
+fn check<K: Hash + Eq + Clone>(
+    limiter: &Limiter<K>,
+    clock: Tick,
+    key: &K,
+    count: NonZeroU32,
+) -> Result<(), Duration> {
+    let Limiter { governor, burst } = limiter;
+    if governor.len() > MAX_KEYS {
+        governor.retain_recent();
     }
-    let until = limiter.check_key(key).err();
-    until.map_or(Ok(()), |until| Err(until.wait_time_from(clock.now()).max(Duration::from_millis(1))))
+    // What counts for more than the most at once takes all of that.
+    let until = governor.check_key_n(key, count.min(*burst));
+    match until {
+        Ok(Ok(())) | Err(_) => Ok(()),
+        Ok(Err(until)) => Err(until.wait_time_from(clock.now()).max(Duration::from_millis(1))),
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +216,7 @@ mod tests {
         };
         let rate = Rate::new(&config);
         let check = |name: &str, address: &str, expect: bool| {
-            let got = rate.submit(name, address.parse().expect("an address")).is_ok();
+            let got = rate.submit(name, address.parse().expect("an address"), 9).is_ok();
             assert_eq!(got, expect, "{name} {address}");
         };
         check("ann", "10.0.0.1", true);
@@ -195,13 +238,31 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn statements_above_the_rate_are_refused_for_a_while() {
         let rate = rate(10, 1);
-        assert!((0..20).all(|_| rate.submit("ann", here()).is_ok()), "a burst");
-        let refused = rate.submit("ann", here()).expect_err("too fast");
+        assert!((0..20).all(|_| rate.submit("ann", here(), 9).is_ok()), "a burst");
+        let refused = rate.submit("ann", here(), 9).expect_err("too fast");
         assert_eq!(refused, AdmissionError::TooFast { retry_after: Duration::from_millis(100) });
-        assert!(rate.submit("bob", here()).is_ok(), "another principal");
+        assert!(rate.submit("bob", here(), 9).is_ok(), "another principal");
         tokio::time::advance(Duration::from_millis(100)).await;
-        assert!(rate.submit("ann", here()).is_ok());
-        assert!(rate.submit("ann", here()).is_err());
+        assert!(rate.submit("ann", here(), 9).is_ok());
+        assert!(rate.submit("ann", here(), 9).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_statements_count_for_more() {
+        let rate = rate(10, 1);
+        assert!(rate.submit("ann", here(), 19 * WEIGHED).is_ok(), "a burst, as one statement");
+        let refused = rate.submit("ann", here(), 0).expect_err("too fast");
+        assert_eq!(refused, AdmissionError::TooFast { retry_after: Duration::from_millis(100) });
+        tokio::time::advance(Duration::from_secs(2)).await;
+        // What none may have at once takes all that there is, and is not refused for ever.
+        assert!(rate.submit("ann", here(), usize::MAX).is_ok());
+        assert!(rate.submit("ann", here(), 0).is_err());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        // What it becomes counts, too; what is short does not.
+        assert!(rate.weigh("ann", WEIGHED - 1).is_ok());
+        assert!(rate.weigh("ann", 20 * WEIGHED).is_ok());
+        assert!(rate.weigh("ann", WEIGHED - 1).is_ok());
+        assert!(rate.weigh("ann", WEIGHED).is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -227,7 +288,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nought_is_no_limit() {
         let rate = rate(0, 0);
-        assert!((0..10_000).all(|_| rate.submit("ann", here()).is_ok()));
+        assert!((0..10_000).all(|_| rate.submit("ann", here(), 9).is_ok()));
         rate.poll("ann", here()).await;
     }
 }
