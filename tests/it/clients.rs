@@ -1,4 +1,4 @@
-//! The real clients: Trino's CLI, the JDBC driver, Python with SQLAlchemy and pandas.
+//! The real clients: Trino's CLI, the JDBC driver, Python with SQLAlchemy and pandas, and the one for JavaScript.
 
 use std::process::Command;
 
@@ -107,7 +107,14 @@ fn python_clients() {
     assert!(output.contains(" passed") && !output.contains("failed"), "{output}");
 }
 
-/// Tells a program of the Python clients where the gateway is, and who signs in.
+#[test]
+fn javascript_client() {
+    let mut command = Command::new(stack());
+    let output = run(with_gateway(command.arg("js"), gateway(), "eva"));
+    assert_eq!(output, "ok rows\nok prepared\nok session\nok errors\n");
+}
+
+/// Tells a program of the clients where the gateway is, and who signs in.
 pub(crate) fn with_gateway<'a>(command: &'a mut Command, gateway: &Gateway, user: &str) -> &'a mut Command {
     command
         .env("GATEWAY_URL", format!("https://localhost:{}", gateway.port))

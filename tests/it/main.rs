@@ -33,6 +33,7 @@ mod native;
 mod notebooks;
 mod oidc;
 mod pages;
+mod personas;
 mod pipeline;
 mod replicas;
 mod restrictions;

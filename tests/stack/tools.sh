@@ -111,3 +111,22 @@ run_go_suite() {
     program=$(go_suite) || exit 1
     TRINO_IMAGE_TAG=$trino_version SSL_CERT_FILE=$2 exec "$program" -test.v -test.skip TestSpoolingIntegrationOrderedResults -test.timeout 10m -trino_query_timeout 20s -trino_server_dsn="$1"
 }
+
+# js_env [--include=dev]: the folder with the published client for JavaScript, and with what runs its repository's tests.
+js_env() {
+    local with=${1:---omit=dev} key dir
+    key=$(sha256sum <"$stack_dir/js/package.json" | cut -c 1-12)
+    dir=$cache_dir/js-$key${1:+-suite}
+    [ -e "$dir" ] || with_lock js make_js_env "$dir" "$with"
+    printf '%s\n' "$dir"
+}
+
+make_js_env() {
+    local dir=$1 with=$2
+    [ ! -e "$dir" ] || return 0
+    need_command node nodejs "runs Trino's client for JavaScript"
+    need_command npm npm "fetches Trino's client for JavaScript"
+    rm -rf "$dir.making" && mkdir -p "$dir.making" && cp "$stack_dir/js/package.json" "$dir.making/" &&
+        npm install --silent --no-audit --no-fund "$with" --prefix "$dir.making" >&2 && mv "$dir.making" "$dir" ||
+        die "npm could not install Trino's client for JavaScript"
+}
