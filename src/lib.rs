@@ -28,7 +28,8 @@
 //! | `upstream` submits, `wire` rebuilds the pages | `ScopedSql`, `Slot` | pages for the client |
 //!
 //! Only `query` knows this order. Polls and cancels open a sealed link, which is bound to the login that
-//! submitted the query and to its cluster, and do the last step alone.
+//! submitted the query and to its cluster, and do the last step alone. A cancel by a query's id goes to whichever gateway has
+//! it, and ends it only for the login that submitted it.
 //!
 //! # Ranks
 //!
@@ -71,7 +72,8 @@
 //! - **A kept answer is served only where Trino would give it now.** The states of its tables are asked for at each lookup;
 //!   whoever may not read, or is not sent the same text, does not get there. In doubt Trino is asked.
 //! - **Row data passes as bytes**; everything else of a page is rebuilt: links, statistics, warnings, errors.
-//! - **A link that is not yours does not exist.** Forged, changed or foreign, it is "not found".
+//! - **A link that is not yours does not exist.** Forged, changed or foreign, it is "not found". To cancel a query by its id is
+//!   answered the same for a foreign one as for none.
 //! - `sql`, `wire`, `policy` and `rewrite` know nothing of tokio, hyper or tracing.
 //!
 //! # Threads

@@ -202,6 +202,13 @@ impl Gateway {
 
     fn heard(self: &Arc<Self>, report: Report) {
         let Some(running) = self.registry.find(&report.query) else { return };
+        let is_of_client = report.is_of_client();
+        if !report.cancel_for.is_empty() {
+            self.cancel_for_others(report.query, report.cancel_for);
+        }
+        if !is_of_client {
+            return;
+        }
         drop(running.serve());
         for Page { number, rows, bytes } in report.pages {
             running.count(Some(number), rows, bytes);

@@ -255,6 +255,9 @@ pub enum QueryError {
     /// The answer that another gateway gives again cannot be had here.
     #[error("an answer of another gateway cannot be had here")]
     Elsewhere,
+    /// The other gateways cannot be asked to cancel a query.
+    #[error("other gateways cannot be asked")]
+    Unasked,
     /// Northgate is stopping and takes no new queries.
     #[error("shutting down")]
     ShuttingDown,
@@ -271,9 +274,12 @@ impl QueryError {
             Self::NotAuditor => StatusCode::FORBIDDEN,
             Self::Asked(_) => StatusCode::BAD_REQUEST,
             Self::Unreadable => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Busy | Self::Audit(_) | Self::UnknownCluster | Self::Elsewhere | Self::ShuttingDown => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Busy
+            | Self::Audit(_)
+            | Self::UnknownCluster
+            | Self::Elsewhere
+            | Self::Unasked
+            | Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -291,6 +297,7 @@ impl Failure for QueryError {
             Self::Audit(error) => error.kind(),
             Self::UnknownCluster => "unknown_cluster",
             Self::Elsewhere => "cache_elsewhere",
+            Self::Unasked => "others_unasked",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -304,7 +311,7 @@ impl Failure for QueryError {
             Self::Asked(_) => ErrorCode::GENERIC_USER_ERROR,
             Self::Busy | Self::Unreadable => ErrorCode::GENERIC_INTERNAL_ERROR,
             Self::Audit(error) => error.code(),
-            Self::UnknownCluster | Self::Elsewhere => ErrorCode::REMOTE_HOST_GONE,
+            Self::UnknownCluster | Self::Elsewhere | Self::Unasked => ErrorCode::REMOTE_HOST_GONE,
             Self::ShuttingDown => ErrorCode::SERVER_SHUTTING_DOWN,
         }
     }
@@ -325,6 +332,7 @@ impl Failure for QueryError {
                 "The query's cluster is not known to this gateway at this moment. Ask again.".to_owned()
             }
             Self::Elsewhere => "This gateway cannot reach the answer at this moment. Ask again.".to_owned(),
+            Self::Unasked => "The other gateways cannot be asked at this moment. Try again.".to_owned(),
             Self::ShuttingDown => "The gateway is stopping. Send the query again.".to_owned(),
         }
     }

@@ -182,6 +182,13 @@ impl Gateway {
             Route::Info => (RequestRoute::Info, Ok(self.info())),
             Route::Submit => (RequestRoute::Submit, self.statement(call, &parent).await),
             Route::Probe => (RequestRoute::Probe, self.probe(call).await),
+            Route::Cancel { query } => {
+                let answer = match self.authenticated(call).await {
+                    Ok(caller) => self.cancel_by_id(&caller, &query).await,
+                    Err(error) => Err(error),
+                };
+                (RequestRoute::Cancel, answer)
+            }
             Route::Link { method, sealed } => {
                 let label = match method {
                     LinkMethod::Get => RequestRoute::Poll,

@@ -1,12 +1,17 @@
 //! What people see of the queries that wait and run here, and how they cancel one.
 
+use std::sync::Arc;
+
+use http::StatusCode;
 use serde::Serialize;
 
+use super::poll::login;
 use super::registry::{FirstPage, Running};
-use super::{Gateway, StatementError};
+use super::{Answer, Gateway, QueryError, StatementError};
 use crate::admission::{Account, Classified, Queued, Spent};
 use crate::audit::{Outcome, State};
 use crate::error::Failure as _;
+use crate::identity::Authenticated;
 use crate::lineage::Telling;
 use crate::telemetry::Trace;
 use crate::wire::{self, Origin};
@@ -39,6 +44,8 @@ pub(super) struct Admitted {
     pub(super) queued: Option<Queued>,
     /// Whose it is.
     pub(super) principal: String,
+    /// Who has signed in, if that is somebody else who may run queries as them.
+    pub(super) impersonator: Option<Box<str>>,
     /// What kind of statement it is.
     pub(super) kind: &'static str,
     /// The trace of it.
@@ -47,6 +54,13 @@ pub(super) struct Admitted {
     pub(super) account: Option<Account>,
     /// Whom its end is told.
     pub(super) lineage: Telling,
+}
+
+impl Admitted {
+    /// Whose the links are.
+    fn login(&self) -> &str {
+        self.impersonator.as_deref().unwrap_or(&self.principal)
+    }
 }
 
 /// A query that waits or runs at this gateway.
@@ -96,17 +110,56 @@ impl Gateway {
             return None;
         }
         let error = StatementError::CanceledBy { by: by.to_owned(), reason: reason.to_owned() };
-        let origin = Origin { id, base: &running.base, elapsed_ms: 0 };
-        let page =
-            FirstPage { headers: http::HeaderMap::new(), body: wire::failure_page(&origin, &error).into() };
-        // Before it is cancelled: a poll that is under way is given this page then.
-        self.registry.keep_last(id, page.clone());
-        self.publish_last(id, &page).await;
-        running.cancel(page);
-        self.cancel_upstream(&running);
         let told = Outcome::failed(error.code().name, error.to_string());
-        self.end(&running, &Outcome { state: State::Canceled, ..told });
+        self.cancel_with(&running, &error, &Outcome { state: State::Canceled, ..told }).await;
         Some(principal.clone())
+    }
+
+    async fn cancel_with(&self, running: &Running, error: &StatementError, outcome: &Outcome) {
+        let origin = Origin { id: &running.id, base: &running.base, elapsed_ms: 0 };
+        let body = wire::failure_page(&origin, error).into();
+        let page = FirstPage { headers: http::HeaderMap::new(), body };
+        // Before it is cancelled: a poll that is under way is given this page then.
+        self.registry.keep_last(&running.id, page.clone());
+        self.publish_last(&running.id, &page).await;
+        running.cancel(page);
+        self.cancel_upstream(running);
+        self.end(running, outcome);
+    }
+
+    /// Cancels a query of the caller's by its id, at whichever gateway it is. It is not told whether there was one: the answer
+    /// to the id of somebody else's is that to an id that never was.
+    pub(super) async fn cancel_by_id(&self, caller: &Authenticated, id: &str) -> Result<Answer, QueryError> {
+        self.rate.poll(caller.principal().name(), caller.call().peer().address.ip()).await;
+        if !self.cancel_of(id, login(caller)).await
+            && let Err(error) = self.replicas.ask_to_cancel(id, login(caller)).await
+        {
+            tracing::warn!(%error, "other gateways cannot be asked to cancel a query");
+            return Err(QueryError::Unasked);
+        }
+        Ok(Answer::empty(StatusCode::NO_CONTENT))
+    }
+
+    /// Cancels a query that is here, if it is of that login.
+    async fn cancel_of(&self, id: &str, login: &str) -> bool {
+        let Some(running) = self.registry.find(id).filter(|running| running.admitted.login() == login) else {
+            return false;
+        };
+        // What has ended keeps its last page.
+        if !running.has_ended() {
+            self.cancel_with(&running, &StatementError::Canceled, &Outcome::of(State::Canceled)).await;
+        }
+        true
+    }
+
+    /// Cancels a query of this gateway for whoever wanted that at another, if it is theirs.
+    pub(super) fn cancel_for_others(self: &Arc<Self>, id: String, logins: Vec<String>) {
+        let gateway = Arc::clone(self);
+        self.work.spawn(async move {
+            for login in logins {
+                gateway.cancel_of(&id, &login).await;
+            }
+        });
     }
 }
 

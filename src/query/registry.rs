@@ -210,6 +210,11 @@ impl Running {
         }
     }
 
+    /// Whether it has ended, though pages of it may still be counted.
+    pub(super) fn has_ended(&self) -> bool {
+        !matches!(&*self.state(), State { guard: Some(_), ended: None, .. })
+    }
+
     /// Whether it has a slot.
     pub(super) fn has_slot(&self) -> bool {
         self.state().slot.is_some()
@@ -223,9 +228,7 @@ impl Running {
 
     /// Notes Trino's name for the query.
     pub(super) fn started(&self, trino_query_id: &str, cluster: &str) {
-        if let Some(guard) = &self.state().guard {
-            guard.started(trino_query_id, cluster);
-        }
+        self.marked(|guard| guard.started(trino_query_id, cluster));
     }
 
     /// Notes a moment of its life for the audit.

@@ -214,6 +214,7 @@ impl Gateway {
                 class,
                 queued: way.queued(),
                 principal: caller.principal().name().to_owned(),
+                impersonator: caller.impersonator().map(Into::into),
                 kind: seen.kind.unwrap_or("statement"),
                 trace: Trace::current(),
                 account,

@@ -83,6 +83,8 @@ pub struct Replicas {
     reading: Mutex<Option<Instant>>,
     /// When the lease was renewed last.
     renewed: Mutex<Option<Instant>>,
+    /// Which others lived, and when that was asked.
+    around: Mutex<Option<(Instant, Arc<[u64]>)>>,
 }
 
 /// Another gateway's lease.
@@ -113,6 +115,7 @@ impl Replicas {
             others: Mutex::default(),
             reading: Mutex::default(),
             renewed: Mutex::default(),
+            around: Mutex::default(),
         })
     }
 
@@ -141,6 +144,33 @@ impl Replicas {
         if urgent {
             self.urgent.notify_one();
         }
+    }
+
+    /// Tells all other gateways that somebody wants a query cancelled, which is not known here: the one whose it is looks
+    /// whether it is theirs.
+    ///
+    /// # Errors
+    /// The store does not answer: nobody is told.
+    pub async fn ask_to_cancel(&self, query: &str, login: &str) -> Result<(), StoreError> {
+        let others = self.around().await?;
+        for origin in others.iter() {
+            locked(&self.outbox).add(*origin, Report::cancel(query, login));
+        }
+        self.urgent.notify_one();
+        Ok(())
+    }
+
+    /// The other gateways that live, as they were a moment ago.
+    async fn around(&self) -> Result<Arc<[u64]>, StoreError> {
+        let known = locked(&self.around).clone();
+        if let Some((_, around)) = known.filter(|(asked, _)| asked.elapsed() < BELIEVED) {
+            return Ok(around);
+        }
+        let now = Instant::now();
+        let ids = self.living().await?.into_iter().filter_map(|one| u64::from_str_radix(&one.id, 16).ok());
+        let around: Arc<[u64]> = ids.filter(|id| self.is_another(*id)).collect();
+        *locked(&self.around) = Some((now, Arc::clone(&around)));
+        Ok(around)
     }
 
     /// Sends reports, for ever. For a task of its own.
@@ -384,6 +414,7 @@ mod tests {
         assert!(alone.sent().await && alone.hears_since(Duration::MAX) && !alone.is_gone(7).await);
         assert_eq!(alone.published("q").await, Ok(None));
         assert!(alone.give_up("q").await.is_ok() && !alone.may_be_given_up("q").await);
+        assert!(alone.ask_to_cancel("q", "ann").await.is_ok() && locked(&alone.outbox).is_empty());
         alone.send().await;
         alone.live().await;
         let read = tokio::time::timeout(Duration::from_hours(1), alone.reports(|| true)).await;

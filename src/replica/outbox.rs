@@ -88,6 +88,22 @@ mod tests {
     }
 
     #[test]
+    fn wishes_to_cancel_stand_beside_what_happened() {
+        let mut outbox = Outbox::default();
+        outbox.add(1, Report::cancel("q", "ann"));
+        outbox.add(1, Report::cancel("q", "bob"));
+        outbox.add(1, Report::cancel("q", "ann"));
+        let report = outbox.take().remove(&1).expect("of the first").remove(0);
+        assert_eq!(report.cancel_for, ["ann", "bob"]);
+        assert!(!report.is_of_client(), "whoever knows an id keeps no query of another's alive");
+        outbox.put_back(vec![(1, report)]);
+        outbox.add(1, page("q", 1));
+        let report = outbox.take().remove(&1).expect("of the first").remove(0);
+        assert_eq!((report.cancel_for.len(), report.pages.len(), report.is_of_client()), (2, 1, true));
+        assert!(Report::of("q").is_of_client());
+    }
+
+    #[test]
     fn it_is_bounded_and_ends_are_kept() {
         let mut outbox = Outbox::default();
         for number in 0..MOST + 10 {

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The most pages that one report tells of by number; a client asks for one after the other.
 const MOST_PAGES: usize = 4_096;
+/// The most logins that one report names as those that want a query cancelled.
+const MOST_LOGINS: usize = 64;
 
 /// What became of another gateway's query here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -19,6 +21,9 @@ pub struct Report {
     pub next: Option<(String, String)>,
     /// How it ended, if it did.
     pub ending: Option<Ending>,
+    /// Who wants it cancelled by its id alone: logins, none of which need be whose it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cancel_for: Vec<String>,
 }
 
 /// A page that was handed on.
@@ -70,6 +75,16 @@ impl Report {
         Self { query: query.to_owned(), ..Self::default() }
     }
 
+    /// That somebody who has signed in as `login` wants it cancelled, whosever it is.
+    pub(super) fn cancel(query: &str, login: &str) -> Self {
+        Self { cancel_for: vec![login.to_owned()], ..Self::of(query) }
+    }
+
+    /// Whether it tells of the query's client, and not only of somebody's wish.
+    pub fn is_of_client(&self) -> bool {
+        self.cancel_for.is_empty() || !self.pages.is_empty() || self.next.is_some() || self.ending.is_some()
+    }
+
     /// Adds what came later.
     pub(super) fn add(&mut self, later: Self) {
         self.pages.extend(later.pages);
@@ -81,5 +96,10 @@ impl Report {
         self.next = later.next.or(self.next.take());
         // The first to end it decides.
         self.ending = self.ending.take().or(later.ending);
+        for login in later.cancel_for {
+            if self.cancel_for.len() < MOST_LOGINS && !self.cancel_for.contains(&login) {
+                self.cancel_for.push(login);
+            }
+        }
     }
 }

@@ -20,6 +20,9 @@ use crate::secret::Secret;
 const LONGEST_LINK: usize = 4096;
 const EXECUTING: &str = "/v1/statement/executing/";
 const AUDIT: &str = "/v1/audit/";
+const QUERY: &str = "/v1/query/";
+/// The longest id of a query in a path, in bytes. Ours have 27.
+const LONGEST_ID: usize = 64;
 
 /// How much of everything a request may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +116,11 @@ pub enum Route {
         method: LinkMethod,
         /// The sealed text, of base64url characters only.
         sealed: String,
+    },
+    /// `DELETE /v1/query/{id}`: to cancel a query of one's own by its id, as clients do that keep no link.
+    Cancel {
+        /// The id, of letters, digits and `_`.
+        query: String,
     },
     /// `GET /v1/audit/{path}`: the audit, for auditors' programs.
     Audit {
@@ -226,6 +234,16 @@ fn route(method: &Method, uri: &Uri) -> Result<Route, Malformed> {
             _ => return Err(Malformed::Method { allowed: "GET, HEAD, DELETE" }),
         };
         return Ok(Route::Link { method, sealed: sealed.to_owned() });
+    }
+    if let Some(id) = path.strip_prefix(QUERY) {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        if id.is_empty() || id.len() > LONGEST_ID || !id.bytes().all(known) || query.is_some() {
+            return Err(Malformed::NotFound);
+        }
+        if *method != Method::DELETE {
+            return Err(Malformed::Method { allowed: "DELETE" });
+        }
+        return Ok(Route::Cancel { query: id.to_owned() });
     }
     if let Some(path) = path.strip_prefix(AUDIT) {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'/');

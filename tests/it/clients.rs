@@ -111,7 +111,7 @@ fn python_clients() {
 fn javascript_client() {
     let mut command = Command::new(stack());
     let output = run(with_gateway(command.arg("js"), gateway(), "eva"));
-    assert_eq!(output, "ok rows\nok prepared\nok session\nok errors\n");
+    assert_eq!(output, "ok rows\nok prepared\nok session\nok errors\nok cancel\n");
 }
 
 /// Tells a program of the clients where the gateway is, and who signs in.

@@ -127,6 +127,58 @@ fn a_cancel_ends_the_query_at_trino() {
     assert!(within(Duration::from_secs(20), states).is_some(), "Trino still runs it");
 }
 
+/// As the client for JavaScript does, which keeps no link.
+#[test]
+fn a_query_is_cancelled_by_its_id_by_whose_it_is() {
+    let admin = gateway().signed_in("admin");
+    let mut page = admin.submit("SELECT orderkey FROM tpch.sf100.lineitem").page();
+    let id = page["id"].as_str().expect("an id").to_owned();
+    let mut next = || {
+        page = admin
+            .get(&path_of(page["nextUri"].as_str().unwrap_or_else(|| panic!("it ended: {page}"))))
+            .page();
+        page.clone()
+    };
+    assert!(
+        within(Duration::from_secs(30), || (next()["stats"]["state"] == "RUNNING").then_some(())).is_some()
+    );
+    let (theirs, none) = (format!("/v1/query/{id}"), "/v1/query/20260101_000000_00000_aaaaa");
+    for who in ["eva", "otto"] {
+        let [foreign, unknown] =
+            [theirs.as_str(), none].map(|path| gateway().signed_in(who).send("DELETE", path, b""));
+        let without_date = |mut response: Response| {
+            response.headers.retain(|(name, _)| name != "date");
+            (response.status, response.headers, response.body)
+        };
+        assert_eq!(foreign.status, 204);
+        assert_eq!(
+            without_date(foreign),
+            without_date(unknown),
+            "{who} can tell it from a query that never was"
+        );
+    }
+    assert_eq!(gateway().client().send("DELETE", &theirs, b"").status, 401);
+    assert_eq!(gateway().client().basic("admin", "wrong").send("DELETE", &theirs, b"").status, 401);
+    assert_eq!(admin.get(&theirs).status, 405, "what Trino says of a query is not for its clients");
+    assert_eq!(next()["error"], serde_json::Value::Null);
+    assert_eq!(admin.send("DELETE", &theirs, b"").status, 204);
+    let link = path_of(page["nextUri"].as_str().expect("it ran"));
+    assert_eq!(admin.follow(admin.get(&link)).failure(), "USER_CANCELED: The query was canceled.");
+    let outcome = gateway().audit_of(&id, |records| records.len() >= 2).pop().expect("an outcome");
+    assert_eq!(outcome["state"], "canceled", "{outcome}");
+    let at_trino = outcome["trino_query"].as_str().expect("Trino had it").to_owned();
+    let failed = || {
+        let sql = format!("SELECT state FROM system.runtime.queries WHERE query_id = '{at_trino}'");
+        (trino().query(&sql).lines() == ["FAILED"]).then_some(())
+    };
+    assert!(within(Duration::from_secs(20), failed).is_some(), "Trino still runs it");
+    // One that has ended stays as it ended, and can be cancelled again.
+    let done = admin.query("SELECT count(*) FROM tpch.tiny.nation");
+    assert_eq!(admin.send("DELETE", &format!("/v1/query/{}", done.id), b"").status, 204);
+    let outcome = gateway().audit_of(&done.id, |records| records.len() >= 2).pop().expect("an outcome");
+    assert_eq!(outcome["state"], "finished", "{outcome}");
+}
+
 /// The client has all of it, though its query has ended before.
 #[test]
 fn a_page_that_is_on_its_way_when_its_query_is_cancelled_is_on_record() {

@@ -183,6 +183,21 @@ users = ["otto"]
         (&records[0]["principal"], &records[0]["impersonator"], &records[0]["identity"]),
         (&json!("otto"), &json!("eva"), &json!("eva@bank.example"))
     );
+    // What runs as somebody else is cancelled by its id by who has signed in, as its links are theirs.
+    let long = "SELECT a FROM UNNEST(sequence(1, 10000)) t (a), UNNEST(sequence(1, 10000)) u (b), UNNEST(sequence(1, 10000)) v (c)";
+    let page = ask("eva@bank.example").user("otto").submit(long).page();
+    let path = format!("/v1/query/{}", page["id"].as_str().expect("an id"));
+    let follow = |page: &Value| {
+        let next = page["nextUri"].as_str().unwrap_or_else(|| panic!("it ended: {page}"));
+        ask("eva@bank.example").get(&crate::harness::http::path_of(next))
+    };
+    assert_eq!(ask("otto@bank.example").send("DELETE", &path, b"").status, 204);
+    let page = follow(&page).page();
+    assert_eq!(page["error"], Value::Null, "{page}");
+    assert_eq!(ask("eva@bank.example").send("DELETE", &path, b"").status, 204);
+    let failed =
+        gateway.client().bearer(&key.sign(&claims("eva@bank.example", &[]))).follow(follow(&page)).failure();
+    assert!(failed.starts_with("USER_CANCELED: "), "{failed}");
     for stranger in ["eva", "eva@evil.example", "eva@bank.example.evil.example", "x eva@bank.example"] {
         let response = ask(stranger).submit("SELECT 1");
         assert_eq!(response.status, 403, "{stranger}");

@@ -141,6 +141,19 @@ fn any_gateway_serves_any_poll() {
     let failed = admin[1].follow(admin[1].get(&link)).failure();
     assert_eq!(failed, "USER_CANCELED: The query was canceled by an operator: it is too big");
 
+    // Its own user cancels it by its id at any, and nobody else does.
+    let (canceled, link) = under_way(&admin[0]);
+    let path = format!("/v1/query/{canceled}");
+    assert_eq!(two.signed_in("eva").send("DELETE", &path, b"").status, 204);
+    thread::sleep(Duration::from_secs(1));
+    let page = admin[1].get(&link).page();
+    assert_eq!(page["error"], Value::Null, "{page}");
+    let link = path_of(page["nextUri"].as_str().expect("it runs"));
+    assert_eq!(admin[1].send("DELETE", &path, b"").status, 204);
+    let failed = admin[1].follow(admin[1].get(&link)).failure();
+    assert!(failed.starts_with("USER_CANCELED: "), "{failed}");
+    assert_eq!(outcome(one, &canceled)["state"], "canceled");
+
     // An operator's word on a cluster counts at both, and for what waits: one that is left alone is sent nothing.
     let (_, link) = under_way(&admin[0]);
     let waits = admin[0].submit(QUICK).page();

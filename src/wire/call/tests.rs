@@ -43,6 +43,10 @@ fn routes() {
     check("GET", "/v1/statement/executing/aB-_9?maxWait=1.00s", &link("Get"));
     check("GET", "/v1/statement/executing/aB-_9?maxWait=1s&targetResultSize=16MB", &link("Get"));
 
+    let cancel = r#"Cancel { query: "20260101_000000_00000_aaaaa" }"#;
+    check("DELETE", "/v1/query/20260101_000000_00000_aaaaa", cancel);
+
+    check("GET", "/v1/query/20260101_000000_00000_aaaaa", "method not allowed; allowed: DELETE");
     check("GET", "/v1/statement", "method not allowed; allowed: POST, HEAD");
     check("PUT", "/v1/statement", "method not allowed; allowed: POST, HEAD");
     check("POST", "/v1/info", "method not allowed; allowed: GET, HEAD");
@@ -54,6 +58,13 @@ fn routes() {
         "/ui",
         "/ui/",
         "/v1/query",
+        "/v1/query/",
+        "/v1/query/a-b",
+        "/v1/query/a%5f",
+        "/v1/query/a/b",
+        "/v1/query/a/killed",
+        "/v1/query/a?pruned=true",
+        "/v1/query/..",
         "/v1/node",
         "/v1/jmx/mbean",
         "/v1/task",
@@ -94,6 +105,7 @@ fn routes() {
         }
     }
     check("GET", &format!("/v1/statement/executing/{}", "a".repeat(LONGEST_LINK + 1)), "no such route");
+    check("DELETE", &format!("/v1/query/{}", "a".repeat(LONGEST_ID + 1)), "no such route");
 }
 
 #[test]

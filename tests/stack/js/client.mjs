@@ -27,6 +27,25 @@ const all = async (sql, client = trino) => {
   return rows;
 };
 
+// A query that has more rows than anybody takes: its id once it runs, and what gives its pages.
+const underWay = async () => {
+  const pages = await trino.query('SELECT orderkey FROM tpch.sf100.lineitem');
+  for (;;) {
+    const {value, done} = await pages.next();
+    assert(!done && !value.error, JSON.stringify(value));
+    if (value.stats.state === 'RUNNING') return {id: value.id, pages};
+  }
+};
+
+// How the rest of it ends.
+const end = async pages => {
+  for (;;) {
+    const {value, done} = await pages.next();
+    if (value?.error) return value.error.errorName;
+    if (done) return 'FINISHED';
+  }
+};
+
 const cases = {
   async rows() {
     const [row] = await all('SELECT count(*), count(DISTINCT region), min(ssn) FROM customers');
@@ -47,6 +66,13 @@ const cases = {
     await assert.rejects(all('SELECT nope FROM customers'), /COLUMN_NOT_FOUND: line 1:8: Column 'nope' cannot be resolved/);
     const wrong = connect(process.env.GATEWAY_USER, 'not the password');
     await assert.rejects(all('SELECT 1', wrong), /401/);
+  },
+  async cancel() {
+    const {id, pages} = await underWay();
+    assert.deepEqual(await trino.cancel(id), {id});
+    assert.equal(await end(pages), 'USER_CANCELED');
+    // What has ended stays as it ended.
+    await trino.cancel(id);
   },
 };
 
