@@ -126,8 +126,8 @@ fn shown(frame: &Frame<'_>, session: &Session, target: &Target<'_>) -> Markup {
         (code(&format!(
             "%pip install jupysql \"trino[sqlalchemy]\"\n%load_ext sql\nfrom sqlalchemy import create_engine\n\
              from trino.auth import OAuth2Authentication\n\
-             engine = create_engine(\"trino://{host}:{port}/\", connect_args={{\"http_scheme\": \"https\", \"auth\": \
-             OAuth2Authentication()}})\n%sql engine\n%sql SELECT current_user"
+             engine = create_engine(\"trino://{host}:{port}/\",\n    \
+             connect_args={{\"http_scheme\": \"https\", \"auth\": OAuth2Authentication()}})\n%sql engine\n%sql SELECT current_user"
         )))
         p.quiet { "In a hub whose users sign in at the identity provider, give the connection the hub's token: "
             code { "JWTAuthentication(token)" } " in the place of " code { "OAuth2Authentication()" } "." }
@@ -135,17 +135,28 @@ fn shown(frame: &Frame<'_>, session: &Session, target: &Target<'_>) -> Markup {
         (code(&format!(
             "spark.read.format(\"jdbc\").option(\"driver\", \"io.trino.jdbc.TrinoDriver\")\n    \
              .option(\"url\", \"{}\")\n    .option(\"user\", \"{user}\").option(\"password\", token)\n    \
-             .option(\"dbtable\", \"lake.gold.customers\")\n    .option(\"partitionColumn\", \"id\").option(\"lowerBound\", 0)\
-             .option(\"upperBound\", 1000000).option(\"numPartitions\", 4)\n    .load()",
+             .option(\"dbtable\", \"lake.gold.customers\")\n    .option(\"partitionColumn\", \"id\").option(\"numPartitions\", 4)\n    \
+             .option(\"lowerBound\", 0).option(\"upperBound\", 1000000)\n    .load()",
             target.jdbc("")
         )))
         h2 #airflow { "Airflow and dbt" }
         p { "Use a service account of the identity provider, or a token of one, not your own: what a program does is then on record as "
             "its own. Airflow's connection:" }
         (code(&format!(
-            "airflow connections add trino --conn-type trino --conn-host {host} --conn-port {port} \
-             --conn-login etl --conn-password TOKEN --conn-extra '{{\"protocol\": \"https\", \"auth\": \"basic\"}}'"
+            "airflow connections add trino --conn-type trino --conn-host {host} --conn-port {port} \\\n    \
+             --conn-login etl --conn-password TOKEN \\\n    \
+             --conn-extra '{{\"protocol\": \"https\", \"auth\": \"basic\"}}'"
         )))
+        p { "In dbt's " code { "profiles.yml" } ":" }
+        (code(&format!(
+            "type: trino\nmethod: ldap\nhost: {host}\nport: {port}\nhttp_scheme: https\nuser: etl\npassword: TOKEN\n\
+             database: lake\nschema: gold"
+        )))
+        h2 #superset { "Superset" }
+        (code(&format!("trino://svc-superset:TOKEN@{host}:{port}/lake")))
+        p.quiet { "With " code { "{\"connect_args\": {\"http_scheme\": \"https\"}}" } " as the engine's parameters. Let it impersonate its "
+            "users, so that each sees what they may, which Northgate's operators have to allow, and set " code { "CACHE_IMPERSONATION" }
+            ", so that nobody gets from its cache what another may see." }
     })
 }
 

@@ -141,18 +141,20 @@ fn page(
                     @for (name, title) in KINDS { option value=(name) selected[name == form.kind] { (title) } }
                 }
             }
-            div.field { label for="from" { "From (UTC), if not " (DAYS) " days ago" } input #from type="date" name="from" value=(wanted.from); }
+            div.field { label for="from" { "From (UTC)" } input #from type="date" name="from" value=(wanted.from); }
             div.field { label for="to" { "To, this day included" } input #to type="date" name="to" value=(wanted.to) required; }
             div.field { label for="user" { "User" } input #user type="text" name="user" value=(wanted.user); }
             div.field { label for="table" { "Table" } input #table type="text" name="table" value=(wanted.table) placeholder="lake.gold.*"; }
             div.field { label for="tag" { "Tag" } input #tag type="text" name="tag" value=(wanted.tag) placeholder=(report::PII); }
             div.field { label for="hours" { "Business hours" } input #hours type="text" name="hours" value=(form.hours); }
             div.field { label for="zone" { "Their time zone" } input #zone type="text" name="zone" value=(form.zone); }
-            div.field { label for="days" { "Days without a sign" } input #days type="text" inputmode="numeric" name="days" value=(form.days); }
+            div.field { label for="days" { "Days not seen" } input #days type="text" inputmode="numeric" name="days" value=(form.days); }
             div.actions { button type="submit" { "Make the report" } }
         }
         @match made {
-            None => {}
+            None => {
+                p.quiet { "Without a first day a report is of the last " (DAYS) " days; that of users who have not been seen is of all." }
+            }
             Some(Err(wrong)) => { p.bad role="alert" { (wrong) } }
             Some(Ok(report)) => {
                 p.quiet role="status" {
