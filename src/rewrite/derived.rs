@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::RewriteError;
 use super::mentioned::Mentioned;
-use crate::catalog::Column;
+use crate::catalog::{Column, RelationKind};
 use crate::policy::{Bound, Isolation, Permit, Scoped};
 use crate::sql::{Statement, push_identifier};
 
@@ -158,9 +158,11 @@ fn push_value(sql: &mut String, scoped: &Scoped, column: &Column, name: &str) {
 }
 
 /// Whether conditions of the user's may stand beside the filters. Trino evaluates a sub-query's filter behind them, and a
-/// condition without columns between the two.
+/// condition without columns between the two. It does the same with the filter of a view that groups: only what is
+/// about its keys goes below the grouping.
 pub(super) fn takes_conditions(scoped: &Scoped) -> bool {
     scoped.isolation() == Isolation::Strict
+        && scoped.described().kind == RelationKind::Table
         && !scoped.filters().is_empty()
         && scoped.filters().iter().all(|filter| filter.reads().is_empty())
 }

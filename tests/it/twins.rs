@@ -40,6 +40,12 @@ policies:
     tables: ["lake.twin_a.card_payments", "lake.twin_b.card_payments"]
     allow: true
     deny_columns: [card_number]
+  - name: twins-cells
+    who: {groups: [eu-analysts]}
+    tables: ["lake.twin_a_cells.*", "lake.twin_b_cells.*"]
+    allow: true
+    trusted_view: true
+    row_filter: "n >= 3"
   - name: twins-own
     who: {groups: [eu-analysts]}
     tables: ["lake.twin_own.*"]
@@ -65,6 +71,9 @@ const LIST: &[&str] = &[
     "SELECT count(*) FROM {T}.customers WHERE name IN ('Anna Becker', 'Anna Costa') AND 1/0 = 1",
     "SELECT count(*) FROM {T}.orders WHERE status = 'lost' AND 1/0 = 1",
     "SELECT count(*) FROM {T}.orders WHERE id < 0 AND CAST(status AS integer) = 1",
+    "SELECT count(*) FROM {T}_cells.cells WHERE cell = 'small' AND 1/0 = 1",
+    "SELECT count(*) FROM {T}_cells.cells WHERE cell = 'none' AND 1/0 = 1",
+    "SELECT sum(n) FROM {T}_cells.cells WHERE cell = 'small' OR 10 / (n - 2) > 1",
     "SELECT count(*) FROM {T}.customers WHERE CAST(date_of_birth AS varchar) = '1900-01-01' AND fail('x') IS NULL",
     "SELECT count(*), min(id), max(id), approx_distinct(name), checksum(name) FROM {T}.customers",
     "SELECT max(length(ssn)), min(email), sum(balance), max(date_of_birth) FROM {T}.customers",
@@ -120,6 +129,16 @@ fn prepare() {
     for own in ["twin_a", "twin_b"] {
         admin(&format!(
             "CREATE TABLE lake.twin_own.{own} AS SELECT id, name FROM lake.twin_a.customers WHERE region = 'EU'"
+        ));
+    }
+    // Groups of three rows and more are shown.
+    for (schema, small) in [("twin_a", "small"), ("twin_b", "other")] {
+        admin(&format!("CREATE SCHEMA lake.{schema}_cells"));
+        admin(&format!(
+            "CREATE TABLE lake.{schema}_cells.facts AS SELECT * FROM (VALUES 'big', 'big', 'big', '{small}', '{small}') AS t (cell)"
+        ));
+        admin(&format!(
+            "CREATE VIEW lake.{schema}_cells.cells AS SELECT cell, count(*) AS n FROM lake.{schema}_cells.facts GROUP BY cell"
         ));
     }
     // They do differ, natively.

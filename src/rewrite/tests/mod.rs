@@ -33,6 +33,7 @@ policies:
   - {name: mapped, who: {users: [ann]}, tables: [lake.gold.mapped], row_filter: 'region IN (SELECT m.region FROM lake.bronze.map m WHERE m.reader = current_user)', run_as: {user: keeper}}
   - {name: map, who: {users: [keeper]}, tables: [lake.bronze.map], allow: true, row_filter: 'm = 1'}
   - {name: events, who: {users: [ann]}, tables: [lake.gold.events], row_filter: id > 0}
+  - {name: cells, who: {users: [ann]}, tables: [lake.gold.cells], row_filter: n >= 10}
   - {name: root, who: {users: [root]}, tables: ['*.*.*'], allow: true, trusted_view: true}
 ";
 
@@ -86,6 +87,7 @@ fn described() -> Vec<Described> {
         table(["lake", "gold", "harmless"], RelationKind::View, &[("name", "varchar(25)")]),
         table(["lake", "gold", "cubed"], RelationKind::MaterializedView, &[("name", "varchar(25)")]),
         table(["lake", "gold", "cube_of_people"], RelationKind::MaterializedView, &[("n", "bigint")]),
+        table(["lake", "gold", "cells"], RelationKind::View, &[("name", "varchar(25)"), ("n", "bigint")]),
         table(["lake", "gold", "short"], RelationKind::View, &[("id", "bigint")]),
         table(["lake", "gold", "hidden"], RelationKind::View, &[("id", "bigint")]),
         table(["lake", "gold", "round"], RelationKind::View, &[("id", "bigint")]),
@@ -97,12 +99,13 @@ fn described() -> Vec<Described> {
 }
 
 /// What the views are made of.
-const VIEWS: [(&str, &str); 8] = [
+const VIEWS: [(&str, &str); 9] = [
     ("view", "SELECT customers.id, ssn FROM lake.gold.customers WHERE lake.gold.customers.name LIKE 'A%'\n"),
     ("outermost", "WITH x AS (TABLE lake.gold.view) SELECT ssn, count(*) FROM x GROUP BY 1"),
     ("harmless", "SELECT name FROM tpch.tiny.nation"),
     ("cubed", "SELECT name FROM tpch.tiny.nation"),
     ("cube_of_people", "SELECT count(*) FROM lake.gold.customers"),
+    ("cells", "SELECT name, count(*) AS n FROM tpch.tiny.nation GROUP BY name"),
     ("short", "SELECT id FROM customers"),
     ("hidden", "SELECT id FROM lake.bronze.customers"),
     ("round", "SELECT id FROM lake.gold.round"),
