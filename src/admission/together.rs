@@ -16,6 +16,8 @@
 //! below `replicas`. The same bound holds when a gateway was cut off for longer than its lease and comes back.
 
 #[cfg(test)]
+mod counts;
+#[cfg(test)]
 mod fairness;
 #[cfg(test)]
 mod tests;

@@ -8,25 +8,30 @@ use crate::state::tests::Server;
 
 /// Between two who wait, so that it is seen which came first: when somebody came is told in milliseconds, and is off by as much
 /// as a busy machine takes between two steps.
-const LATER: Duration = Duration::from_millis(500);
+pub(super) const LATER: Duration = Duration::from_millis(500);
 
 /// Two gateways whose turns are taken by hand.
-struct World {
-    gateways: [Together; 2],
+pub(super) struct World {
+    pub(super) gateways: [Together; 2],
     waiting: Vec<(usize, String, Ticket)>,
-    running: Vec<(usize, String, Slot)>,
+    pub(super) running: Vec<(usize, String, Slot)>,
     _server: Server,
 }
 
 impl World {
-    async fn new(text: &str) -> Self {
+    pub(super) async fn new(text: &str) -> Self {
+        Self::of([text; 2]).await
+    }
+
+    /// Each with a configuration of its own.
+    pub(super) async fn of(texts: [&str; 2]) -> Self {
         let server = Server::start("redis", false);
         // Redis is there when two that run by themselves have found each other.
-        let (one, two) = (Gateway::start(&server, text), Gateway::start(&server, text));
+        let (one, two) = (Gateway::start(&server, texts[0]), Gateway::start(&server, texts[1]));
         together(&[&one, &two]).await;
         one.task.abort();
         two.task.abort();
-        let mut gateways = [(); 2].map(|()| {
+        let mut gateways = texts.map(|text| {
             let (slots, scripts) = slots(&server, text);
             Together::new(slots, scripts, Duration::from_mins(5)).expect("random")
         });
@@ -39,13 +44,13 @@ impl World {
         Self { gateways, waiting: Vec::new(), running: Vec::new(), _server: server }
     }
 
-    fn enter(&mut self, at: usize, name: &str, class: usize, groups: &[usize]) {
+    pub(super) fn enter(&mut self, at: usize, name: &str, class: usize, groups: &[usize]) {
         let ticket = self.gateways[at].slots.enter_as(name, groups, class).expect("room");
         self.waiting.push((at, name.to_owned(), ticket));
     }
 
     /// A gateway's turn, until it has nothing more to do: who is let in.
-    async fn turn(&mut self, at: usize) -> Vec<String> {
+    pub(super) async fn turn(&mut self, at: usize) -> Vec<String> {
         for _ in 0..100 {
             match self.gateways[at].turn().await.expect("Redis") {
                 Went::On | Went::Others => {}
@@ -72,7 +77,7 @@ impl World {
     }
 
     /// The end of a query of that name, which frees its slot at its gateway; that one asks first.
-    async fn ends(&mut self, name: &str) -> Vec<String> {
+    pub(super) async fn ends(&mut self, name: &str) -> Vec<String> {
         let which = self.running.iter().position(|(_, other, _)| other == name).expect("it runs");
         let at = self.running[which].0;
         drop(self.running.remove(which));
