@@ -37,6 +37,8 @@ pub(super) struct Member {
     /// What its clock said last, and when.
     clock: Mutex<Option<(String, Timestamp)>>,
     looking: AtomicBool,
+    /// Whether a check has ever found it well.
+    answered: AtomicBool,
 }
 
 /// What is told of a cluster.
@@ -53,7 +55,8 @@ pub struct Report {
     pub configured: Option<State>,
     /// How it does: `well`, `coming back`, `not answering`, `left out`.
     pub health: &'static str,
-    /// Whether queries can be sent there.
+    /// Whether queries can be sent there, as far as is known: it has answered a check, and does. One that does not answer is tried
+    /// all the same where there is no other.
     pub usable: bool,
     /// Trino's version, as it last said.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +83,7 @@ impl Member {
             info: Mutex::new(None),
             clock: Mutex::new(None),
             looking: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
         }
     }
 
@@ -144,6 +148,7 @@ impl Member {
         });
         let well = found.as_ref().is_ok_and(|info| !info.starting);
         self.cluster.health.checked(well, Instant::now());
+        self.answered.fetch_or(well, Ordering::AcqRel);
         let before = {
             let mut info = self.info.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *info, found.as_ref().ok().cloned())
@@ -172,10 +177,11 @@ impl Member {
     pub(super) fn report(&self) -> Report {
         let (set, told, fitness) = (self.set.load(), self.told(), self.fitness());
         let state = told.unwrap_or(set.state);
-        let info = self.info();
+        let (info, answered) = (self.info(), self.answered.load(Ordering::Acquire));
         let health = match fitness {
             _ if state == State::Inactive => "not asked",
             Fitness::Fit(_) if info.as_ref().is_some_and(|info| info.starting) => "starting",
+            Fitness::Fit(_) if !answered => "not answering",
             Fitness::Fit(share) if share < 1.0 => "coming back",
             Fitness::Fit(_) => "well",
             Fitness::Doubtful => "not answering",
@@ -187,7 +193,7 @@ impl Member {
             state,
             configured: told.filter(|told| *told != set.state).map(|_| set.state),
             health,
-            usable: state == State::Active && matches!(fitness, Fitness::Fit(_) | Fitness::Doubtful),
+            usable: answered && state == State::Active && matches!(fitness, Fitness::Fit(_)),
             version: info.map(|info| info.version),
             queries: self.placed(),
             ejections: self.cluster.health.ejections(),

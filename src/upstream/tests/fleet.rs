@@ -105,6 +105,21 @@ async fn a_silent_one_is_left_out_at_once_and_one_that_is_starting_is_not_ready(
 }
 
 #[tokio::test]
+async fn one_that_has_never_answered_is_not_usable() {
+    let well = Stub::start(vec![ok(INFO)]).await;
+    let fleet = fleet(&(cluster_at("a", "http://127.0.0.1:1", "") + &cluster_at("b", &well.url, "")));
+    let told = || fleet.reports().iter().map(|report| (report.usable, report.health)).collect::<Vec<_>>();
+    assert_eq!(told(), [(false, "not answering"); 2], "nobody has looked");
+    for turn in 0..3 {
+        fleet.look("a").await;
+        fleet.look("b").await;
+        assert_eq!(told(), [(false, "not answering"), (true, "well")], "{turn}");
+    }
+    fleet.tell("b", Some(State::Draining));
+    assert_eq!(told()[1], (false, "well"));
+}
+
+#[tokio::test]
 async fn what_is_reloaded() {
     let of = |name: &str, more: &str| cluster_at(name, "http://127.0.0.1:1", more);
     let fleet = fleet(&(of("a", "") + &of("b", "")));
