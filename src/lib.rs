@@ -115,7 +115,8 @@
 //! Gateways that share their state (`state`) stand behind one balancer without sticky sessions. A query belongs to the one
 //! that took it, which owes the audit its outcome and holds its slot; its links name that one. Any gateway serves any poll
 //! by the link alone, also while the state is lost, and reports to the query's own (`replica`, `query::elsewhere`). What
-//! gets lost on the way is asked of Trino, before anything is given up.
+//! gets lost on the way is asked of Trino, before anything is given up. That a long page is on its way is told when it begins: the
+//! outcome waits for it, and says so where its end was not heard of.
 //!
 //! With Redis they count their limits together (`admission::together`), by a script that is one turn, and what is used
 //! of budgets (`admission::Budgets`). These counts, the leases beside them and the names of classes are all in the

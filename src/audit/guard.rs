@@ -20,14 +20,15 @@ pub struct Guard {
     line: Line,
     query: String,
     began: Instant,
-    trino_query: OnceLock<String>,
-    cluster: OnceLock<String>,
-    cache_origin: OnceLock<String>,
+    /// Trino's id of it, and the cluster. Apart, as many queries wait that have none yet.
+    started: OnceLock<Box<(String, String)>>,
+    cache_origin: OnceLock<Box<str>>,
     rows: AtomicU64,
     bytes: AtomicU64,
     admitted: AtomicU64,
     submitted: AtomicU64,
     first_row: AtomicU64,
+    uncertain: AtomicBool,
     room: std::sync::Mutex<Option<OwnedSemaphorePermit>>,
     done: AtomicBool,
 }
@@ -38,14 +39,14 @@ impl Guard {
             line,
             query,
             began: Instant::now(),
-            trino_query: OnceLock::new(),
-            cluster: OnceLock::new(),
+            started: OnceLock::new(),
             cache_origin: OnceLock::new(),
             rows: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             submitted: AtomicU64::new(0),
             first_row: AtomicU64::new(0),
+            uncertain: AtomicBool::new(false),
             room: std::sync::Mutex::new(Some(room)),
             done: AtomicBool::new(false),
         }
@@ -58,13 +59,12 @@ impl Guard {
 
     /// Trino knows the query by this id, on this cluster. The first call counts.
     pub fn started(&self, trino_query: &str, cluster: &str) {
-        let _ = self.trino_query.set(cut(trino_query, 64).to_owned());
-        let _ = self.cluster.set(cut(cluster, 64).to_owned());
+        let _ = self.started.set(Box::new((cut(trino_query, 64).to_owned(), cut(cluster, 64).to_owned())));
     }
 
     /// Its answer is that of another query, which ran while this one waited.
     pub fn given(&self, origin: &str) {
-        let _ = self.cache_origin.set(cut(origin, 64).to_owned());
+        let _ = self.cache_origin.set(cut(origin, 64).into());
     }
 
     /// It has its slot.
@@ -92,6 +92,11 @@ impl Guard {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// More may have gone to the client than will be counted.
+    pub fn doubt(&self) {
+        self.uncertain.store(true, Ordering::Relaxed);
+    }
+
     /// Rows and bytes so far.
     pub fn sent(&self) -> (u64, u64) {
         (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
@@ -111,11 +116,12 @@ impl Guard {
         let ended = Ended {
             query: &self.query,
             state: outcome.state,
-            trino_query: self.trino_query.get().map(String::as_str),
-            cluster: self.cluster.get().map(String::as_str),
-            cache_origin: self.cache_origin.get().map(String::as_str),
+            trino_query: self.started.get().map(|started| started.0.as_str()),
+            cluster: self.started.get().map(|started| started.1.as_str()),
+            cache_origin: self.cache_origin.get().map(|origin| &**origin),
             rows,
             bytes,
+            rows_uncertain: self.uncertain.load(Ordering::Relaxed),
             elapsed_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             admitted_us: moment(&self.admitted),
             submitted_us: moment(&self.submitted),

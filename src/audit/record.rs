@@ -463,6 +463,9 @@ pub(super) struct Ended<'a> {
     /// Bytes of row data that went to the client.
     #[schemars(extend("x-ocsf" = "query_info.bytes", "x-openlineage" = "outputs[].outputFacets.outputStatistics.size"))]
     pub(super) bytes: u64,
+    /// Whether more may have gone to the client than was counted: pages that other gateways sent were not told of in the end.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) rows_uncertain: bool,
     /// Milliseconds from the intent to the end.
     #[schemars(extend("x-ocsf" = "duration"))]
     pub(super) elapsed_ms: u64,

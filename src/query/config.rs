@@ -12,6 +12,8 @@ use crate::units::{ByteSize, Span};
 pub struct Config {
     /// A query whose client has not asked for it for that long is cancelled.
     pub client_timeout: Span,
+    /// The same while the gateway is about to end, so that it does not wait for clients that have left.
+    pub drain_client_timeout: Span,
     /// The session properties that clients may set, in lower case. None of them may turn off what keeps a
     /// user's predicates away from rows that a filter hides, or set a limit by which it shows how much of a table was read.
     pub session_properties: Vec<String>,
@@ -55,6 +57,7 @@ impl Default for Config {
         ];
         Self {
             client_timeout: Span(Duration::from_mins(5)),
+            drain_client_timeout: Span(Duration::from_mins(1)),
             session_properties: properties.map(str::to_owned).to_vec(),
             max_depth: 200,
             max_words: MOST_WORDS,
@@ -66,8 +69,10 @@ impl Default for Config {
 impl Config {
     /// Whether the values can be used; if not, why.
     pub fn check(&self) -> Result<(), String> {
-        if self.client_timeout.0 < Duration::from_secs(10) {
-            return Err("query.client_timeout is below 10s: drivers may be silent for that long".to_owned());
+        let limits =
+            [("client_timeout", self.client_timeout), ("drain_client_timeout", self.drain_client_timeout)];
+        if let Some((name, _)) = limits.iter().find(|(_, limit)| limit.0 < Duration::from_secs(10)) {
+            return Err(format!("query.{name} is below 10s: drivers may be silent for that long"));
         }
         if self.text_memory.0 < 32 << 20 {
             return Err("query.text_memory is below 32MiB: the largest statement needs as much".to_owned());

@@ -16,7 +16,7 @@ use super::{Answer, Gateway, QueryError, StatementError};
 use crate::admission::Used;
 use crate::audit::{Outcome, State};
 use crate::identity::Authenticated;
-use crate::replica::{Ending, Page, Report, Waiting};
+use crate::replica::{Ending, Page, Report, Sending, Waiting};
 use crate::sql::SourceMap;
 use crate::state::StoreError;
 use crate::upstream::{Heard, UpstreamError};
@@ -30,6 +30,10 @@ const UNHEARD: u64 = 120;
 /// A query that nobody has asked for here for that long may be followed elsewhere, by somebody whose reports get lost: its
 /// cluster is asked, this often.
 pub(super) const QUIET: Duration = Duration::from_secs(30);
+/// How often it is looked whether all was heard of queries that have ended.
+const SETTLED: Duration = Duration::from_millis(200);
+/// How long it may take to hand on a page, of a gateway that lives.
+const SENT_WITHIN: Duration = Duration::from_hours(1);
 /// How much longer than others a query lives whose cluster cannot be asked.
 const DOUBT: u32 = 4;
 /// For how long it is believed that nothing was kept of a query's positions.
@@ -153,11 +157,21 @@ impl Gateway {
         map
     }
 
-    /// Tells the gateway whose query it is what a page said.
+    /// Tells the gateway whose query it is that a long page of it begins to be handed on here: it is to be counted, however the
+    /// query ends meanwhile.
+    pub(super) fn begun_elsewhere(&self, link: &Link, page: Option<u64>) -> Option<Sending> {
+        let sending = self.replicas.sending();
+        let page = Page { number: page?, rows: 0, bytes: 0, sending: Some(sending) };
+        self.replicas.report(link.origin, Report { pages: vec![page], ..Report::of(&link.query) });
+        Some(Sending { open: false, ..sending })
+    }
+
+    /// Tells the gateway whose query it is what a page said, of which it was told, if it is a long one, that it had begun.
     pub(super) fn told_elsewhere(
         self: &Arc<Self>,
         link: &Link,
         page: Option<u64>,
+        sending: Option<Sending>,
         result: Result<PageSummary, Cut>,
     ) {
         let mut report = Report::of(&link.query);
@@ -177,7 +191,7 @@ impl Gateway {
                 (rows, bytes)
             }
         };
-        report.pages = page.map(|number| Page { number, rows, bytes }).into_iter().collect();
+        report.pages = page.map(|number| Page { number, rows, bytes, sending }).into_iter().collect();
         match part {
             // Before its gateway hears that the query has ended.
             Some((number, part)) => self.collect_elsewhere(link, number, part, report),
@@ -193,6 +207,16 @@ impl Gateway {
 
     /// Hears from other gateways what becomes of queries of this one, for ever. For a task of its own.
     pub async fn hear(self: Arc<Self>) {
+        let settled = async {
+            loop {
+                tokio::time::sleep(SETTLED).await;
+                self.registry.settle_all();
+            }
+        };
+        tokio::join!(self.listen(), settled);
+    }
+
+    async fn listen(self: &Arc<Self>) {
         loop {
             for report in self.replicas.reports(|| !self.registry.is_empty()).await {
                 self.heard(report);
@@ -210,9 +234,7 @@ impl Gateway {
             return;
         }
         drop(running.serve());
-        for Page { number, rows, bytes } in report.pages {
-            running.count(Some(number), rows, bytes);
-        }
+        report.pages.into_iter().for_each(|page| running.count_elsewhere(page));
         let (scanned, rows, cpu_ms) = report.used;
         running.pay(Used { scanned, rows, cpu_ms });
         self.registry.settle(&running, false);
@@ -246,6 +268,18 @@ impl Gateway {
         let body = wire::failure_page(&origin, &StatementError::Canceled).into();
         running.cancel(FirstPage { headers: HeaderMap::new(), body });
         self.publish(running);
+    }
+
+    /// Looks whether the gateways live that hand on pages of queries of this one: nobody else tells that a page has ended.
+    pub(super) async fn look_for_senders(&self) {
+        for running in self.registry.all() {
+            for (by, since) in running.senders() {
+                if since.elapsed() >= SENT_WITHIN || self.replicas.is_gone(by).await {
+                    tracing::warn!(query = %running.id, "another gateway has not told of a page to its end");
+                    running.give_up_pages(by);
+                }
+            }
+        }
     }
 
     /// Asks clusters about queries that nobody has asked for here for a while: they may be followed elsewhere, and who
@@ -286,10 +320,17 @@ impl Gateway {
         }
     }
 
+    /// How long nobody must have asked for a query, here or elsewhere, until it is given up.
+    pub(super) fn patience(&self) -> Duration {
+        let limit = self.config.client_timeout.0;
+        let shorter = self.config.drain_client_timeout.0.min(limit);
+        if self.is_draining() && self.replicas.hears_since(shorter) { shorter } else { limit }
+    }
+
     /// Whether a query that nobody has asked for here for so long is given up. One that waits may be followed elsewhere
     /// where that was not heard; one whose cluster could not be asked has more time.
     pub(super) fn gives_up(&self, running: &Running) -> bool {
-        let limit = self.config.client_timeout.0;
+        let limit = self.patience();
         if !self.replicas.are_several() {
             return true;
         }

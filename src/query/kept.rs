@@ -101,7 +101,7 @@ impl Gateway {
                 self.metrics.page(rows, bytes);
                 self.gave(
                     link,
-                    Page { number: EXECUTING + kept.number - 1, rows, bytes },
+                    Page { number: EXECUTING + kept.number - 1, rows, bytes, sending: None },
                     running,
                     kept.number == pages,
                 );

@@ -14,6 +14,7 @@ mod estimate;
 mod explain;
 mod first;
 mod kept;
+mod names;
 mod people;
 mod placed;
 mod plan;
@@ -21,6 +22,7 @@ mod poll;
 mod record;
 mod registry;
 mod relay;
+mod submission;
 mod submit;
 mod tally;
 mod target;
@@ -141,8 +143,8 @@ impl Gateway {
     pub fn new(parts: Components) -> Self {
         let blocks = usize::try_from(parts.config.text_memory.0).unwrap_or(usize::MAX) / TEXT_BLOCK;
         Self {
+            registry: registry::Registry::new(Arc::clone(&parts.replicas)),
             parts,
-            registry: registry::Registry::new(),
             draining: AtomicBool::new(false),
             taken: TaskTracker::new(),
             texts: Arc::new(Semaphore::new(blocks.min(Semaphore::MAX_PERMITS))),
@@ -341,7 +343,7 @@ impl Gateway {
     /// Ends a query. What it changed, or may have changed, is asked for anew.
     fn end(&self, running: &registry::Running, outcome: &crate::audit::Outcome) {
         if running.writes {
-            self.fleet.forget(&running.relations);
+            self.fleet.forget(&running.relations());
         }
         if self.registry.end(running, outcome) {
             let (end, trace) = (record::end(outcome), &running.admitted.trace);
@@ -355,13 +357,14 @@ impl Gateway {
     pub async fn sweep(&self) {
         loop {
             tokio::time::sleep(SWEEP).await;
-            self.registry.all().iter().for_each(|running| self.registry.settle(running, false));
+            self.look_for_senders().await;
+            self.registry.settle_all();
             self.look_elsewhere().await;
             self.free_unread().await;
             if let Some(cache) = &self.cache {
                 cache.notice().await;
             }
-            for running in self.registry.idle(self.config.client_timeout.0) {
+            for running in self.registry.idle(self.patience()) {
                 if !self.gives_up(&running) {
                     continue;
                 }

@@ -1,6 +1,6 @@
 //! What a client does with a link: asks for the next page, says that it is still there, or cancels.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
@@ -211,7 +211,7 @@ impl Gateway {
             Err(error) => return self.lost(caller, link, running, &error).await,
         };
         let map = match running {
-            Some(running) => running.positions.clone(),
+            Some(running) => running.positions().cloned(),
             None => self.positions_elsewhere(link).await,
         };
         let positions = positions(map.as_ref());
@@ -224,10 +224,12 @@ impl Gateway {
         if let Some(most) = collects {
             rebuilder = rebuilder.copying(most);
         }
+        let page = page_number(path);
+        let begun = Arc::new(OnceLock::new());
         let told = {
-            let gateway = Arc::clone(self);
+            let (gateway, begun) = (Arc::clone(self), Arc::clone(&begun));
             let running = running.cloned();
-            let (page, link) = (page_number(path), link.clone());
+            let link = link.clone();
             Box::new(move |result: Result<PageSummary, Cut>| match running {
                 Some(running) => {
                     gateway.told(&running, &link.cluster, page, result);
@@ -235,7 +237,7 @@ impl Gateway {
                     drop(served);
                     gateway.registry.settle(&running, false);
                 }
-                None => gateway.told_elsewhere(&link, page, result),
+                None => gateway.told_elsewhere(&link, page, begun.get().copied(), result),
             })
         };
         match relay(response.body, rebuilder, told).await {
@@ -248,7 +250,15 @@ impl Gateway {
                 }
                 Answer::with_headers(answer::whole(bytes), headers)
             }
-            Ok(Relayed::Streaming(body)) => Answer::with_headers(body.boxed_unsync(), headers),
+            Ok(Relayed::Streaming(body)) => {
+                // Before any of it is handed on.
+                if running.is_none()
+                    && let Some(sending) = self.begun_elsewhere(link, page)
+                {
+                    _ = begun.set(sending);
+                }
+                Answer::with_headers(body.boxed_unsync(), headers)
+            }
             Err(error) => self.lost(caller, link, running, &error.into()).await,
         }
     }
@@ -368,7 +378,7 @@ impl Gateway {
     pub(super) fn forget_after(&self, running: &Running, error: &str) {
         let stale = ["COLUMN_NOT_FOUND", "TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "TYPE_MISMATCH"];
         if stale.contains(&error) {
-            self.fleet.forget(&running.relations);
+            self.fleet.forget(&running.relations());
         }
     }
 

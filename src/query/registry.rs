@@ -4,34 +4,38 @@
 //! A poll does not need an entry: its sealed link says all. The entry is what must end: the outcome is
 //! written and the slot freed when the last page passes, the query is cancelled, or nobody asks any more.
 
-use std::collections::HashMap;
+mod collected;
+mod elsewhere;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
-use super::collector::{Collector, Part, Progress};
+use super::collector::Collector;
 pub(super) use super::first::{FirstPage, Start};
+use super::names::Names;
 use super::people::Admitted;
 use super::tally::Tally;
 use crate::admission::{Slot, Used};
 use crate::audit::{Guard, Outcome, State as Ended};
 use crate::cache::Entry;
 use crate::catalog::TableName;
+use crate::replica::Replicas;
 use crate::sql::SourceMap;
 use crate::telemetry::GaugeGuard;
 use crate::upstream::Place;
-use crate::wire::PageSummary;
 
 /// One query that has an intent in the audit and no outcome yet.
 pub(super) struct Running {
     pub(super) id: String,
     /// The relations that it reads, to be described afresh when Trino says that one has changed.
-    pub(super) relations: Vec<TableName>,
-    /// From places in the text that Trino has to places in the text that the user wrote.
-    pub(super) positions: Option<Arc<SourceMap>>,
+    relations: Names,
+    /// From places in the text that Trino has to places in the text that the user wrote, once it is sent.
+    positions: OnceLock<Arc<SourceMap>>,
     /// What its links are built on.
     pub(super) base: String,
     /// When it came.
@@ -61,12 +65,12 @@ struct State {
     slot: Option<Slot>,
     gauge: Option<GaugeGuard>,
     /// Where Trino would take a cancel: the cluster and the path.
-    upstream: Option<(String, String)>,
+    upstream: Option<Box<(String, String)>>,
     /// Its place at its cluster.
     place: Option<Place>,
     tally: Tally,
-    /// How it ended, while pages that were fetched elsewhere are still to be counted, and when.
-    ended: Option<(Outcome, Instant)>,
+    /// How it ended, while pages that were fetched elsewhere are still to be counted.
+    ended: Option<Box<End>>,
     /// When its client was at Trino last, as that writes it, and when that was asked.
     heartbeat: Option<String>,
     asked: Option<Instant>,
@@ -81,13 +85,20 @@ struct State {
     busy: u32,
 }
 
+/// How a query ended.
+struct End {
+    outcome: Outcome,
+    when: Instant,
+    /// Whether it may have pages that nobody has told of: it did not end with its last one.
+    more: bool,
+}
+
 /// What is needed to begin an entry.
 pub(super) struct Beginning {
     pub(super) id: String,
     pub(super) relations: Vec<TableName>,
     /// Whether it changes a table.
     pub(super) writes: bool,
-    pub(super) positions: Option<Arc<SourceMap>>,
     /// What its links are built on.
     pub(super) base: String,
     pub(super) guard: Guard,
@@ -137,6 +148,23 @@ impl Running {
         }
     }
 
+    /// The relations that it reads.
+    pub(super) fn relations(&self) -> Vec<TableName> {
+        self.relations.all()
+    }
+
+    /// Notes the way from places in the text that is sent to those in the user's, if there is one.
+    pub(super) fn find_places(&self, map: Option<&Arc<SourceMap>>) {
+        if let Some(map) = map {
+            _ = self.positions.set(Arc::clone(map));
+        }
+    }
+
+    /// From places in the text that Trino has to places in the text that the user wrote, if it was sent.
+    pub(super) fn positions(&self) -> Option<&Arc<SourceMap>> {
+        self.positions.get()
+    }
+
     /// How far it is.
     pub(super) fn start(&self) -> Start {
         self.started_so_far().clone()
@@ -145,48 +173,6 @@ impl Running {
     /// Whether a client was given a link to the first page.
     pub(super) fn is_linked(&self) -> bool {
         self.linked.load(Ordering::Acquire)
-    }
-
-    /// The turn to publish how far it is.
-    pub(super) async fn publishing(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        let turn = self.publishing.lock().await;
-        self.state().published = Some(Instant::now());
-        turn
-    }
-
-    /// Whether it waits, and was not published for a while: the store may have lost it.
-    pub(super) fn is_to_be_published_again(&self) -> bool {
-        self.is_linked()
-            && !matches!(*self.started_so_far(), Start::Answered(_))
-            && self.state().published.is_none_or(|published| published.elapsed() >= AGAIN)
-    }
-
-    /// Whether it is time to ask its cluster whether it is followed.
-    pub(super) fn is_to_be_asked_about(&self) -> bool {
-        let mut state = self.state();
-        let due = state.asked.is_none_or(|asked| asked.elapsed() >= super::elsewhere::QUIET);
-        if due {
-            state.asked = Some(Instant::now());
-        }
-        due
-    }
-
-    /// Whether its client was at Trino since that was last asked.
-    pub(super) fn client_was_there(&self, heartbeat: &str) -> bool {
-        let mut state = self.state();
-        state.doubt = false;
-        let before = state.heartbeat.replace(heartbeat.to_owned());
-        before.is_some_and(|before| before != heartbeat)
-    }
-
-    /// Notes that its cluster could not be asked.
-    pub(super) fn is_in_doubt(&self) {
-        self.state().doubt = true;
-    }
-
-    /// Whether its cluster could not be asked, the last time.
-    pub(super) fn doubted(&self) -> bool {
-        self.state().doubt
     }
 
     /// Whether nobody has asked for it here for that long.
@@ -248,12 +234,12 @@ impl Running {
 
     /// Notes where Trino would take a cancel.
     pub(super) fn follow(&self, cluster: &str, path: String) {
-        self.state().upstream = Some((cluster.to_owned(), path));
+        self.state().upstream = Some(Box::new((cluster.to_owned(), path)));
     }
 
     /// Where Trino would take a cancel, if it has the query: the cluster and the path.
     pub(super) fn upstream(&self) -> Option<(String, String)> {
-        self.state().upstream.clone()
+        self.state().upstream.as_deref().cloned()
     }
 
     /// Pays for what the query has used so far.
@@ -278,52 +264,6 @@ impl Running {
     /// Milliseconds since it came.
     pub(super) fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Collects the answer from here on.
-    pub(super) fn collect_in(&self, collector: Box<Collector>) {
-        let mut state = self.state();
-        if state.guard.is_some() {
-            state.collector = Some(collector);
-        }
-    }
-
-    /// How many bytes of rows may still be collected, if any are.
-    pub(super) fn collects(&self) -> Option<usize> {
-        self.state().collector.as_ref().map(|collector| collector.left())
-    }
-
-    /// Collects a page. With the last one, or where the answer cannot be kept, gives all there is.
-    pub(super) fn collect(
-        &self,
-        page: Option<u64>,
-        summary: &mut PageSummary,
-    ) -> Option<(Box<Collector>, Progress)> {
-        let mut state = self.state();
-        match state.collector.as_mut()?.take(page, Part::of(summary)) {
-            Progress::Partial => None,
-            progress => state.collector.take().map(|collector| (collector, progress)),
-        }
-    }
-
-    /// Collects no more; gives what there is, which may lack pages.
-    pub(super) fn stop_collecting(&self) -> Option<Box<Collector>> {
-        self.state().collector.take()
-    }
-
-    /// Whether an answer is collected that is looked for as one of another Trino.
-    pub(super) fn collects_of_another(&self, version: Option<&str>) -> bool {
-        self.state().collector.as_ref().is_some_and(|collector| version != Some(&*collector.wanted.trino))
-    }
-
-    /// Serves an answer that was given before.
-    pub(super) fn serve_from(&self, entry: Arc<Entry>) {
-        self.state().entry = Some(entry);
-    }
-
-    /// The answer that is served again.
-    pub(super) fn entry(&self) -> Option<Arc<Entry>> {
-        self.state().entry.clone()
     }
 
     /// Tells whoever submits the query that it is no longer wanted; who waits for the first page gets this one.
@@ -377,7 +317,7 @@ impl Running {
 
     fn idle_since(&self) -> Option<Instant> {
         let state = self.state();
-        (state.busy == 0).then_some(state.seen)
+        (state.busy == 0 && !state.tally.is_open()).then_some(state.seen)
     }
 }
 
@@ -392,10 +332,10 @@ impl Drop for Served {
     }
 }
 
-/// How long pages that were fetched elsewhere are waited for after a query's end.
-const MISSING_PAGES: Duration = Duration::from_secs(3);
-/// How often it is published anew how far a query is that is followed elsewhere.
-const AGAIN: Duration = Duration::from_secs(30);
+/// How long pages that were fetched elsewhere, and of which nothing is known, are waited for after a query's end.
+const MISSING_PAGES: Duration = Duration::from_secs(5);
+/// By so long after the end of a query that did not come with its last page others have told that they have pages of it.
+const TOLD_BY: Duration = Duration::from_secs(1);
 /// How long the first page of a query that has ended can still be fetched by a client whose connection
 /// broke while it came, and how many bytes of such pages are kept at most.
 const KEPT_FOR: Duration = Duration::from_mins(2);
@@ -414,10 +354,13 @@ pub(super) struct Registry {
     /// Answers that were given again to their end: the last page may be asked for once more.
     ended_entries: moka::sync::Cache<String, Arc<Entry>>,
     changed: Notify,
+    replicas: Arc<Replicas>,
+    /// Queries that have ended, and whose outcome is not written yet.
+    unsettled: Mutex<HashSet<String>>,
 }
 
 impl Registry {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(replicas: Arc<Replicas>) -> Self {
         let kept = || {
             moka::sync::Cache::builder()
                 .weigher(|id: &String, page: &FirstPage| {
@@ -434,7 +377,9 @@ impl Registry {
             .max_capacity(KEPT_AT_MOST)
             .time_to_live(KEPT_FOR)
             .build();
-        Self { entries: Mutex::default(), ended: kept(), last: kept(), ended_entries, changed: Notify::new() }
+        let (ended, last, changed) = (kept(), kept(), Notify::new());
+        let (entries, unsettled) = (Mutex::default(), Mutex::default());
+        Self { entries, ended, last, ended_entries, changed, replicas, unsettled }
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Arc<Running>>> {
@@ -445,9 +390,9 @@ impl Registry {
     pub(super) fn begin(&self, beginning: Beginning) -> Arc<Running> {
         let running = Arc::new(Running {
             id: beginning.id,
-            relations: beginning.relations,
+            relations: Names::of(&beginning.relations),
             writes: beginning.writes,
-            positions: beginning.positions,
+            positions: OnceLock::new(),
             began: Instant::now(),
             admitted: beginning.admitted,
             tell: AtomicU64::new(0),
@@ -492,7 +437,9 @@ impl Registry {
             let mut state = running.state();
             let first = state.guard.is_some() && state.ended.is_none();
             if first {
-                state.ended = Some((outcome.clone(), Instant::now()));
+                let more =
+                    outcome.state != Ended::Finished && (state.upstream.is_some() || state.entry.is_some());
+                state.ended = Some(Box::new(End { outcome: outcome.clone(), when: Instant::now(), more }));
             }
             let held = (state.slot.take(), state.gauge.take(), state.place.take(), state.collector.take());
             (first, held, state.entry.take())
@@ -506,18 +453,25 @@ impl Registry {
     }
 
     /// Writes the outcome of a query that has ended, if all of its pages are counted, or `now`, or if what is missing has not
-    /// come for a while. While a page is on its way to the client it is not counted yet.
+    /// come for a while: then the outcome says that it may be. While a page is on its way to the client it is not counted yet.
     pub(super) fn settle(&self, running: &Running, now: bool) {
         let (guard, outcome) = {
             let mut state = running.state();
-            let Some((outcome, when)) = &state.ended else { return };
-            let counted = state.tally.is_whole() || when.elapsed() >= MISSING_PAGES;
-            let due = now || counted && state.busy == 0;
-            if !due {
+            let (Some(ended), true) = (&state.ended, state.guard.is_some()) else { return };
+            let End { outcome, when, more } = &**ended;
+            let heard = !more || self.replicas.has_heard(*when + TOLD_BY);
+            let counted = heard && state.tally.is_whole() && state.busy == 0;
+            let waited = when.elapsed() >= MISSING_PAGES && state.busy == 0 && !state.tally.is_open();
+            if !counted && !waited && !now {
+                self.unsettled().insert(running.id.clone());
                 return;
             }
             let outcome = outcome.clone();
-            (state.guard.take(), outcome)
+            let guard = state.guard.take();
+            if let (false, Some(guard)) = (counted, &guard) {
+                guard.doubt();
+            }
+            (guard, outcome)
         };
         if let Some(guard) = guard {
             guard.finish(&outcome);
@@ -527,8 +481,21 @@ impl Registry {
         {
             self.ended.insert(running.id.clone(), page);
         }
+        self.unsettled().remove(&running.id);
         self.entries().remove(&running.id);
         self.changed.notify_waiters();
+    }
+
+    /// The same of all queries that have ended.
+    pub(super) fn settle_all(&self) {
+        let ids: Vec<String> = self.unsettled().iter().cloned().collect();
+        for running in ids.iter().filter_map(|id| self.find(id)) {
+            self.settle(&running, false);
+        }
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether none runs.
@@ -572,7 +539,7 @@ impl Registry {
     pub(super) fn being_changed(&self) -> Vec<TableName> {
         let entries = self.entries();
         let writing = entries.values().filter(|running| running.writes);
-        writing.flat_map(|running| running.relations.iter().cloned()).collect()
+        writing.flat_map(|running| running.relations()).collect()
     }
 
     /// All queries there are.

@@ -13,7 +13,8 @@ use super::people::Admitted;
 use super::placed::Placed;
 use super::plan::{Local, Plan, Planned, Seen};
 use super::poll::{first, login, positions, upstream_outcome};
-use super::registry::{Beginning, FirstPage, Running};
+use super::registry::{Beginning, FirstPage, Running, Served};
+use super::submission::{Submission, Text, packed, unpacked};
 use super::{Answer, Gateway, QueryError, RelayError, StatementError, answer};
 use crate::admission::{AdmissionError, Classified, Metered, Queued, Slot, Ticket};
 use crate::audit::{Cached, Guard, Outcome, State};
@@ -68,9 +69,14 @@ impl Gateway {
                 return self.refuse(&caller, id, &seen, &error.into()).await;
             }
         };
-        let result = self.decided(&caller, id, &mut seen).await;
+        // Apart: what it takes is free while its client waits for the first page.
+        let result = Box::pin(self.decided(&caller, id, &mut seen)).await;
         match result {
-            Ok(answer) => answer,
+            Ok(Taken::Answered(answer)) => answer,
+            Ok(Taken::Begun(running, served)) => {
+                drop(seen);
+                self.begun(caller.authenticated(), &running, served).await
+            }
             Err(error) => self.refuse(caller.authenticated(), id, &seen, &error).await,
         }
     }
@@ -107,7 +113,7 @@ impl Gateway {
         metered: &Arc<Metered>,
         id: &str,
         seen: &mut Seen,
-    ) -> Result<Answer, StatementError> {
+    ) -> Result<Taken, StatementError> {
         let caller = metered.authenticated();
         match self.planned(caller, id, seen).await? {
             Plan::Local(local) => {
@@ -117,7 +123,7 @@ impl Gateway {
                 drop(timer);
                 guard.finish(&Outcome::of(State::Finished));
                 self.metrics.statement(seen.label.unwrap_or(StatementKind::Other), Verdict::Answered);
-                Ok(answer)
+                Ok(Taken::Answered(answer))
             }
             Plan::Submit(planned) => self.begin(metered, id, seen, *planned).await,
         }
@@ -159,7 +165,7 @@ impl Gateway {
         id: &str,
         seen: &Seen,
         planned: Planned,
-    ) -> Result<Answer, StatementError> {
+    ) -> Result<Taken, StatementError> {
         let caller = metered.authenticated();
         let class = seen.class.clone().ok_or(StatementError::Fault)?;
         let mut headers = submit_headers(caller, &planned)?;
@@ -206,7 +212,6 @@ impl Gateway {
             id: id.to_owned(),
             relations,
             writes: permit.writes(),
-            positions: sql.positions().cloned(),
             base: caller.call().base().to_owned(),
             guard,
             texts,
@@ -226,11 +231,12 @@ impl Gateway {
             Way::Given(entry) => self.serve_entry(&running, entry, &running.base, login(caller)),
             Way::Sent(course, ticket) => {
                 let (headers, login) = (packed(&headers), login(caller).into());
-                let submission = Box::new(Submission { sql, headers, ticket, course, login, place, noted });
-                if let (true, Some(map)) = (self.replicas.are_several(), running.positions.clone()) {
+                if let (true, Some(map)) = (self.replicas.are_several(), sql.positions().cloned()) {
                     let (replicas, id) = (Arc::clone(&self.replicas), id.to_owned());
                     tokio::spawn(async move { replicas.keep_positions(&id, &*map).await });
                 }
+                let sql = Text::Whole(sql);
+                let submission = Box::new(Submission { sql, headers, ticket, course, login, place, noted });
                 let gateway = Arc::clone(self);
                 let submitted = Arc::clone(&running);
                 tokio::spawn(
@@ -238,13 +244,23 @@ impl Gateway {
                 );
             }
         }
+        Ok(Taken::Begun(running, served))
+    }
+
+    /// The first page of a query, or that it waits.
+    async fn begun(
+        self: &Arc<Self>,
+        caller: &Authenticated,
+        running: &Arc<Running>,
+        served: Served,
+    ) -> Answer {
         let page = running.answered(FIRST_ANSWER).await;
         drop(served);
-        self.registry.settle(&running, false);
-        Ok(match page {
+        self.registry.settle(running, false);
+        match page {
             Some(page) => first(page),
-            None => self.still_waiting(caller, &running),
-        })
+            None => self.still_waiting(caller, running),
+        }
     }
 
     /// Joins the queue of the statement's class.
@@ -257,7 +273,7 @@ impl Gateway {
     async fn run(self: &Arc<Self>, running: &Arc<Running>, mut submission: Box<Submission>) {
         let waiting = self.metrics.queued();
         let slot = tokio::select! {
-            slot = submission.ticket.slot() => slot,
+            slot = submission.slot() => slot,
             () = running.until_canceled() => return self.given_up(running),
         };
         // Apart, as below.
@@ -316,6 +332,8 @@ impl Gateway {
     ) -> Result<(), StatementError> {
         let Submission { sql, headers, place, noted, login, course, ticket } = submission;
         drop(ticket);
+        let sql = sql.whole().ok_or(StatementError::Fault)?;
+        running.find_places(sql.positions());
         if let Some(account) = &running.admitted.account {
             // Others may have used it up while this one waited.
             account.check().await?;
@@ -353,7 +371,7 @@ impl Gateway {
             restricted: sql.restricted(),
             collected: collects.is_some() && self.replicas.are_several(),
         };
-        let positions = positions(running.positions.as_ref());
+        let positions = positions(running.positions());
         let mut rebuilder = PageRebuilder::new(self.page_context(&running.base, &login, &link, positions));
         let cluster = link.cluster;
         if let Some(most) = collects {
@@ -434,6 +452,14 @@ impl Gateway {
     }
 }
 
+/// What has become of a statement.
+enum Taken {
+    /// It was answered here.
+    Answered(Answer),
+    /// It waits for its slot, or for its first page; its client is served.
+    Begun(Arc<Running>, Served),
+}
+
 /// Where an answer comes from.
 enum Way {
     /// It was given before.
@@ -449,44 +475,6 @@ impl Way {
             Self::Sent(_, ticket) => Some(ticket.queued()),
         }
     }
-}
-
-/// A statement that waits for its slot, and what it is sent with.
-struct Submission {
-    sql: ScopedSql,
-    headers: Box<[u8]>,
-    ticket: Ticket,
-    course: Course,
-    /// Whose its links are.
-    login: Box<str>,
-    place: Placed,
-    noted: Noted,
-}
-
-/// Headers, as long as nobody looks something up in them: in a fifth of the memory.
-fn packed(headers: &HeaderMap) -> Box<[u8]> {
-    let size = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 2).sum();
-    let mut packed = Vec::with_capacity(size);
-    for (name, value) in headers {
-        // No name has a colon in it, and no value a line's end.
-        packed.extend_from_slice(name.as_str().as_bytes());
-        packed.push(b':');
-        packed.extend_from_slice(value.as_bytes());
-        packed.push(b'\n');
-    }
-    packed.into()
-}
-
-/// None if they are not as they were packed.
-fn unpacked(headers: &[u8]) -> Option<HeaderMap> {
-    let mut map = HeaderMap::new();
-    for line in headers.split_inclusive(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\n")?;
-        let colon = line.iter().position(|byte| *byte == b':')?;
-        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
-        map.append(name, HeaderValue::from_bytes(&line[colon + 1..]).ok()?);
-    }
-    Some(map)
 }
 
 /// All that Trino is told besides the statement.
@@ -527,26 +515,4 @@ fn local_answer(local: &Local, id: &str, caller: &Authenticated) -> Result<Answe
     let origin = Origin { id, base: caller.call().base(), elapsed_ms: 0 };
     let page = wire::finished_page(&origin, Some(update), &[], &[]);
     Ok(Answer::with_headers(answer::whole(page.into()), headers))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_come_out_as_they_went_in() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            (TRACE, "a"),
-            (PREPARED, "b:c"),
-            (TIME_ZONE, ""),
-            (PREPARED, "d"),
-            (http::header::ACCEPT, "\u{e9}\t"),
-        ] {
-            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
-        }
-        assert_eq!(unpacked(&packed(&headers)), Some(headers));
-        assert_eq!(unpacked(b"a:b\nc:d"), None);
-        assert_eq!(unpacked(b""), Some(HeaderMap::new()));
-    }
 }

@@ -3,7 +3,7 @@
 //! A query belongs to the gateway that took it: that one has its record in the audit, its slot and its place in the queue.
 //! Its pages are served by any, for a sealed link says all; but its own gateway must hear of it. So a link names the
 //! gateway that it is of, and whoever serves a page of another's puts a report into that one's inbox. Reports are
-//! gathered, and sent every half second; what ends a query is sent at once.
+//! gathered, and sent every half second; what ends a query, and that a long page is on its way, is sent at once.
 //!
 //! Of a query that waits, its gateway publishes how far it is, and at the end its first page. A gateway that lives renews
 //! a lease; when that has run out for a while, what waited there is told to its clients as lost.
@@ -14,6 +14,7 @@ mod outbox;
 mod report;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use tokio::time::Instant;
 use crate::state::{Key, Kind, Shared, StoreError};
 use crate::units::hex;
 
-pub use report::{Ending, Page, Report, Waiting};
+pub use report::{Ending, Page, Report, Sending, Waiting};
 
 use outbox::Outbox;
 
@@ -81,6 +82,10 @@ pub struct Replicas {
     others: Mutex<HashMap<u64, Other>>,
     /// Since when the inbox could be read each time.
     reading: Mutex<Option<Instant>>,
+    /// When it was begun to read all that there was, of which all has been taken note of.
+    heard: Mutex<Option<Instant>>,
+    /// How many long pages were begun here.
+    sendings: AtomicU64,
     /// When the lease was renewed last.
     renewed: Mutex<Option<Instant>>,
     /// Which others lived, and when that was asked.
@@ -114,6 +119,8 @@ impl Replicas {
             urgent: Notify::new(),
             others: Mutex::default(),
             reading: Mutex::default(),
+            heard: Mutex::default(),
+            sendings: AtomicU64::new(0),
             renewed: Mutex::default(),
             around: Mutex::default(),
         })
@@ -134,12 +141,18 @@ impl Replicas {
         self.shared.is_some()
     }
 
-    /// Tells a gateway of a query of its. What ends it is sent at once.
+    /// A long page that this gateway begins to hand on.
+    pub fn sending(&self) -> Sending {
+        Sending { by: self.id, nth: self.sendings.fetch_add(1, Ordering::Relaxed), open: true }
+    }
+
+    /// Tells a gateway of a query of its. What ends it, and that a page is on its way, is sent at once.
     pub fn report(&self, origin: u64, report: Report) {
         if !self.is_another(origin) {
             return;
         }
-        let urgent = report.ending.is_some();
+        let begins = |page: &Page| page.sending.is_some_and(|sending| sending.open);
+        let urgent = report.ending.is_some() || report.pages.iter().any(begins);
         locked(&self.outbox).add(origin, report);
         if urgent {
             self.urgent.notify_one();
@@ -212,13 +225,15 @@ impl Replicas {
         shared.put_of(Key::new(Kind::Report, &hex(&name)), &inbox(origin), &reports, READ_WITHIN).await
     }
 
-    /// The reports about queries of this gateway, as they come in. Looks seldom while there are none that run. Ends never
+    /// The reports about queries of this gateway, as they come in; all that were given before have been taken note of when this
+    /// is called again. Looks seldom while there are none that run. Ends never
     /// where there are no others.
     pub async fn reports(&self, is_busy: impl Fn() -> bool) -> Vec<Report> {
         let Some(shared) = &self.shared else { return std::future::pending().await };
         let inbox = inbox(self.id);
         loop {
             tokio::time::sleep(if is_busy() { LOOKED } else { LOOKED_IDLE }).await;
+            let began = Instant::now();
             let listed = shared.list::<Vec<Report>>(Kind::Report, Some(&inbox)).await;
             let Ok(listed) = listed else {
                 *locked(&self.reading) = None;
@@ -235,12 +250,18 @@ impl Replicas {
             if !all.is_empty() {
                 return all;
             }
+            *locked(&self.heard) = Some(began);
         }
     }
 
     /// Whether this gateway would have heard, for that long, of queries that are followed elsewhere.
     pub fn hears_since(&self, time: Duration) -> bool {
         self.shared.is_none() || locked(&self.reading).is_some_and(|since| since.elapsed() >= time)
+    }
+
+    /// Whether all was taken note of that others had told of queries of this gateway by a moment.
+    pub fn has_heard(&self, by: Instant) -> bool {
+        self.shared.is_none() || locked(&self.heard).is_some_and(|heard| heard >= by)
     }
 
     /// Says that this gateway lives, for ever. For a task of its own.

@@ -59,7 +59,7 @@ mod tests {
 
     fn page(query: &str, number: u64) -> Report {
         let next = Some(("c".to_owned(), format!("/{}", number + 1)));
-        Report { pages: vec![Page { number, rows: 1, bytes: 2 }], next, ..Report::of(query) }
+        Report { pages: vec![Page { number, rows: 1, bytes: 2, sending: None }], next, ..Report::of(query) }
     }
 
     #[test]

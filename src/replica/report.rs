@@ -35,6 +35,20 @@ pub struct Page {
     pub rows: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Of a long page: that it is on its way, with what was counted of it before, or that it is no more.
+    #[serde(default)]
+    pub sending: Option<Sending>,
+}
+
+/// A long page that a gateway hands on, piece by piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Sending {
+    /// The gateway.
+    pub by: u64,
+    /// Which one of that gateway's.
+    pub nth: u64,
+    /// Whether more of it may follow.
+    pub open: bool,
 }
 
 /// How a query ended.

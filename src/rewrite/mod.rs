@@ -10,6 +10,7 @@ mod error;
 mod listing;
 mod mentioned;
 mod names;
+mod packed;
 mod pushdown;
 mod qualify;
 mod relation;
@@ -26,6 +27,7 @@ pub use change::{ChangeDenied, Existing, changed_schema, permit_change};
 pub use error::RewriteError;
 pub use mentioned::read_columns;
 pub use names::{Names, lists, resolve, subject, targets};
+pub use packed::PackedSql;
 pub use view::open as open_view;
 
 use crate::catalog::TableName;

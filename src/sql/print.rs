@@ -131,6 +131,16 @@ impl SourceMap {
         self.0.len()
     }
 
+    /// How it is kept.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The map that was kept so.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
     /// Where the token that was printed at or before `at` was read; `None` for what was put in its place.
     pub fn original(&self, at: Location) -> Option<Location> {
         self.places().take_while(|(printed, _)| *printed <= at).last()?.1

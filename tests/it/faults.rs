@@ -190,8 +190,12 @@ fn a_full_disk_refuses_queries_and_recovers() {
 
 #[test]
 fn running_queries_end_before_the_gateway_does() {
-    let mut gateway = Gateway::start(Settings::new());
+    let mut settings = Settings::new();
+    settings.more = "[query]\ndrain_client_timeout = \"10s\"\n".to_owned();
+    let mut gateway = Gateway::start(settings);
     let client = gateway.signed_in("admin");
+    // Its client has left, which is not waited for: otherwise it would be for five minutes.
+    let left = client.submit("SELECT orderkey FROM tpch.sf100.lineitem").page();
     let first =
         client.submit("SELECT count(*) FROM tpch.sf1.lineitem a JOIN tpch.sf1.orders b USING (orderkey)");
     gateway.process.get_mut().expect("no panic in a lock").signal("TERM");
@@ -203,6 +207,8 @@ fn running_queries_end_before_the_gateway_does() {
     let records = gateway.audit();
     let ends = records.iter().filter(|record| record["type"] == "outcome").count();
     assert_eq!(records.iter().filter(open).count(), ends, "each intent has its outcome");
+    let of_left = records.iter().find(|record| record["query"] == left["id"] && record["type"] == "outcome");
+    assert_eq!(of_left.map(|record| &record["state"]), Some(&"abandoned".into()));
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! A link leads to a query's rows for the one who asked, and for nobody else.
 
-use std::io::{Cursor, Read as _};
 use std::time::Duration;
 
 use crate::harness::http::{Response, path_of};
@@ -185,25 +184,9 @@ fn a_page_that_is_on_its_way_when_its_query_is_cancelled_is_on_record() {
     let admin = gateway().signed_in("admin");
     // More than a connection takes while nobody reads.
     let sql = "SELECT rpad(name, 12000000, 'x') FROM tpch.tiny.nation WHERE nationkey = 3";
-    let mut page = admin.submit(sql).page();
-    let id = page["id"].as_str().expect("an id").to_owned();
-    let (link, answer) = loop {
-        let link = path_of(page["nextUri"].as_str().unwrap_or_else(|| panic!("it ended: {page}")));
-        let mut wire = admin.ask("GET", &link, b"");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            wire.read_exact(&mut byte).expect("a head");
-            head.extend(byte);
-        }
-        // Only a long page is.
-        let is_chunked = head.to_ascii_lowercase().windows(7).any(|word| word == b"chunked");
-        let answer = Cursor::new(head).chain(wire);
-        if is_chunked {
-            break (link, answer);
-        }
-        page = Response::read(answer, false).page();
-    };
+    let first = admin.submit(sql).page();
+    let id = first["id"].as_str().expect("an id").to_owned();
+    let (link, answer) = admin.until_long(first);
     assert_eq!(admin.send("DELETE", &link, b"").status, 204);
     assert_eq!(Response::read(answer, false).page()["data"].as_array().map(Vec::len), Some(1));
     let outcome = gateway().audit_of(&id, |records| records.len() >= 2).pop().expect("an outcome");

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::harness::balancer::Balancer;
 use crate::harness::gateway::{certificates, password_of};
-use crate::harness::http::path_of;
+use crate::harness::http::{Response, path_of};
 use crate::harness::process::within;
 use crate::harness::{Client, Gateway, Settings, stack, trino};
 use crate::tokens::Store;
@@ -166,6 +166,46 @@ fn any_gateway_serves_any_poll() {
     let refused =
         || two.signed_in("admin").query(QUICK).everything().contains("No Trino cluster").then_some(());
     assert!(within(Duration::from_secs(15), refused).is_some(), "the other has not heard");
+    let told = operator().send("POST", "/clusters/trino?state=active", b"");
+    assert_eq!(told.status, 200, "{}", told.text());
+    let answered = || two.signed_in("admin").query(QUICK).everything().contains("15000").then_some(());
+    assert!(within(Duration::from_secs(15), answered).is_some(), "the other has not heard");
+    pages_on_their_way_elsewhere(&gateways, &admin);
+}
+
+/// What one gateway hands on is in the outcome that another owes, though the query ends before; or the outcome says that it may
+/// not be. The second gateway is killed.
+fn pages_on_their_way_elsewhere([one, two]: &[Gateway; 2], admin: &[Client; 2]) {
+    // More than a connection takes while nobody reads.
+    let sql = "SELECT rpad(name, 12000000, 'x') FROM tpch.tiny.nation WHERE nationkey = 3";
+    let begun = || {
+        let first = admin[0].submit(sql).page();
+        let id = first["id"].as_str().expect("an id").to_owned();
+        let (link, answer) = admin[1].until_long(first);
+        (id, link, answer)
+    };
+    let outcome_of = |id: &str| {
+        one.audit().into_iter().find(|record| record["query"] == id && record["type"] == "outcome")
+    };
+    let (id, link, answer) = begun();
+    assert_eq!(admin[0].send("DELETE", &link, b"").status, 204);
+    // For longer than it waits for pages that nobody has told of.
+    thread::sleep(Duration::from_secs(7));
+    assert_eq!(outcome_of(&id), None, "the page is not counted yet");
+    assert_eq!(Response::read(answer, false).page()["data"].as_array().map(Vec::len), Some(1));
+    let record = outcome(one, &id);
+    assert_eq!(
+        (&record["state"], &record["rows"], &record["rows_uncertain"]),
+        (&"canceled".into(), &1.into(), &Value::Null),
+        "{record}"
+    );
+    let (id, link, answer) = begun();
+    thread::sleep(Duration::from_secs(1));
+    two.process.lock().expect("no panic in a lock").signal("KILL");
+    assert_eq!(admin[0].send("DELETE", &link, b"").status, 204);
+    let record = within(Duration::from_mins(1), || outcome_of(&id)).expect("an outcome");
+    assert_eq!((&record["state"], &record["rows_uncertain"]), (&"canceled".into(), &true.into()), "{record}");
+    drop(answer);
 }
 
 #[test]

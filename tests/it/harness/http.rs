@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 client that hides nothing: it sends exactly the headers and bytes that a test names.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -186,6 +186,28 @@ impl Client {
         // The server may have answered, and closed, before it has read all of a body that it refuses.
         let _ = wire.write_all(&request).and_then(|()| wire.flush());
         wire
+    }
+
+    /// Follows a query to a page that is so long that it comes piece by piece: its link, and the answer, of which only the
+    /// head has been read.
+    pub(crate) fn until_long(&self, first: Value) -> (String, impl Read + use<>) {
+        let mut page = first;
+        loop {
+            let link = path_of(page["nextUri"].as_str().unwrap_or_else(|| panic!("it ended: {page}")));
+            let mut wire = self.ask("GET", &link, b"");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                wire.read_exact(&mut byte).expect("a head");
+                head.extend(byte);
+            }
+            let is_long = head.to_ascii_lowercase().windows(7).any(|word| word == b"chunked");
+            let answer = Cursor::new(head).chain(wire);
+            if is_long {
+                return (link, answer);
+            }
+            page = Response::read(answer, false).page();
+        }
     }
 
     /// GET.
