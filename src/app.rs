@@ -445,6 +445,8 @@ impl App {
         tasks.spawn(Arc::clone(self).hear_of_clusters());
         let swept = Arc::clone(&self.gateway);
         tasks.spawn(async move { swept.sweep().await });
+        let warmed = Arc::clone(&self.gateway);
+        tasks.spawn(async move { warmed.warm().await });
         tasks.spawn(Arc::clone(self).reload_when_told());
         tasks.spawn(Arc::clone(self).record_endings());
         tasks

@@ -171,6 +171,12 @@ impl Classes {
         Classified { class, name: Arc::clone(&self.names[class]), rule }
     }
 
+    /// The class of jobs, for what the gateway itself asks.
+    pub fn jobs(&self) -> Classified {
+        let class = self.names.iter().position(|name| **name == *BATCH).unwrap_or(self.default);
+        Classified { class, name: Arc::clone(&self.names[class]), rule: Arc::from("cache.warming") }
+    }
+
     /// Whether a rule goes by what the statement is expected to read, which is then to be asked.
     pub fn wants_estimate(&self, facts: &Facts<'_>) -> bool {
         let mut by_estimate = self.rules.iter().filter(|rule| rule.goes_by_estimate());

@@ -97,6 +97,12 @@ impl Rate {
         }
     }
 
+    /// Lets in what the gateway itself asks in somebody's place, which has a bound of its own and takes nothing of theirs. None
+    /// if somebody has asked it.
+    pub fn meter_warming(&self, authenticated: Authenticated) -> Option<Metered> {
+        authenticated.is_warming().then_some(Metered { authenticated })
+    }
+
     /// Whether one more refusal of a principal's statements is recorded by itself, and not only counted.
     pub fn is_recorded(&self, principal: &str) -> bool {
         self.refusals

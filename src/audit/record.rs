@@ -28,11 +28,12 @@ pub struct Asker {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-ocsf" = "actor.user.uid_alt"))]
     pub identity: Option<String>,
-    /// Who signed in, if they run it as somebody else.
+    /// Who signed in, if they run it as somebody else; `northgate:warming` and the name of one of `cache.warming`, if the gateway asks
+    /// it in the principal's place, who knows nothing of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-ocsf" = "actor.session.issuer_user"))]
     pub impersonator: Option<String>,
-    /// How they signed in: `password`, `jwt`, `token`, `certificate`, `alb`.
+    /// How they signed in: `password`, `jwt`, `token`, `certificate`, `alb`, `oidc`, `saml`; `warming` if nobody did.
     #[schemars(extend("x-ocsf" = "auth_protocol"))]
     pub auth_method: String,
     /// The id of the personal access token, if that is how.
@@ -50,7 +51,8 @@ pub struct Asker {
     /// The principal's groups at this moment.
     #[schemars(extend("x-ocsf" = "actor.user.groups[].name"))]
     pub groups: Vec<String>,
-    /// The address of the client, and its port if that is known: the connection's, or what a trusted proxy says.
+    /// The address of the client, and its port if that is known: the connection's, or what a trusted proxy says. Empty where the
+    /// gateway itself asks.
     #[schemars(extend("x-ocsf" = "src_endpoint"))]
     pub peer: String,
     /// The address and port of the trusted proxy that the connection is from, if it is from one.

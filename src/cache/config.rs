@@ -1,10 +1,15 @@
 //! The `[cache]` section. Without it nothing is kept.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Warming;
 use crate::units::{ByteSize, Span};
+
+/// How many questions are asked before anybody does, each of each user.
+const MOST_WARMED: usize = 200;
 
 /// The `[cache]` section.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -29,6 +34,11 @@ pub struct Config {
     pub freshness: Span,
     /// Whether principals share answers. Not where Trino itself restricts what users see.
     pub shared: bool,
+    /// How often it is looked whether the tables of `warming` have changed.
+    pub warming_every: Span,
+    /// Queries of dashboards that are asked again after a commit of their tables.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warming: Vec<Warming>,
 }
 
 impl Default for Config {
@@ -42,6 +52,8 @@ impl Default for Config {
             life: Span(Duration::from_hours(24)),
             freshness: Span(Duration::ZERO),
             shared: true,
+            warming_every: Span(Duration::from_secs(30)),
+            warming: Vec::new(),
         }
     }
 }
@@ -73,10 +85,25 @@ impl Config {
                 "cache.life: at least 1ms and at most 30d",
             ),
             (self.freshness.0 > Duration::from_hours(1), "cache.freshness is above 1h"),
+            (
+                !(Duration::from_secs(1)..=Duration::from_hours(1)).contains(&self.warming_every.0),
+                "cache.warming_every: from 1s to 1h",
+            ),
+            (
+                self.warming.iter().map(|warming| warming.users.len()).sum::<usize>() > MOST_WARMED,
+                "cache.warming: more than 200 users and queries",
+            ),
         ];
-        match wrong.iter().find(|(wrong, _)| *wrong) {
-            Some((_, why)) => Err((*why).to_owned()),
-            None => Ok(()),
+        if let Some((_, why)) = wrong.iter().find(|(wrong, _)| *wrong) {
+            return Err((*why).to_owned());
         }
+        let mut names = BTreeSet::new();
+        for warming in &self.warming {
+            warming.check().map_err(|why| format!("cache.warming '{}': {why}", warming.name))?;
+            if !names.insert(&warming.name) {
+                return Err(format!("cache.warming '{}': is there twice", warming.name));
+            }
+        }
+        Ok(())
     }
 }

@@ -16,6 +16,7 @@ mod judge;
 mod key;
 mod store;
 mod tier;
+mod warming;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -28,6 +29,7 @@ pub use flight::{Boarding, Follow, Landed, Lead};
 pub use judge::{Nature, Reason, Table, judge};
 pub use key::{Key, Parts, Stand, Stem};
 pub use store::Purge;
+pub use warming::Warming;
 
 use flight::Flights;
 use store::Store;
@@ -208,6 +210,17 @@ impl Cache {
     /// Notes that an answer is too large.
     pub fn give_up(&self, key: Key) {
         self.hopeless.insert(key, ());
+    }
+
+    /// Claims a question for a gateway, for so long: of several that warm the same one does. False if it is another's.
+    ///
+    /// # Errors
+    /// The state that gateways share does not answer.
+    pub async fn claim(&self, key: &Key, gateway: u64, life: Duration) -> Result<bool, StoreError> {
+        match &self.tier {
+            Some(tier) => tier.claim(key, gateway, life).await,
+            None => Ok(true),
+        }
     }
 
     fn epoch(&self) -> u64 {

@@ -13,6 +13,8 @@
 --           Answers: the note of each, or false.
 --       drop, names
 --           Answers: how many were there.
+--       claim, a name, a gateway, for how long in ms
+--           Answers: whether the question is that gateway's to ask before anybody does.
 local order, sizes, total, epoch = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, verb = ARGV[1], ARGV[2]
 -- What an answer takes besides its bytes.
@@ -83,5 +85,13 @@ elseif verb == 'drop' then
         there = there + forget(ARGV[n])
     end
     return there
+elseif verb == 'claim' then
+    local claim = prefix .. 'claim:' .. ARGV[3]
+    local holder = redis.call('GET', claim)
+    if holder and holder ~= ARGV[4] then
+        return 0
+    end
+    redis.call('SET', claim, ARGV[4], 'PX', ARGV[5])
+    return 1
 end
 return redis.error_reply('unknown verb')

@@ -124,7 +124,7 @@ impl Tier {
         [sealed, note]: [&[u8]; 2],
         life: Duration,
     ) -> Result<bool, StoreError> {
-        let millis = u64::try_from(life.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 48).to_string();
+        let millis = millis(life);
         let most = self.most.to_string();
         let arguments: [&[u8]; 8] =
             [b"keep", name, epoch, source.as_bytes(), sealed, note, millis.as_bytes(), most.as_bytes()];
@@ -169,6 +169,14 @@ impl Tier {
         self.look(&Key([0; 32]), None).await.map(|(_, epoch)| epoch)
     }
 
+    /// Claims a question for a gateway; false if it is another's.
+    pub(super) async fn claim(&self, key: &Key, gateway: u64, life: Duration) -> Result<bool, StoreError> {
+        let life = millis(life);
+        self.run::<u8>(&[b"claim", &key.0, &gateway.to_be_bytes(), life.as_bytes()])
+            .await
+            .map(|theirs| theirs == 1)
+    }
+
     /// Keeps a page of an answer that another gateway collects.
     pub(super) async fn put_page(&self, query: &str, number: u64, plain: &[u8]) -> Result<(), StoreError> {
         let packed =
@@ -201,6 +209,11 @@ impl Tier {
             _ => Err(StoreError::Form("a page that is too large, or no page".to_owned())),
         }
     }
+}
+
+/// Redis takes no life of nothing.
+fn millis(life: Duration) -> String {
+    u64::try_from(life.as_millis()).unwrap_or(u64::MAX).clamp(1, 1 << 48).to_string()
 }
 
 fn page(query: &str, number: u64) -> state::Key {

@@ -143,7 +143,7 @@ struct Found<'a> {
 /// our own.
 pub(super) fn source(method: &Method) -> Option<String> {
     match method {
-        Method::Password | Method::Token { .. } => None,
+        Method::Password | Method::Token { .. } | Method::Warming => None,
         Method::Jwt { issuer } => Some(format!("jwt:{issuer}")),
         Method::Certificate | Method::Alb => Some(method.as_str().to_owned()),
         Method::Oidc { provider } => Some(format!("oidc:{provider}")),

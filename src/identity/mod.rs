@@ -105,6 +105,11 @@ impl Authenticated {
         self.scope.as_deref()
     }
 
+    /// Whether the gateway itself asks, in the principal's place.
+    pub fn is_warming(&self) -> bool {
+        matches!(self.principal.method(), Method::Warming)
+    }
+
     /// The call.
     pub fn call(&self) -> &Call {
         &self.call
@@ -307,6 +312,23 @@ impl Identity {
     /// A user of the file in force, as they are after signing in by password.
     pub fn known(&self, name: &str) -> Option<Principal> {
         self.users.users.load().find(name).map(|user| (*user.principal).clone())
+    }
+
+    /// What the gateway itself asks in the place of a user of the file, in the groups that the file in force says; none if they
+    /// are not in it. On record `by` is who signed in, and no token of the user's is there.
+    pub fn in_place_of(&self, user: &str, by: String, call: Call) -> Option<Authenticated> {
+        let users = self.users.users.load();
+        let known = &users.find(user)?.principal;
+        let principal = Principal::new(user, Method::Warming)
+            .with_groups(known.groups().iter().cloned())
+            .with_attributes(known.attributes().clone());
+        Some(Authenticated {
+            principal: Arc::new(principal),
+            impersonator: Some(by),
+            token: None,
+            scope: None,
+            call,
+        })
     }
 
     /// Told each time that the users file has changed and was read: what is wrong with it, if anything is.

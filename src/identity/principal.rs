@@ -35,10 +35,12 @@ pub enum Method {
         /// Its name in the configuration.
         provider: String,
     },
+    /// Not at all: the gateway itself asks in their place, so that they find the answer.
+    Warming,
 }
 
 impl Method {
-    /// A fixed word for metrics and the audit: `password`, `jwt`, `token`, `certificate`, `alb`, `oidc`, `saml`.
+    /// A fixed word for metrics and the audit: `password`, `jwt`, `token`, `certificate`, `alb`, `oidc`, `saml`, `warming`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Password => "password",
@@ -48,6 +50,7 @@ impl Method {
             Self::Alb => "alb",
             Self::Oidc { .. } => "oidc",
             Self::Saml { .. } => "saml",
+            Self::Warming => "warming",
         }
     }
 }

@@ -194,6 +194,10 @@ impl Gateway {
             Ok(wanted) => self.look(cache, Arc::new(wanted)).await,
             Err(reason) => Course::Bypass(reason),
         };
+        if caller.authenticated().is_warming() {
+            // Nobody has asked.
+            return course;
+        }
         self.metrics.cache_lookup(match &course {
             Course::Off | Course::Bypass(_) => telemetry::Cached::Bypass,
             Course::Hit(_) => telemetry::Cached::Hit,
@@ -203,7 +207,7 @@ impl Gateway {
     }
 
     /// The question, if it is one that may have been asked before.
-    fn wanted(
+    pub(super) fn wanted(
         cache: &Cache,
         caller: &Arc<Metered>,
         planned: &Planned,
@@ -304,7 +308,7 @@ impl Gateway {
     }
 
     /// Looks for an answer.
-    async fn look(&self, cache: &Cache, wanted: Arc<Wanted>) -> Course {
+    pub(super) async fn look(&self, cache: &Cache, wanted: Arc<Wanted>) -> Course {
         let stands = match Self::stands(&wanted, cache.config().freshness.0).await {
             Ok(stands) => stands,
             Err(reason) => return Course::Bypass(reason),

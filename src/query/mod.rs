@@ -28,6 +28,7 @@ mod tally;
 mod target;
 mod unread;
 mod view;
+mod warming;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -44,7 +44,7 @@ impl Gateway {
         About::query(&link.query, trace).scope(self.linked(caller, method, &link, running)).await
     }
 
-    async fn linked(
+    pub(super) async fn linked(
         self: &Arc<Self>,
         caller: &Authenticated,
         method: LinkMethod,

@@ -28,7 +28,9 @@ pub(super) fn asker(caller: &Authenticated) -> Asker {
     Asker {
         principal: principal.name().to_owned(),
         identity: Some(principal.identity())
-            .filter(|identity| *identity != caller.impersonator().unwrap_or(principal.name()))
+            .filter(|identity| {
+                !caller.is_warming() && *identity != caller.impersonator().unwrap_or(principal.name())
+            })
             .map(str::to_owned),
         impersonator: caller.impersonator().map(str::to_owned),
         auth_method: method(principal.method()),
@@ -46,7 +48,8 @@ pub(super) fn asker(caller: &Authenticated) -> Asker {
             _ => None,
         },
         groups: principal.groups().iter().cloned().collect(),
-        peer: peer.origin(),
+        // Nobody has asked what the gateway asks by itself.
+        peer: if caller.is_warming() { String::new() } else { peer.origin() },
         proxy: proxy(peer),
         forwarded: peer.proxy.as_deref().and_then(|proxy| proxy.forwarded.clone()),
         tls: tls(peer),

@@ -15,13 +15,14 @@ use super::plan::{Local, Plan, Planned, Seen};
 use super::poll::{first, login, positions, upstream_outcome};
 use super::registry::{Beginning, FirstPage, Running, Served};
 use super::submission::{Submission, Text, packed, unpacked};
+use super::warming::WARMING;
 use super::{Answer, Gateway, QueryError, RelayError, StatementError, answer};
 use crate::admission::{AdmissionError, Classified, Metered, Queued, Slot, Ticket};
 use crate::audit::{Cached, Guard, Outcome, State};
 use crate::cache::Entry;
 use crate::catalog::Noted;
 use crate::error::Failure;
-use crate::identity::Authenticated;
+use crate::identity::{Authenticated, Method, Principal};
 use crate::rewrite::ScopedSql;
 use crate::telemetry::{About, Stage, StatementKind, Trace, UpstreamOperation, UpstreamOutcome, Verdict};
 use crate::upstream::{self, Place};
@@ -82,7 +83,13 @@ impl Gateway {
     }
 
     /// The page of a statement that is not sent, which is on record before the client has it.
-    async fn refuse(&self, caller: &Authenticated, id: &str, seen: &Seen, error: &StatementError) -> Answer {
+    pub(super) async fn refuse(
+        &self,
+        caller: &Authenticated,
+        id: &str,
+        seen: &Seen,
+        error: &StatementError,
+    ) -> Answer {
         let verdict = if error.is_denial() { Verdict::Denied } else { Verdict::Refused };
         self.metrics.statement(seen.label.unwrap_or(StatementKind::Unreadable), verdict);
         tracing::info!(query = id, kind = error.kind(), "a statement was refused");
@@ -131,7 +138,7 @@ impl Gateway {
 
     /// Plans a statement. A cluster that cannot say what relations are has not taken it: then another is asked, if there is
     /// one.
-    async fn planned(
+    pub(super) async fn planned(
         &self,
         caller: &Authenticated,
         id: &str,
@@ -159,7 +166,7 @@ impl Gateway {
         }
     }
 
-    async fn begin(
+    pub(super) async fn begin(
         self: &Arc<Self>,
         metered: &Arc<Metered>,
         id: &str,
@@ -167,15 +174,8 @@ impl Gateway {
         planned: Planned,
     ) -> Result<Taken, StatementError> {
         let caller = metered.authenticated();
-        let class = seen.class.clone().ok_or(StatementError::Fault)?;
-        let mut headers = submit_headers(caller, &planned)?;
-        let of_class = self.slots.classes().told(&class);
-        let (properties, tag) = (&of_class.properties, of_class.tag.as_deref());
-        wire::tell_class(&mut headers, properties, tag, |tag| self.slots.classes().is_tag(tag))?;
-        if let Ok(id) = HeaderValue::from_str(id) {
-            // By this a later start finds the query at Trino, should this process be killed while it runs.
-            headers.entry(TRACE).or_insert(id);
-        }
+        let headers = self.told_to_trino(caller, id, seen, &planned)?;
+        let (class, payer) = self.admitted_as(caller, seen)?;
         // The text as it came, for a second, and as it is sent, and the way back.
         let map = planned.sql.positions().map_or(0, |map| map.size());
         let bytes = planned.sql.text().len() + caller.call().body().len() + map;
@@ -185,7 +185,7 @@ impl Gateway {
         self.rate.weigh(caller.principal().name(), planned.sql.text().len())?;
         let account = if seen.spends {
             let classes = self.slots.classes();
-            self.budgets.account(classes, caller.principal(), &class, planned.sql.restricted())
+            self.budgets.account(classes, &payer, &class, planned.sql.restricted())
         } else {
             None
         };
@@ -198,7 +198,7 @@ impl Gateway {
                 if let Some(account) = &account {
                     account.check().await.inspect_err(|_| self.metrics.refused(&class.name))?;
                 }
-                Way::Sent(course, self.enter(caller, &class)?)
+                Way::Sent(course, self.enter(&payer, &class)?)
             }
         };
         let timer = self.metrics.time(Stage::Audit);
@@ -218,7 +218,7 @@ impl Gateway {
             admitted: Admitted {
                 class,
                 queued: way.queued(),
-                principal: caller.principal().name().to_owned(),
+                principal: payer.name().to_owned(),
                 impersonator: caller.impersonator().map(Into::into),
                 kind: seen.kind.unwrap_or("statement"),
                 trace: Trace::current(),
@@ -248,7 +248,7 @@ impl Gateway {
     }
 
     /// The first page of a query, or that it waits.
-    async fn begun(
+    pub(super) async fn begun(
         self: &Arc<Self>,
         caller: &Authenticated,
         running: &Arc<Running>,
@@ -263,9 +263,43 @@ impl Gateway {
         }
     }
 
-    /// Joins the queue of the statement's class.
-    fn enter(&self, caller: &Authenticated, class: &Classified) -> Result<Ticket, AdmissionError> {
-        let entered = self.slots.enter(caller.principal(), class);
+    /// All that Trino is told of a statement besides its text.
+    pub(super) fn told_to_trino(
+        &self,
+        caller: &Authenticated,
+        id: &str,
+        seen: &Seen,
+        planned: &Planned,
+    ) -> Result<HeaderMap, StatementError> {
+        let class = seen.class.as_ref().ok_or(StatementError::Fault)?;
+        let mut headers = submit_headers(caller, planned)?;
+        let of_class = self.slots.classes().told(class);
+        let (properties, tag) = (&of_class.properties, of_class.tag.as_deref());
+        wire::tell_class(&mut headers, properties, tag, |tag| self.slots.classes().is_tag(tag))?;
+        if let Ok(id) = HeaderValue::from_str(id) {
+            // By this a later start finds the query at Trino, should this process be killed while it runs.
+            headers.entry(TRACE).or_insert(id);
+        }
+        Ok(headers)
+    }
+
+    /// The class that a statement waits in, and who pays for it. What the gateway asks in somebody's place takes nothing of theirs,
+    /// and waits with jobs, though Trino is told what it would be told of their own.
+    fn admitted_as(
+        &self,
+        caller: &Authenticated,
+        seen: &Seen,
+    ) -> Result<(Classified, Arc<Principal>), StatementError> {
+        if caller.is_warming() {
+            return Ok((self.slots.classes().jobs(), Arc::new(Principal::new(WARMING, Method::Warming))));
+        }
+        let class = seen.class.clone().ok_or(StatementError::Fault)?;
+        Ok((class, Arc::clone(caller.principal())))
+    }
+
+    /// Joins the queue of a class.
+    fn enter(&self, payer: &Principal, class: &Classified) -> Result<Ticket, AdmissionError> {
+        let entered = self.slots.enter(payer, class);
         entered.inspect_err(|_| self.metrics.refused(&class.name))
     }
 
@@ -453,7 +487,7 @@ impl Gateway {
 }
 
 /// What has become of a statement.
-enum Taken {
+pub(super) enum Taken {
     /// It was answered here.
     Answered(Answer),
     /// It waits for its slot, or for its first page; its client is served.

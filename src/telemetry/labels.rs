@@ -250,6 +250,22 @@ values! {
         Corrupt = "corrupt",
     }
 
+    /// What became of a question that is to be asked before anybody does.
+    Warmed {
+        /// Its answer was there.
+        Fresh = "fresh",
+        /// Trino was asked.
+        Asked = "asked",
+        /// Another gateway asks.
+        Elsewhere = "elsewhere",
+        /// Its answer is not one that may be given again, or something that says so did not answer.
+        Bypass = "bypass",
+        /// It was refused: to that user, or there is no such user.
+        Refused = "refused",
+        /// It failed, or took too long.
+        Failed = "failed",
+    }
+
     /// What became of a reload.
     Reload {
         /// The new set is in force.
@@ -304,6 +320,7 @@ sets! {
     OfReload { outcome: Reload }
     OfCached { outcome: Cached }
     OfKept { outcome: Kept }
+    OfWarmed { outcome: Warmed }
     OfConnection { tls: Tls }
     OfCluster { cluster: String }
     OfClass { class: String }

@@ -14,8 +14,8 @@ use prometheus_client::registry::Registry;
 use super::labels::{
     AuthMethod, AuthOutcome, Cached, Ending, Kept, OfAuthentication, OfCached, OfClass, OfCluster,
     OfConnection, OfEnding, OfKept, OfQuery, OfReload, OfRequest, OfStage, OfStatement, OfTrace, OfUpstream,
-    QueryEnd, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls, UpstreamOperation,
-    UpstreamOutcome, Verdict,
+    OfWarmed, QueryEnd, Reload, RequestRoute, Stage, StatementKind, StatusClass, Tls, UpstreamOperation,
+    UpstreamOutcome, Verdict, Warmed,
 };
 use super::traces::Trace;
 
@@ -126,6 +126,8 @@ metrics! {
     cache_lookups: Family<OfCached, Counter> = "cache_lookups", Family::default();
     /// Answers that might have been kept, by what became of them.
     cache_answers: Family<OfKept, Counter> = "cache_answers", Family::default();
+    /// Questions of `cache.warming` whose tables have changed, by what became of them.
+    cache_warmings: Family<OfWarmed, Counter> = "cache_warmings", Family::default();
     /// Answers in the cache.
     cache_entries: Gauge = "cache_entries", Gauge::default();
     /// Bytes of the answers in the cache.
@@ -211,6 +213,9 @@ impl Metrics {
         }
         for outcome in Kept::ALL.iter().copied() {
             drop(self.cache_answers.get_or_create(&OfKept { outcome }));
+        }
+        for outcome in Warmed::ALL.iter().copied() {
+            drop(self.cache_warmings.get_or_create(&OfWarmed { outcome }));
         }
         for tls in Tls::ALL.iter().copied() {
             drop(self.connections_accepted.get_or_create(&OfConnection { tls }));
@@ -307,6 +312,11 @@ impl Metrics {
     /// Counts an answer that might have been kept.
     pub fn cache_answer(&self, outcome: Kept) {
         self.cache_answers.get_or_create(&OfKept { outcome }).inc();
+    }
+
+    /// Counts a question that was to be asked before anybody does.
+    pub fn cache_warming(&self, outcome: Warmed) {
+        self.cache_warmings.get_or_create(&OfWarmed { outcome }).inc();
     }
 
     /// Says how much the cache holds.

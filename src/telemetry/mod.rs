@@ -11,7 +11,7 @@ pub use about::About;
 pub use emf::{EmfConfig, send as send_emf};
 pub use labels::{
     AuthMethod, AuthOutcome, Cached, Ending, Kept, QueryEnd, Reload, RequestRoute, Stage, StatementKind,
-    StatusClass, Tls, UpstreamOperation, UpstreamOutcome, Verdict,
+    StatusClass, Tls, UpstreamOperation, UpstreamOutcome, Verdict, Warmed,
 };
 pub use logs::{Config, Format, InitError, init};
 pub use metrics::{GaugeGuard, Metrics, StageTimer};

@@ -2,6 +2,7 @@
 
 mod history;
 mod several;
+mod warming;
 mod wishes;
 
 use std::io::{Read as _, Write as _};
