@@ -96,6 +96,8 @@
 //! answer is served by any gateway, as its link has the name of the answer (`query::kept`). Of an answer that is collected, pages
 //! that another gateway has served are put there for the query's own, which puts it together at the end.
 //!
+//! A gateway alone may have a disk below its memory, sealed with a key that ends with it.
+//!
 //! What the gateway asks by itself after a commit (`query::warming`) goes the way of any query, as a caller that only the configuration
 //! makes (`Identity::in_place_of`): its rows go nowhere, and the cache keeps them like any others.
 //!

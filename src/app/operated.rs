@@ -60,6 +60,7 @@ impl Operated for App {
         self.condition.measure();
         let cache = self.gateway.cache_load();
         self.metrics.cache_load(cache.entries, cache.bytes);
+        self.metrics.cache_disk(cache.disk.entries, cache.disk.bytes, cache.disk.failures);
         self.metrics.render()
     }
 

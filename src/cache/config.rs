@@ -1,6 +1,7 @@
 //! The `[cache]` section. Without it nothing is kept.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ pub struct Config {
     /// it, gateways that share their state give nothing again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redis: Option<ByteSize>,
+    /// A disk for more answers of one gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskConfig>,
     /// The largest answer, in bytes of its rows as JSON.
     pub max_result: ByteSize,
     /// The memory for the answers to one principal's queries; a quarter of all if not given.
@@ -41,11 +45,22 @@ pub struct Config {
     pub warming: Vec<Warming>,
 }
 
+/// The `[cache.disk]` section.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskConfig {
+    /// The folder, of this gateway alone. What is in it of answers is removed at each start.
+    pub folder: PathBuf,
+    /// What the answers there may take.
+    pub size: ByteSize,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             memory: ByteSize(256 << 20),
             redis: None,
+            disk: None,
             max_result: ByteSize(16 << 20),
             per_principal: None,
             min_time: Span(Duration::from_millis(100)),
@@ -64,6 +79,11 @@ impl Config {
         self.per_principal.unwrap_or(ByteSize(self.memory.0 / 4))
     }
 
+    /// The paths in it.
+    pub fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.disk.iter_mut().map(|disk| &mut disk.folder)
+    }
+
     /// Whether the values can be used; if not, why.
     ///
     /// # Errors
@@ -73,6 +93,11 @@ impl Config {
             (self.memory.0 < 1 << 20, "cache.memory is below 1MiB"),
             (self.memory.0 > 1 << 40, "cache.memory is above 1024GiB"),
             (self.redis.is_some_and(|redis| redis.0 < 1 << 20), "cache.redis is below 1MiB"),
+            (
+                self.redis.is_some() && self.disk.is_some(),
+                "cache.disk: not beside cache.redis, where answers are for all gateways",
+            ),
+            (self.disk.as_ref().is_some_and(|disk| disk.size.0 < 16 << 20), "cache.disk.size is below 16MiB"),
             (
                 self.max_result.0 > 1 << 30,
                 "cache.max_result is above 1GiB: larger answers are not for memory",

@@ -7,7 +7,8 @@
 //! The decision comes first, each time: who may not read does not come here. Filters and masks are in the text, so that two
 //! principals share an answer exactly where policy gives them the same text and nothing in it depends on who asks.
 //!
-//! Several gateways keep answers together ([`tier`]); each has those in memory that it has had to do with.
+//! Below the memory is a [`tier`]: several gateways keep answers together in Redis, and each has those in memory that it has had to
+//! do with; or one keeps them on a disk.
 
 mod config;
 mod entry;
@@ -18,22 +19,24 @@ mod store;
 mod tier;
 mod warming;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-pub use config::Config;
+pub use config::{Config, DiskConfig};
 pub use entry::{About, Corrupt, Entry};
 pub use flight::{Boarding, Follow, Landed, Lead};
 pub use judge::{Nature, Reason, Table, judge};
 pub use key::{Key, Parts, Stand, Stem};
 pub use store::Purge;
+pub use tier::DiskLoad;
 pub use warming::Warming;
 
 use flight::Flights;
 use store::Store;
-use tier::{Found, Tier};
+use tier::{Disk, Found, Shared, Tier};
 
 use crate::state::{Scripts, StoreError};
 
@@ -52,7 +55,7 @@ pub struct Cache {
     /// Questions whose answers are too large: they are not collected in vain, and nobody waits for them.
     hopeless: moka::sync::Cache<Key, ()>,
     /// Rises when answers are purged: one that was begun before is not kept.
-    epoch: AtomicU64,
+    epoch: Arc<AtomicU64>,
     /// Bytes of answers that are being collected.
     collecting: Arc<AtomicUsize>,
 }
@@ -105,12 +108,21 @@ pub struct Load {
     pub entries: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Those on the disk, in memory or not.
+    pub disk: DiskLoad,
 }
 
 impl Cache {
-    /// An empty one. `scripts` lead to the Redis that gateways share, if they share one.
+    /// An empty one. `scripts` lead to the Redis that gateways share, if they share one. A disk that cannot be used is not.
     pub fn new(config: Config, scripts: Option<Scripts>) -> Self {
-        let tier = scripts.and_then(|scripts| Some(Tier::new(scripts, config.redis?.0)));
+        let epoch = Arc::new(AtomicU64::new(0));
+        let shared = || Some(Tier::Shared(Shared::new(scripts?, config.redis?.0)));
+        let disk = |DiskConfig { folder, size }: &DiskConfig| {
+            let opened = Disk::open(folder, size.0, Arc::clone(&epoch));
+            let failed = |error: &_| tracing::error!(%error, folder = %folder.display(), "no answers are kept on the disk");
+            opened.inspect_err(failed).ok().map(Tier::Disk)
+        };
+        let tier = config.disk.as_ref().map_or_else(shared, disk);
         Self {
             store: Store::new(config.memory.0, config.of_one().0),
             tier,
@@ -118,7 +130,7 @@ impl Cache {
             config,
             flights: Flights::default(),
             hopeless: moka::sync::Cache::builder().max_capacity(HOPELESS).time_to_live(GIVEN_UP).build(),
-            epoch: AtomicU64::new(0),
+            epoch,
             collecting: Arc::default(),
         }
     }
@@ -130,7 +142,15 @@ impl Cache {
 
     /// Whether other gateways give the same answers again.
     pub fn is_shared(&self) -> bool {
-        self.tier.is_some()
+        self.shared().is_some()
+    }
+
+    fn shared(&self) -> Option<&Shared> {
+        self.tier.as_ref().and_then(Tier::shared)
+    }
+
+    fn disk(&self) -> Option<&Disk> {
+        self.tier.as_ref().and_then(Tier::disk)
     }
 
     /// Looks for the answer to a question.
@@ -151,11 +171,18 @@ impl Cache {
             Found::Same => entry,
             Found::Entry(entry) => {
                 let entry: Arc<Entry> = entry.into();
-                self.store.insert(*key, Arc::clone(&entry));
-                Some(entry)
+                self.store.insert(Arc::clone(&entry));
+                let stays = self.epoch() == here;
+                if !stays {
+                    // The purge may not have seen it.
+                    self.store.remove(key);
+                }
+                Some(entry).filter(|_| stays)
             }
             Found::Nothing | Found::Corrupt => {
-                self.store.remove(key);
+                if entry.is_some() {
+                    self.store.remove(key);
+                }
                 None
             }
         };
@@ -185,7 +212,7 @@ impl Cache {
 
     /// Notices purges at other gateways, also where nobody asks.
     pub async fn notice(&self) {
-        let Some(tier) = &self.tier else { return };
+        let Some(tier) = self.shared() else { return };
         // That it fails is logged where the state is asked: then nothing is given again either.
         if let Ok(epoch) = tier.epoch().await {
             self.saw(epoch);
@@ -217,7 +244,7 @@ impl Cache {
     /// # Errors
     /// The state that gateways share does not answer.
     pub async fn claim(&self, key: &Key, gateway: u64, life: Duration) -> Result<bool, StoreError> {
-        match &self.tier {
+        match self.shared() {
             Some(tier) => tier.claim(key, gateway, life).await,
             None => Ok(true),
         }
@@ -233,7 +260,7 @@ impl Cache {
         if self.epoch() != epoch.here {
             return Kept::Purged;
         }
-        if let Some(tier) = &self.tier {
+        if let Some(tier) = self.shared() {
             // Also one that Trino gave fast, for those who wait for it: any gateway may be asked for its pages.
             if entry.size() > tier.largest() {
                 return Kept::TooLarge;
@@ -249,7 +276,7 @@ impl Cache {
         } else if entry.about().took < self.config.min_time.0 {
             return Kept::Cheap;
         }
-        if !self.store.insert(key, Arc::clone(entry)) {
+        if !self.store.insert(Arc::clone(entry)) {
             // Others may have the room.
             return if self.is_shared() { Kept::Yes } else { Kept::TooLarge };
         }
@@ -257,6 +284,9 @@ impl Cache {
             // The purge may not have seen it.
             self.store.remove(&key);
             return Kept::Purged;
+        }
+        if let Some(disk) = self.disk() {
+            disk.keep(entry, epoch.here);
         }
         Kept::Yes
     }
@@ -268,20 +298,26 @@ impl Cache {
     pub async fn purge(&self, purge: &Purge) -> Result<usize, StoreError> {
         self.epoch.fetch_add(1, Ordering::AcqRel);
         let here = self.store.purge(purge);
-        match &self.tier {
-            Some(tier) => tier.purge(purge).await,
-            None => Ok(here),
+        if let Some(tier) = self.shared() {
+            return tier.purge(purge).await;
         }
+        let mut gone: BTreeSet<Key> = here.into_iter().collect();
+        if let Some(disk) = self.disk().cloned() {
+            let purge = purge.clone();
+            let on_disk = tokio::task::spawn_blocking(move || disk.purge(&purge)).await;
+            gone.extend(on_disk.map_err(|error| StoreError::Form(error.to_string()))?);
+        }
+        Ok(gone.len())
     }
 
     /// The most bytes of one page that is kept for the gateway that collects it; none if there are no others.
     pub fn most_of_page(&self) -> Option<usize> {
-        self.tier.as_ref().map(Tier::largest)
+        self.shared().map(Shared::largest)
     }
 
     /// Keeps a page of a query for the gateway that collects its answer.
     pub async fn put_page(&self, query: &str, number: u64, page: &[u8]) {
-        if let Some(tier) = &self.tier
+        if let Some(tier) = self.shared()
             && let Err(error) = tier.put_page(query, number, page).await
         {
             tracing::info!(%error, "an answer will not be kept");
@@ -293,7 +329,7 @@ impl Cache {
     /// # Errors
     /// The state that gateways share does not answer, or what it has is no such page.
     pub async fn page(&self, query: &str, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        match &self.tier {
+        match self.shared() {
             // Within the page its rows are a string: that may double them.
             Some(tier) => tier.page(query, number, 4 * tier.largest()).await,
             None => Ok(None),
@@ -309,7 +345,7 @@ impl Cache {
     /// How much there is now.
     pub fn load(&self) -> Load {
         let (entries, bytes) = self.store.load();
-        Load { entries, bytes }
+        Load { entries, bytes, disk: self.disk().map(Disk::load).unwrap_or_default() }
     }
 }
 

@@ -98,7 +98,7 @@ impl Store {
             .weigher(|_: &Key, entry: &Arc<Entry>| u32::try_from(entry.size()).unwrap_or(u32::MAX))
             .max_capacity(most)
             .expire_after(Life)
-            .eviction_listener(move |key, entry: Arc<Entry>, _| locked(&gone).remove(&key, &entry))
+            .eviction_listener(move |_, entry: Arc<Entry>, _| locked(&gone).remove(&entry))
             .build();
         Self { entries, ledger, per_principal: usize::try_from(per_principal).unwrap_or(usize::MAX) }
     }
@@ -109,10 +109,11 @@ impl Store {
 
     /// Keeps an answer; false if it is too large for its principal's share. That it is kept for long is not said: where the
     /// others are asked for more often, it is not.
-    pub(super) fn insert(&self, key: Key, entry: Arc<Entry>) -> bool {
+    pub(super) fn insert(&self, entry: Arc<Entry>) -> bool {
+        let key = entry.about().key;
         let Some(room) = self.per_principal.checked_sub(entry.size()) else { return false };
         // The lock is not held while entries go: that calls for it.
-        let victims = locked(&self.ledger).add(key, &entry, room);
+        let victims = locked(&self.ledger).add(&entry, room);
         victims.iter().for_each(|victim| self.entries.invalidate(victim));
         self.entries.insert(key, entry);
         true
@@ -122,8 +123,8 @@ impl Store {
         self.entries.invalidate(key);
     }
 
-    /// Removes answers, and says how many.
-    pub(super) fn purge(&self, purge: &Purge) -> usize {
+    /// Removes answers, and says which.
+    pub(super) fn purge(&self, purge: &Purge) -> Vec<Key> {
         let found: Vec<Key> = self
             .entries
             .iter()
@@ -132,7 +133,7 @@ impl Store {
             .collect();
         found.iter().for_each(|key| self.entries.invalidate(key));
         self.entries.run_pending_tasks();
-        found.len()
+        found
     }
 
     /// Removes all, for now.
@@ -160,7 +161,7 @@ fn locked(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
 
 impl Ledger {
     /// Adds an entry, and gives those that must go so that what was there before has at most `room` bytes.
-    fn add(&mut self, key: Key, entry: &Entry, room: usize) -> Vec<Key> {
+    fn add(&mut self, entry: &Entry, room: usize) -> Vec<Key> {
         let account = self.0.entry(entry.about().principal.clone()).or_default();
         let mut victims = Vec::new();
         let mut left = account.bytes;
@@ -174,12 +175,12 @@ impl Ledger {
             }
         }
         account.bytes += entry.size();
-        account.entries.push_back((key, entry.size()));
+        account.entries.push_back((entry.about().key, entry.size()));
         victims
     }
 
-    fn remove(&mut self, key: &Key, entry: &Entry) {
-        let principal = &entry.about().principal;
+    fn remove(&mut self, entry: &Entry) {
+        let About { key, principal, .. } = entry.about();
         let Some(account) = self.0.get_mut(principal) else { return };
         account.bytes = account.bytes.saturating_sub(entry.size());
         *account.gone.entry(*key).or_default() += 1;
@@ -215,7 +216,7 @@ mod tests {
     use super::super::key::tests::any_key;
     use super::*;
 
-    fn entry(principal: &str, table: &str, bytes: usize) -> Arc<Entry> {
+    fn entry(number: u64, principal: &str, table: &str, bytes: usize) -> Arc<Entry> {
         // Not to be compressed: each byte is another.
         let mut state = 7_u32;
         let byte = || {
@@ -223,7 +224,8 @@ mod tests {
             (state >> 24) as u8
         };
         let rows: Vec<u8> = std::iter::repeat_with(byte).take(bytes).collect();
-        Arc::new(Entry::pack(about(principal, table), "[]".into(), vec![(1, Bytes::from(rows))]))
+        let about = About { key: any_key(number), ..about(principal, table) };
+        Arc::new(Entry::pack(about, "[]".into(), vec![(1, Bytes::from(rows))]))
     }
 
     #[test]
@@ -231,9 +233,9 @@ mod tests {
         let store = Store::new(1_000_000, 200_000);
         let mut size = 0;
         for n in 0..200 {
-            let one = entry(if n % 2 == 0 { "ann" } else { "bob" }, "t", 20_000);
+            let one = entry(n, if n % 2 == 0 { "ann" } else { "bob" }, "t", 20_000);
             size = one.size();
-            assert!(store.insert(any_key(n), one));
+            assert!(store.insert(one));
             store.settle();
         }
         let (count, bytes) = store.load();
@@ -242,9 +244,9 @@ mod tests {
         // The latest of each is there.
         assert!(store.get(&any_key(199)).is_some() && store.get(&any_key(198)).is_some());
         assert!(store.get(&any_key(0)).is_none());
-        assert!(!store.insert(any_key(500), entry("carl", "t", 300_000)), "more than a share");
+        assert!(!store.insert(entry(500, "carl", "t", 300_000)), "more than a share");
         for n in 1000..1300 {
-            store.insert(any_key(n), entry(&format!("user{n}"), "t", 20_000));
+            store.insert(entry(n, &format!("user{n}"), "t", 20_000));
         }
         store.settle();
         assert!(store.load().1 <= 1_000_000, "{:?}", store.load());
@@ -254,7 +256,7 @@ mod tests {
     fn what_is_gone_is_not_counted() {
         let store = Store::new(1_000_000, 100_000);
         for n in 0..50 {
-            store.insert(any_key(n % 3), entry("ann", "t", 30_000));
+            store.insert(entry(n % 3, "ann", "t", 30_000));
             store.settle();
         }
         assert_eq!(store.load().0, 3);
@@ -267,14 +269,14 @@ mod tests {
     fn answers_are_purged() {
         let store = Store::new(10_000_000, 10_000_000);
         let fill = || {
-            store.insert(any_key(1), entry("ann", "t", 10));
-            store.insert(any_key(2), entry("bob", "t", 10));
-            store.insert(any_key(3), entry("bob", "u", 10));
+            store.insert(entry(1, "ann", "t", 10));
+            store.insert(entry(2, "bob", "t", 10));
+            store.insert(entry(3, "bob", "u", 10));
             store.settle();
         };
         let check = |purge: Purge, expect: usize| {
             fill();
-            assert_eq!(store.purge(&purge), expect, "{purge:?}");
+            assert_eq!(store.purge(&purge).len(), expect, "{purge:?}");
         };
         check(Purge::Table(TableName::new("lake", "gold", "t").expect("a name")), 2);
         check(Purge::Table(TableName::new("lake", "gold", "v").expect("a name")), 0);
@@ -291,7 +293,7 @@ mod tests {
         let store = Store::new(1_000_000, 1_000_000);
         let mut short = about("ann", "t");
         short.life = Duration::ZERO;
-        store.insert(any_key(1), Arc::new(Entry::pack(short, "[]".into(), vec![])));
+        store.insert(Arc::new(Entry::pack(short, "[]".into(), vec![])));
         assert!(store.get(&any_key(1)).is_none());
     }
 }

@@ -197,6 +197,115 @@ fn large(number: u64, bytes: usize) -> Arc<Entry> {
     Arc::new(Entry::pack(about, "[]".into(), vec![(1, rows.into())]))
 }
 
+/// The files of answers in a folder, in order, and their bytes in blocks.
+fn files(folder: &std::path::Path) -> (Vec<std::path::PathBuf>, u64) {
+    let listed = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<_> =
+        listed.filter(|path| path.extension().is_some_and(|ending| ending == "answer")).collect();
+    let number = |path: &std::path::PathBuf| {
+        path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok())
+    };
+    files.sort_by_key(number);
+    let size = files.iter().map(|path| path.metadata().expect("there").len().next_multiple_of(4096)).sum();
+    (files, size)
+}
+
+/// A cache with little memory and a disk, and the folder.
+fn on_disk(folder: &std::path::Path) -> Cache {
+    let disk = DiskConfig { folder: folder.to_owned(), size: ByteSize(1 << 20) };
+    Cache::new(Config { memory: ByteSize(1 << 20), redis: None, disk: Some(disk), ..config() }, None)
+}
+
+/// Until something is so.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "it does not come to be so");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Until an answer has been written.
+async fn written(cache: &Cache, number: u64) {
+    until(|| cache.disk().expect("a disk").has(&any_key(number))).await;
+}
+
+#[tokio::test]
+async fn what_memory_has_no_room_for_is_on_disk() {
+    let temp = tempfile::tempdir().expect("a folder");
+    let folder = temp.path().join("answers");
+    let cache = on_disk(&folder);
+    let there = async |number| cache.look(&any_key(number)).await.expect("here").entry;
+    let epoch = cache.look(&any_key(1)).await.expect("here").epoch;
+    // Each takes 10 blocks of the disk, and two users share the memory.
+    for number in 0..40 {
+        assert_eq!(cache.keep(&large(number, 40_000), epoch).await, Kept::Yes, "{number}");
+        written(&cache, number).await;
+        assert!(files(&folder).1 <= 1 << 20, "{number}: {} bytes", files(&folder).1);
+    }
+    assert_eq!((files(&folder).0.len(), cache.load().disk.entries), (25, 25));
+    assert!(cache.load().entries < 15, "{:?}", cache.load());
+    // The oldest have gone; those that are there are whole, wherever they are.
+    for number in 0..40 {
+        let found = there(number).await;
+        assert_eq!(found.is_some(), number >= 15, "{number}");
+        let origin =
+            found.map(|entry| (entry.about().origin.clone(), entry.page(0).expect("a page").0.len()));
+        assert!(origin.is_none_or(|found| found == (format!("q{number}"), 40_000)));
+    }
+    // Whoever reads the disk learns nothing.
+    let sealed = std::fs::read(&files(&folder).0[0]).expect("a file");
+    assert!(!sealed.windows(4).any(|part| part == b"gold"));
+    // What is purged is gone there, too.
+    let principal = Purge::Principal("ann".to_owned());
+    assert_eq!(cache.purge(&principal).await, Ok(12));
+    assert_eq!(files(&folder).0.len(), 13);
+    assert!(there(38).await.is_none() && there(39).await.is_some());
+    assert_eq!(cache.keep(&large(50, 10), epoch).await, Kept::Purged);
+
+    // A second gateway does not get the folder. The next one finds nothing of this one's.
+    assert_eq!(on_disk(&folder).load().disk, DiskLoad::default());
+    assert_eq!(files(&folder).0.len(), 13);
+    drop(cache);
+    let next = on_disk(&folder);
+    assert!(files(&folder).0.is_empty());
+    assert!(next.look(&any_key(39)).await.expect("here").entry.is_none());
+}
+
+#[tokio::test]
+async fn what_is_wrong_on_the_disk_is_dropped() {
+    let temp = tempfile::tempdir().expect("a folder");
+    let cache = on_disk(temp.path());
+    let epoch = cache.look(&any_key(1)).await.expect("here").epoch;
+    for number in 0..20 {
+        assert_eq!(cache.keep(&large(number, 40_000), epoch).await, Kept::Yes);
+        written(&cache, number).await;
+    }
+    let files = files(temp.path()).0;
+    let whole: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).expect("a file")).collect();
+    let mut changed = whole[0].clone();
+    *changed.last_mut().expect("not empty") ^= 1;
+    // Changed, cut, empty, another's; and not there, though nobody has removed it.
+    for (file, bytes) in files.iter().zip([&changed[..], &whole[1][..20_000], &[], &whole[0]]) {
+        std::fs::write(file, bytes).expect("written");
+    }
+    std::fs::remove_file(&files[4]).expect("removed");
+    // What was kept first is not in memory any more.
+    for number in 0..5 {
+        let looked = cache.look(&any_key(number)).await.expect("here");
+        assert!(looked.corrupt && looked.entry.is_none(), "{number}");
+        let again = cache.look(&any_key(number)).await.expect("here");
+        assert!(!again.corrupt && again.entry.is_none(), "{number}");
+    }
+    assert_eq!(cache.load().disk.entries, 15);
+    assert!(cache.look(&any_key(5)).await.expect("here").entry.is_some());
+    // A folder that cannot be written to is counted, and costs nothing else.
+    std::fs::remove_dir_all(temp.path()).expect("removed");
+    assert_eq!(cache.keep(&large(30, 40_000), epoch).await, Kept::Yes);
+    until(|| cache.load().disk.failures == 1).await;
+    assert!(cache.look(&any_key(30)).await.expect("here").entry.is_some(), "from memory");
+}
+
 /// Not run without being asked for: `cargo test --lib cache:: -- --ignored`.
 #[tokio::test]
 #[ignore = "starts a Redis"]
@@ -253,6 +362,13 @@ async fn gateways_share_a_bounded_tier() {
     assert_eq!(one.load().entries, 1, "its memory holds what was found since");
     assert_eq!(one.page("q", 8).await, Ok(None));
     assert_eq!(one.keep(&large(61, 10), epoch).await, Kept::Purged);
+    // One gateway asks what all would.
+    let minute = Duration::from_mins(1);
+    assert_eq!(one.claim(&any_key(70), 1, minute).await, Ok(true));
+    assert_eq!(two.claim(&any_key(70), 2, minute).await, Ok(false));
+    assert_eq!(one.claim(&any_key(70), 1, Duration::from_millis(1)).await, Ok(true), "it may say so again");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(two.claim(&any_key(70), 2, minute).await, Ok(true));
     // Another key opens nothing, drops what it finds, and goes on.
     let foreign = gateway("BgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgYGBgY=");
     let looked = foreign.look(&any_key(47)).await.expect("up");
@@ -286,6 +402,34 @@ fn settings_are_checked() {
     check(
         |config| config.per_principal = Some(ByteSize(1 << 30)),
         "cache.per_principal is above cache.memory",
+    );
+    check(
+        |config| {
+            config.redis = Some(ByteSize(1 << 20));
+            config.disk = Some(DiskConfig { folder: "answers".into(), size: ByteSize(1 << 30) });
+        },
+        "cache.disk: not beside cache.redis, where answers are for all gateways",
+    );
+    check(
+        |config| config.disk = Some(DiskConfig { folder: "answers".into(), size: ByteSize(1 << 20) }),
+        "cache.disk.size is below 16MiB",
+    );
+    check(|config| config.warming_every = Span(Duration::ZERO), "cache.warming_every: from 1s to 1h");
+    check(
+        |config| config.warming = vec![Warming::default()],
+        "cache.warming '': name: 1 to 40 small letters, digits and hyphens",
+    );
+    check(
+        |config| {
+            let of = |users: usize| Warming {
+                name: "sales".to_owned(),
+                users: vec!["bi".to_owned(); users],
+                sql: "SELECT 1".to_owned(),
+                ..Warming::default()
+            };
+            config.warming = vec![of(1), of(1)];
+        },
+        "cache.warming 'sales': is there twice",
     );
     check(|config| config.life = Span(Duration::ZERO), "cache.life: at least 1ms and at most 30d");
     check(|config| config.freshness = Span(Duration::from_hours(2)), "cache.freshness is above 1h");

@@ -54,18 +54,16 @@ impl Warming {
     /// # Errors
     /// A value that no client could send.
     pub fn call(&self, user: &str, limits: &Limits) -> Result<Call, String> {
-        let session = Session {
-            user: Some(user.to_owned()),
-            catalog: self.catalog.clone(),
-            schema: self.schema.clone(),
-            source: self.source.clone(),
-            time_zone: self.time_zone.clone(),
-            language: self.language.clone(),
-            client_tags: self.client_tags.clone(),
-            client_capabilities: self.client_capabilities.clone(),
-            properties: self.session_properties.clone().into_iter().collect(),
-            ..Session::default()
-        };
+        let mut session = Session::default();
+        session.user = Some(user.to_owned());
+        session.catalog.clone_from(&self.catalog);
+        session.schema.clone_from(&self.schema);
+        session.source.clone_from(&self.source);
+        session.time_zone.clone_from(&self.time_zone);
+        session.language.clone_from(&self.language);
+        session.client_tags.clone_from(&self.client_tags);
+        session.client_capabilities.clone_from(&self.client_capabilities);
+        session.properties = self.session_properties.clone().into_iter().collect();
         let headers = wire::upstream_headers(&session, user, None).map_err(|error| error.to_string())?;
         let request = Request::builder().method(Method::POST).uri("/v1/statement");
         let request =

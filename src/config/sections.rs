@@ -76,6 +76,10 @@ impl Section for catalog::Config {
 }
 
 impl Section for Option<cache::Config> {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        self.iter_mut().flat_map(cache::Config::paths).collect()
+    }
+
     fn check(&self) -> Result<(), String> {
         self.as_ref().map_or(Ok(()), cache::Config::check)
     }

@@ -182,7 +182,7 @@ impl Gateway {
         let blocks = u32::try_from(bytes / super::TEXT_BLOCK + 1).unwrap_or(u32::MAX);
         let texts = Arc::clone(&self.texts).try_acquire_many_owned(blocks);
         let texts = texts.map_err(|_| AdmissionError::TextsFull)?;
-        self.rate.weigh(caller.principal().name(), planned.sql.text().len())?;
+        self.rate.weigh(payer.name(), planned.sql.text().len())?;
         let account = if seen.spends {
             let classes = self.slots.classes();
             self.budgets.account(classes, &payer, &class, planned.sql.restricted())

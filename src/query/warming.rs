@@ -52,9 +52,16 @@ struct Question<'a> {
 }
 
 struct Last {
-    /// The question and what it depended on; none where that was not known.
-    wanted: Option<(Arc<Wanted>, BTreeMap<TableName, Stand>, Option<String>)>,
+    /// None where that was not known.
+    known: Option<Known>,
     due: Instant,
+}
+
+/// A question, and what its answer depended on.
+struct Known {
+    wanted: Arc<Wanted>,
+    stands: BTreeMap<TableName, Stand>,
+    date: Option<String>,
 }
 
 /// What of a page says how to go on.
@@ -126,7 +133,7 @@ impl Gateway {
         let Some(last) = question.last.as_ref().filter(|last| Instant::now() < last.due) else {
             return false;
         };
-        let Some((wanted, stands, date)) = &last.wanted else { return true };
+        let Some(Known { wanted, stands, date }) = &last.known else { return true };
         let revision = self.policies.load().revision().to_string();
         if wanted.revision != revision || wanted.date().as_ref() != Ok(date) {
             return false;
@@ -137,7 +144,7 @@ impl Gateway {
 
     /// Looks for the answer, and asks if there is none.
     async fn warmed(self: &Arc<Self>, cache: &Cache, question: &mut Question<'_>, id: &str) -> Warmed {
-        question.last = Some(Last { wanted: None, due: Instant::now() + AFTER_FAILURE });
+        question.last = Some(Last { known: None, due: Instant::now() + AFTER_FAILURE });
         let ready = match self.ready(cache, question, id).await {
             Ok(ready) => ready,
             Err(outcome) => return outcome,
@@ -215,7 +222,8 @@ impl Gateway {
         let date = wanted.date().map_err(bypass)?;
         let life = wanted.life;
         let course = self.look(cache, Arc::clone(&wanted)).await;
-        let last = |after| Some(Last { wanted: Some((wanted, stands, date)), due: Instant::now() + after });
+        let last =
+            |after| Some(Last { known: Some(Known { wanted, stands, date }), due: Instant::now() + after });
         match course {
             Course::Hit(entry) => {
                 question.last = last(entry.left().min(AFTER_ALL));

@@ -27,6 +27,7 @@ pub use self::error::StoreError;
 pub use self::memory::Memory;
 pub use self::script::{Script, Scripts};
 pub use self::shared::Shared;
+pub use self::vault::Vault;
 
 /// What an entry is. Keys of different kinds never meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

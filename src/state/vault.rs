@@ -20,7 +20,7 @@ const MOST_KEYS: usize = 8;
 const PURPOSE: &[u8] = b"northgate state 1\0";
 
 /// Seals and opens. The first key seals; all of them open.
-pub(super) struct Vault(Vec<(LessSafeKey, hmac::Key)>);
+pub struct Vault(Vec<(LessSafeKey, hmac::Key)>);
 
 impl Vault {
     /// Reads the current key and those that it replaced.
@@ -37,6 +37,17 @@ impl Vault {
             Self::key(&bytes).ok_or_else(|| failed(std::io::Error::other("not a key")))
         });
         Ok(Self(keys.collect::<Result<_, _>>()?))
+    }
+
+    /// One with a key that nobody else has, and that is gone with this.
+    ///
+    /// # Errors
+    /// There are no random numbers.
+    pub fn of_process() -> Result<Self, StoreError> {
+        let mut bytes = vec![0; 32];
+        let key = rand::fill(&mut bytes).ok().and_then(|()| Self::key(&Secret::new(bytes)));
+        key.map(|key| Self(vec![key]))
+            .ok_or_else(|| StoreError::Setup("no random numbers for a key".to_owned()))
     }
 
     /// Names come from another key than seals: one key has one purpose.
@@ -59,7 +70,10 @@ impl Vault {
     }
 
     /// Seals an entry that ends after `life`.
-    pub(super) fn seal(&self, key: &Key, plain: &[u8], life: Duration) -> Result<Vec<u8>, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Form`]: it cannot be sealed.
+    pub fn seal(&self, key: &Key, plain: &[u8], life: Duration) -> Result<Vec<u8>, StoreError> {
         let unsealed = || StoreError::Form("it cannot be sealed".to_owned());
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_| unsealed())?;
@@ -77,7 +91,10 @@ impl Vault {
     }
 
     /// Opens an entry; none if it has ended.
-    pub(super) fn unseal(&self, key: &Key, whole: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Form`]: it was not sealed with a key of this, or for another place, or is not whole.
+    pub fn unseal(&self, key: &Key, whole: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let forged = || StoreError::Form("it was not sealed with a key of ours".to_owned());
         let (nonce, sealed) = whole.split_first_chunk::<NONCE_LEN>().ok_or_else(forged)?;
         let opened = self.0.iter().find_map(|(seal, _)| {

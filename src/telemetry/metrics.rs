@@ -1,6 +1,6 @@
 //! The metrics, all in one struct. The help text of each is its doc comment.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::text::encode;
@@ -128,6 +128,12 @@ metrics! {
     cache_answers: Family<OfKept, Counter> = "cache_answers", Family::default();
     /// Questions of `cache.warming` whose tables have changed, by what became of them.
     cache_warmings: Family<OfWarmed, Counter> = "cache_warmings", Family::default();
+    /// Answers on the cache's disk.
+    cache_disk_entries: Gauge = "cache_disk_entries", Gauge::default();
+    /// Bytes of the answers on the cache's disk.
+    cache_disk_bytes: Gauge = "cache_disk_bytes", Gauge::default();
+    /// Answers that could not be written to the cache's disk, or were not read from it in time.
+    cache_disk_failures: Counter = "cache_disk_failures", Counter::default();
     /// Answers in the cache.
     cache_entries: Gauge = "cache_entries", Gauge::default();
     /// Bytes of the answers in the cache.
@@ -323,6 +329,13 @@ impl Metrics {
     pub fn cache_load(&self, entries: u64, bytes: u64) {
         self.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
         self.cache_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Says how much is on the cache's disk, and how often it failed since the start.
+    pub fn cache_disk(&self, entries: u64, bytes: u64, failures: u64) {
+        self.cache_disk_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
+        self.cache_disk_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.cache_disk_failures.inner().store(failures, Ordering::Relaxed);
     }
 
     /// Counts a request that was answered with `status`.

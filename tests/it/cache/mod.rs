@@ -1,5 +1,6 @@
 //! Answers that are given again: never another one than Trino would give now, to nobody whom policy would give another.
 
+mod disk;
 mod history;
 mod several;
 mod warming;

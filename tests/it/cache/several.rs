@@ -122,6 +122,21 @@ fn gateways_share_answers() {
     assert_eq!(said(two, "admin", nations), "hit", "another table's stays");
     let denied = two.signed_in("nora").query(sql).failure();
     assert!(denied.contains("does not exist"), "{denied}");
+
+    // Where a policy becomes another, what was kept before it is nobody's any more, at each as soon as it is in force there.
+    let sql = "SELECT count(*) FROM barn.crm.together";
+    let count = |gateway: &Gateway, user: &str| ask_with(gateway, user, sql, &[]).rows[0][0].clone();
+    let before = count(one, "otto");
+    hit(&at("otto"), sql);
+    hit(&swapped(at("otto")), sql);
+    for gateway in &gateways {
+        let fewer = "version: 1\npolicies:\n  - {name: fewer, who: {users: [otto]}, tables: [barn.crm.together], row_filter: id > 50}\n";
+        std::fs::write(gateway.folder.path().join("policies/fewer.yaml"), fewer).expect("written");
+        let changed = || (count(gateway, "otto") != before).then_some(());
+        assert!(within(Duration::from_secs(20), changed).is_some(), "{}", gateway.log());
+        assert_eq!(count(gateway, "test"), before);
+    }
+    assert_eq!(count(one, "otto"), count(two, "otto"));
 }
 
 #[test]

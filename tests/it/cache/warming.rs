@@ -38,19 +38,25 @@ fn warming(mut settings: Settings, users: &str, sql: &str) -> Settings {
 fn warmed(gateways: &[&Gateway], count: usize) -> Vec<Value> {
     let asked = || {
         let records: Vec<Value> = gateways.iter().flat_map(|gateway| gateway.audit()).collect();
-        let of = |kind: &str| records.iter().filter(move |record| record["type"] == kind);
-        let intents: Vec<Value> = of("intent").filter(|one| one["auth_method"] == "warming").cloned().collect();
-        let ended = |one: &&Value| of("outcome").any(|end| end["query"] == one["query"] && end["state"] == "finished");
-        let kept: u64 = gateways.iter().map(|gateway| counted(gateway, "cache_answers_total{outcome=\"kept\"}")).sum();
-        let all = intents.len() == count && intents.iter().filter(ended).count() == count && kept >= count as u64;
-        all.then_some(intents)
+        let is_intent = |one: &&Value| one["type"] == "intent" && one["auth_method"] == "warming";
+        let intents: Vec<Value> = records.iter().filter(is_intent).cloned().collect();
+        let has_ended = |intent: &&Value| {
+            let is_its_end = |one: &Value| one["type"] == "outcome" && one["query"] == intent["query"];
+            records.iter().any(|one| is_its_end(one) && one["state"] == "finished")
+        };
+        let answers = "cache_answers_total{outcome=\"kept\"}";
+        let kept: u64 = gateways.iter().map(|gateway| counted(gateway, answers)).sum();
+        let ended = intents.iter().filter(has_ended).count();
+        (intents.len() == count && ended == count && kept >= count as u64).then_some(intents)
     };
     within(LONG, asked).unwrap_or_else(|| panic!("{count} were not asked: {}", gateways[0].log()))
 }
 
 fn counted(gateway: &Gateway, metric: &str) -> u64 {
     let metrics = gateway.admin().get("/metrics").text();
-    let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("northgate_{metric} ")).map(str::to_owned));
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(&format!("northgate_{metric} ")).map(str::to_owned));
     line.map_or(0, |value| value.parse().expect("a number"))
 }
 
@@ -68,7 +74,8 @@ fn viewers_find_what_was_asked_before_them() {
 
     // The first viewer finds it: each what policy gives them.
     let intents = warmed(&[&gateway], 2);
-    let whose = |user: &str| intents.iter().find(|one| one["principal"] == user).expect("was asked")["query"].clone();
+    let whose =
+        |user: &str| intents.iter().find(|one| one["principal"] == user).expect("was asked")["query"].clone();
     assert_eq!(view("otto"), ("hit".to_owned(), json!(40), whose("otto")));
     assert_eq!(view("eva"), ("hit".to_owned(), json!(20), whose("eva")));
     // And whoever is sent the same text.
@@ -76,7 +83,10 @@ fn viewers_find_what_was_asked_before_them() {
 
     // Nothing of it looks as if they had asked, and it has waited with jobs.
     for intent in &intents {
-        assert_eq!((&intent["impersonator"], &intent["peer"]), (&json!("northgate:warming sales"), &json!("")));
+        assert_eq!(
+            (&intent["impersonator"], &intent["peer"]),
+            (&json!("northgate:warming sales"), &json!(""))
+        );
         assert_eq!((&intent["cache"], &intent["identity"]), (&json!("miss"), &Value::Null), "{intent}");
         let groups = if intent["principal"] == "eva" { "eu-analysts" } else { "compliance" };
         assert_eq!(intent["groups"], json!([groups]));

@@ -43,6 +43,8 @@ pub(crate) struct Settings {
     pub(crate) identity: Option<String>,
     /// The size in KiB of a disk of its own for the audit, if any.
     pub(crate) disk_kib: Option<u32>,
+    /// The size in KiB of a disk of its own for another folder, if any, which is beside the settings.
+    pub(crate) other_disk: Option<(&'static str, u32)>,
     /// The lines under `[server]` besides its address and certificate.
     pub(crate) server_lines: String,
     /// More settings, whole tables in TOML.
@@ -63,6 +65,7 @@ impl Settings {
             audit: None,
             identity: None,
             disk_kib: None,
+            other_disk: None,
             server_lines: String::new(),
             more: String::new(),
             files: Vec::new(),
@@ -136,9 +139,10 @@ impl Gateway {
         let folder = tempfile::Builder::new().prefix("northgate-it-").tempdir().expect("a folder");
         let audit = settings.audit.clone().unwrap_or_else(|| folder.path().join("audit"));
         write_files(folder.path(), port, admin_port, &audit, &settings);
-        let mut command = match settings.disk_kib {
-            None => binary(),
-            Some(size) => on_a_disk_of_its_own(&audit, size),
+        let mut command = match (settings.disk_kib, settings.other_disk) {
+            (None, None) => binary(),
+            (Some(size), _) => on_a_disk_of_its_own(&audit, size),
+            (None, Some((name, size))) => on_a_disk_of_its_own(&folder.path().join(name), size),
         };
         command.args(["serve", "--config"]).arg(folder.path().join("northgate.toml"));
         command.current_dir(folder.path()).env("RUST_BACKTRACE", "1").envs(settings.environment);

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 
-use super::entry::{About, Corrupt, Entry, LEVEL};
-use super::{Key, Purge};
+use super::{Epoch, Found};
+use crate::cache::entry::{About, Corrupt, Entry, LEVEL};
+use crate::cache::{Key, Purge};
 use crate::state::{self, Kind, Script, Scripts, StoreError};
 
 const KEYS: [&str; 4] = [
@@ -31,42 +32,27 @@ const CHUNK: usize = 500;
 /// How long a page waits for the end of its query.
 const PAGE_LIFE: Duration = Duration::from_mins(2);
 
-/// Another after each purge, at all gateways.
-pub(super) type Epoch = [u8; 16];
-
 /// Answers in Redis.
-pub(super) struct Tier {
+pub(in crate::cache) struct Shared {
     scripts: Scripts,
     script: Script,
     /// The bytes of all.
     most: u64,
 }
 
-impl fmt::Debug for Tier {
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tier(..)")
+        f.write_str("Shared(..)")
     }
 }
 
-/// What there is.
-pub(super) enum Found {
-    /// Nothing.
-    Nothing,
-    /// The answer that is here already.
-    Same,
-    /// This one.
-    Entry(Box<Entry>),
-    /// One that does not open. It is removed.
-    Corrupt,
-}
-
-impl Tier {
-    pub(super) fn new(scripts: Scripts, most: u64) -> Self {
-        Self { scripts, script: Script::new(include_str!("tier.lua")), most }
+impl Shared {
+    pub(in crate::cache) fn new(scripts: Scripts, most: u64) -> Self {
+        Self { scripts, script: Script::new(include_str!("shared.lua")), most }
     }
 
     /// The most bytes of one answer.
-    pub(super) fn largest(&self) -> usize {
+    pub(in crate::cache) fn largest(&self) -> usize {
         usize::try_from(LARGEST.min(self.most / 16)).unwrap_or(usize::MAX)
     }
 
@@ -75,7 +61,11 @@ impl Tier {
     }
 
     /// The answer to a question, unless it is that of the source which is here; and the epoch.
-    pub(super) async fn look(&self, key: &Key, here: Option<&str>) -> Result<(Found, Epoch), StoreError> {
+    pub(in crate::cache) async fn look(
+        &self,
+        key: &Key,
+        here: Option<&str>,
+    ) -> Result<(Found, Epoch), StoreError> {
         let here = here.unwrap_or_default().as_bytes();
         let found: Vec<Vec<u8>> = self.run(&[b"look", &key.0, here, &epoch()?]).await?;
         let mut found = found.into_iter();
@@ -99,16 +89,14 @@ impl Tier {
 
     fn opened(&self, key: &Key, sealed: &[u8]) -> Result<Option<Entry>, Corrupt> {
         let place = state::Key { kind: Kind::Answer, hash: key.0 };
-        let plain = self.scripts.unseal(&place, sealed).map_err(|_| Corrupt)?;
-        let entry = plain.map(|plain| Entry::read(*key, &plain)).transpose()?;
-        Ok(entry.filter(|entry| !entry.left().is_zero()))
+        super::opened(key, self.scripts.unseal(&place, sealed))
     }
 
     /// Keeps an answer that was begun in an epoch: false if that is over.
     ///
     /// # Errors
     /// Redis does not answer, or has no room for it.
-    pub(super) async fn keep(&self, entry: &Entry, epoch: &Epoch) -> Result<bool, StoreError> {
+    pub(in crate::cache) async fn keep(&self, entry: &Entry, epoch: &Epoch) -> Result<bool, StoreError> {
         let (key, life) = (entry.about().key, entry.left());
         let place = |kind| state::Key { kind, hash: key.0 };
         let sealed = self.scripts.seal(&place(Kind::Answer), &entry.written()?, life)?;
@@ -132,7 +120,7 @@ impl Tier {
     }
 
     /// Removes answers at all gateways, and says how many. What was begun before is not kept.
-    pub(super) async fn purge(&self, purge: &Purge) -> Result<usize, StoreError> {
+    pub(in crate::cache) async fn purge(&self, purge: &Purge) -> Result<usize, StoreError> {
         let names: Vec<[u8; 32]> = self.run(&[b"purge", &epoch()?]).await?;
         let mut removed = 0;
         for names in names.chunks(CHUNK) {
@@ -164,13 +152,18 @@ impl Tier {
     }
 
     /// The epoch.
-    pub(super) async fn epoch(&self) -> Result<Epoch, StoreError> {
+    pub(in crate::cache) async fn epoch(&self) -> Result<Epoch, StoreError> {
         // Of no question.
         self.look(&Key([0; 32]), None).await.map(|(_, epoch)| epoch)
     }
 
     /// Claims a question for a gateway; false if it is another's.
-    pub(super) async fn claim(&self, key: &Key, gateway: u64, life: Duration) -> Result<bool, StoreError> {
+    pub(in crate::cache) async fn claim(
+        &self,
+        key: &Key,
+        gateway: u64,
+        life: Duration,
+    ) -> Result<bool, StoreError> {
         let life = millis(life);
         self.run::<u8>(&[b"claim", &key.0, &gateway.to_be_bytes(), life.as_bytes()])
             .await
@@ -178,7 +171,12 @@ impl Tier {
     }
 
     /// Keeps a page of an answer that another gateway collects.
-    pub(super) async fn put_page(&self, query: &str, number: u64, plain: &[u8]) -> Result<(), StoreError> {
+    pub(in crate::cache) async fn put_page(
+        &self,
+        query: &str,
+        number: u64,
+        plain: &[u8],
+    ) -> Result<(), StoreError> {
         let packed =
             zstd::bulk::compress(plain, LEVEL).map_err(|error| StoreError::Form(error.to_string()))?;
         if packed.len() > self.largest() {
@@ -190,7 +188,7 @@ impl Tier {
     }
 
     /// Takes a page that was kept so; of at most so many bytes.
-    pub(super) async fn page(
+    pub(in crate::cache) async fn page(
         &self,
         query: &str,
         number: u64,
