@@ -29,7 +29,8 @@ const all = async (sql, client = trino) => {
 
 // A query that has more rows than anybody takes: its id once it runs, and what gives its pages.
 const underWay = async () => {
-  const pages = await trino.query('SELECT orderkey FROM tpch.sf100.lineitem');
+  const numbers = 'UNNEST(sequence(1, 10000))';
+  const pages = await trino.query(`SELECT a FROM ${numbers} t (a), ${numbers} u (b), ${numbers} v (c)`);
   for (;;) {
     const {value, done} = await pages.next();
     assert(!done && !value.error, JSON.stringify(value));
