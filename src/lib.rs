@@ -38,7 +38,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0 | error, https, units |
+//! | 0 | error, https, shares, units |
 //! | 1 | aws |
 //! | 2 | secret |
 //! | 3 | lineage, wire, sql, state, status, telemetry |
@@ -166,6 +166,7 @@ pub mod replica;
 pub mod rewrite;
 pub mod secret;
 pub mod server;
+pub mod shares;
 pub mod sql;
 pub mod state;
 pub mod status;

@@ -1,7 +1,7 @@
 //! How fast a principal may ask, and an address.
 
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{AdmissionError, Config};
 use crate::identity::Authenticated;
+use crate::shares::network;
 
 /// Above this many principals or addresses those that are quiet are forgotten.
 const MAX_KEYS: usize = 10_000;
@@ -145,14 +146,6 @@ fn limiter<K: Hash + Eq + Clone>(clock: Tick, per_second: u32) -> Option<Limiter
 
 fn weight(bytes: usize) -> u32 {
     u32::try_from(bytes / WEIGHED).unwrap_or(u32::MAX)
-}
-
-/// What an address is counted as: who has an IPv6 address has all of its network.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        address @ IpAddr::V4(_) => address,
-    }
 }
 
 async fn hold<K: Hash + Eq + Clone>(limiter: Option<&Limiter<K>>, clock: Tick, key: &K, deadline: Instant) {

@@ -28,6 +28,7 @@ use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
+use crate::shares::{Share, Shares};
 use crate::sql::fold_name;
 use crate::telemetry::About;
 use crate::units::Span;
@@ -78,6 +79,8 @@ pub struct Catalog {
     inner: Arc<Inner>,
     /// Where it is noted what was said, if that is wanted.
     noted: Option<Noted>,
+    /// For whom it is asked, if somebody does.
+    whose: Option<Arc<str>>,
 }
 
 struct Inner {
@@ -86,6 +89,8 @@ struct Inner {
     definitions: Cache<TableName, Arc<str>>,
     flights: Flights,
     queries: Semaphore,
+    /// How many of these one principal may have: half. Else whoever asks for much keeps everybody else waiting.
+    shares: Shares<Arc<str>>,
     rest: Arc<BTreeMap<String, RestCatalog>>,
     life: Duration,
     relations: u64,
@@ -122,9 +127,10 @@ impl Catalog {
             .time_to_live(life)
             .build();
         let queries = Semaphore::new(at_once.clamp(1, Semaphore::MAX_PERMITS));
-        let flights = Flights::default();
-        let inner = Inner { engine, known, definitions, flights, queries, rest, life, relations, at_once };
-        Self { inner: Arc::new(inner), noted: None }
+        let (flights, shares) = (Flights::default(), Shares::new((at_once / 2).max(1)));
+        let inner =
+            Inner { engine, known, definitions, flights, queries, shares, rest, life, relations, at_once };
+        Self { inner: Arc::new(inner), noted: None, whose: None }
     }
 
     /// A catalog of another engine, beside the same REST catalogs.
@@ -137,7 +143,10 @@ impl Catalog {
     /// The same catalog, and what it says through this value from now on.
     pub fn noting(&self) -> (Self, Noted) {
         let noted = Noted::default();
-        (Self { inner: Arc::clone(&self.inner), noted: Some(noted.clone()) }, noted)
+        (
+            Self { inner: Arc::clone(&self.inner), noted: Some(noted.clone()), whose: self.whose.clone() },
+            noted,
+        )
     }
 
     /// What REST catalogs say of relations for somebody: of those relations whose catalog is one.
@@ -280,12 +289,25 @@ impl Catalog {
             definitions: kept,
             flights: Flights::default(),
             queries: Semaphore::new(1),
+            shares: Shares::new(1),
             rest: Arc::default(),
             life: Duration::MAX,
             relations: 0,
             at_once: 1,
         };
-        Self { inner: Arc::new(inner), noted: None }
+        Self { inner: Arc::new(inner), noted: None, whose: None }
+    }
+
+    /// The same, asked for this principal, who has half of the turns at Trino and no more.
+    #[must_use]
+    pub fn asked_by(self, principal: &str) -> Self {
+        Self { whose: Some(principal.into()), ..self }
+    }
+
+    /// The principal's turn to ask; the others wait for theirs before anybody else can wait for what they ask.
+    async fn turn(&self) -> Option<Share<Arc<str>>> {
+        let whose = self.whose.as_ref()?;
+        self.inner.shares.take(Arc::clone(whose), 1).await
     }
 
     /// Describes relations, in the order of the names. Of several that can't be described the first one's error is
@@ -295,6 +317,8 @@ impl Catalog {
         if let Some(name) = names.iter().find(|name| name.is_metadata()) {
             return Err(CatalogError::Hidden(name.clone()));
         }
+        let is_known = names.iter().all(|name| self.inner.known.contains_key(name));
+        let _turn = if is_known { None } else { self.turn().await };
         let mut waiting: BTreeMap<&TableName, flight::Waiter> = BTreeMap::new();
         let mut found: BTreeMap<&TableName, Arc<Described>> = BTreeMap::new();
         let mut departing: BTreeMap<(&str, &str), Vec<flight::Flight>> = BTreeMap::new();
@@ -349,7 +373,7 @@ impl Catalog {
             return Ok(known);
         }
         let rows = {
-            let _turn = self.inner.queries.acquire().await;
+            let _turn = (self.turn().await, self.inner.queries.acquire().await);
             self.inner.engine.metadata(&describe::definition(view)).await.map_err(CatalogError::Engine)?
         };
         let [row] = &rows[..] else { return Err(CatalogError::NotFound(view.clone())) };

@@ -108,6 +108,29 @@ async fn one_query_for_each_schema() {
     assert_eq!(engine.asked(), 2, "nothing is asked about it");
 }
 
+/// Somebody names one table after the other: others are told of theirs meanwhile.
+#[tokio::test]
+async fn nobody_has_all_turns() {
+    let engine = Told::new(table("t"), false);
+    let catalog = catalog(&engine);
+    let ask = |who: &str, table: &str| {
+        let (catalog, names) = (catalog.clone().asked_by(who), [name(table)]);
+        tokio::spawn(async move { catalog.describe(&names).await })
+    };
+    let missing: Vec<_> = (0..10).map(|n| ask("eva", &format!("c.s.x{n}"))).collect();
+    let there = ask("ann", "c.s.t");
+    while engine.asked() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let asked = engine.asked.lock().expect("not poisoned").concat();
+    assert!(asked.contains("'t'"), "{asked}");
+    engine.let_go.add_permits(100);
+    assert!(there.await.expect("it ends").is_ok());
+    for one in missing {
+        assert_eq!(one.await.expect("it ends").map_err(|error| error.kind()), Err("catalog_not_found"));
+    }
+}
+
 #[test]
 fn names_are_quoted() {
     let text = describe::query(&[name("a\"b.c'd.e'); drop")]).expect("a query").0;

@@ -5,7 +5,7 @@
 //! trying an old password must lock others out: a name and an address that have signed in together before have a
 //! quota of their own, and are held to nobody else's. Bad tokens are counted apart from passwords.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use moka::sync::Cache;
 
 use super::config;
 use super::error::{By, Refused};
+use crate::shares::network;
 
 /// Above this many keys the old ones are swept out; far above what the quotas let through in a minute.
 const MAX_KEYS: usize = 100_000;
@@ -57,7 +58,7 @@ impl Attempts {
 
     /// Whether a password may be looked at.
     pub(super) fn admit_password(&self, address: IpAddr, name: &str) -> Result<(), Refused> {
-        let pair = (name.to_owned(), prefix(address));
+        let pair = (name.to_owned(), network(address));
         if self.familiar.contains_key(&pair) {
             return self.pairs.admit(&pair, By::Name);
         }
@@ -67,7 +68,7 @@ impl Attempts {
 
     /// Counts a wrong password.
     pub(super) fn failed_password(&self, address: IpAddr, name: &str) {
-        let pair = (name.to_owned(), prefix(address));
+        let pair = (name.to_owned(), network(address));
         if self.familiar.contains_key(&pair) {
             return self.pairs.count(&pair);
         }
@@ -77,22 +78,22 @@ impl Attempts {
 
     /// Remembers where a user signs in from.
     pub(super) fn succeeded(&self, address: IpAddr, name: &str) {
-        self.familiar.insert((name.to_owned(), prefix(address)), ());
+        self.familiar.insert((name.to_owned(), network(address)), ());
     }
 
     /// Whether a token may be looked at. It names nobody until it is verified.
     pub(super) fn admit_token(&self, address: IpAddr) -> Result<(), Refused> {
-        self.tokens.admit(&prefix(address), By::Address)
+        self.tokens.admit(&network(address), By::Address)
     }
 
     /// Whether an identity provider's answer may be looked at.
     pub(super) fn admit_answer(&self, address: IpAddr) -> Result<(), Refused> {
-        self.answers.admit(&prefix(address), By::Address)
+        self.answers.admit(&network(address), By::Address)
     }
 
     /// Counts one that did not hold.
     pub(super) fn failed_answer(&self, address: IpAddr) {
-        self.answers.count(&prefix(address));
+        self.answers.count(&network(address));
     }
 
     /// Counts a session of a user: whether there may be one more. They take up room that others need.
@@ -105,28 +106,17 @@ impl Attempts {
 
     /// Counts what is no guess; whether it is within the limit.
     pub(super) fn count_stale(&self, address: IpAddr) -> bool {
-        let prefix = prefix(address);
-        let admitted = self.stale.admit(&prefix, By::Address).is_ok();
+        let network = network(address);
+        let admitted = self.stale.admit(&network, By::Address).is_ok();
         if admitted {
-            self.stale.count(&prefix);
+            self.stale.count(&network);
         }
         admitted
     }
 
     /// Counts a bad token.
     pub(super) fn failed_token(&self, address: IpAddr) {
-        self.tokens.count(&prefix(address));
-    }
-}
-
-/// Whoever has one IPv6 address commonly has its whole /64.
-fn prefix(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => IpAddr::V4(v4),
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
+        self.tokens.count(&network(address));
     }
 }
 

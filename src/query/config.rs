@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{ByteSize, Span};
 
+/// What the texts of the largest statement take. Bytes.
+pub(super) const LARGEST: usize = 32 << 20;
+
 /// The `[query]` section.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,8 +25,8 @@ pub struct Config {
     /// How many words, numbers, texts and signs a statement may have. A statement of very many keeps a small coordinator
     /// busy for minutes before it runs.
     pub max_words: u32,
-    /// The memory for the texts of all queries that wait or run, as they came and as they are sent. A statement that
-    /// finds it full is refused.
+    /// The memory for the texts of all queries that wait or run, as they came and as they are sent, and what is sent with
+    /// them. One principal has a quarter of it. A statement that finds it full is refused.
     pub text_memory: ByteSize,
 }
 
@@ -74,7 +77,7 @@ impl Config {
         if let Some((name, _)) = limits.iter().find(|(_, limit)| limit.0 < Duration::from_secs(10)) {
             return Err(format!("query.{name} is below 10s: drivers may be silent for that long"));
         }
-        if self.text_memory.0 < 32 << 20 {
+        if self.text_memory.0 < LARGEST as u64 {
             return Err("query.text_memory is below 32MiB: the largest statement needs as much".to_owned());
         }
         // Above this a statement could overflow the stack of a worker thread (8 MiB).

@@ -37,7 +37,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::request::Parts;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 pub use answer::{Answer, Body};
@@ -53,6 +53,7 @@ use crate::cache::Cache;
 use crate::identity::{Authenticated, Identity, Refused};
 use crate::lineage::Lineage;
 use crate::replica::Replicas;
+use crate::shares::{Share, Shares};
 use crate::telemetry::{Metrics, Parent, QueryEnd, RequestRoute, Stage, Traces};
 use crate::upstream::Fleet;
 use crate::wire::{self, Call, LinkMethod, Peer, Route, Sealer};
@@ -72,8 +73,14 @@ const FOREIGN_FOR: Duration = Duration::from_mins(5);
 /// What was kept of a query's positions, if anything was, and when that was asked.
 type Positions = (Option<Arc<sql::SourceMap>>, tokio::time::Instant);
 
+/// The part of the memory for queries' texts that one principal may have.
+const PART: usize = 4;
+
 /// The unit in which the memory of queries' texts is counted, in bytes.
 const TEXT_BLOCK: usize = 4096;
+
+/// The memory that a query's texts take: of all, and of what its principal may have.
+type Texts = (OwnedSemaphorePermit, Share<String>);
 
 /// The parts that the pipeline is made of.
 pub struct Components {
@@ -124,6 +131,8 @@ pub struct Gateway {
     taken: TaskTracker,
     /// What the texts of queries that wait or run may take, in blocks.
     texts: Arc<Semaphore>,
+    /// What of it one principal may have.
+    texts_of_one: Shares<String>,
     /// No more queries are to be sent here, though they are still taken.
     leaving: AtomicBool,
     /// Turns to ask Trino what statements would read.
@@ -149,6 +158,7 @@ impl Gateway {
             draining: AtomicBool::new(false),
             taken: TaskTracker::new(),
             texts: Arc::new(Semaphore::new(blocks.min(Semaphore::MAX_PERMITS))),
+            texts_of_one: Shares::new((blocks / PART).max(config::LARGEST / TEXT_BLOCK)),
             leaving: AtomicBool::new(false),
             estimates: Semaphore::new(estimate::AT_ONCE),
             foreign: moka::sync::Cache::builder()

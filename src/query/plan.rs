@@ -146,6 +146,7 @@ impl Gateway {
         // From here on one cluster is asked what the relations are, and it is the one that gets the query.
         let place = self.placed(caller, &class.name, tried)?;
         let (catalog, noted) = place.catalog().noting();
+        let catalog = catalog.asked_by(caller.principal().name());
         let (sql, relations, permit, nature) =
             self.scoped(caller, statement, executed, &catalog, seen).await?;
         Ok(Planned { sql, relations, permit, place, noted, nature })

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::Texts;
 use super::collector::Collector;
 pub(super) use super::first::{FirstPage, Start};
 use super::names::Names;
@@ -52,7 +53,7 @@ pub(super) struct Running {
     /// One at a time publishes how far it is.
     publishing: tokio::sync::Mutex<()>,
     /// The memory that its texts take.
-    _texts: OwnedSemaphorePermit,
+    _texts: Texts,
     canceled: AtomicBool,
     /// Told when there is a first page, and when it is no longer wanted.
     told: Notify,
@@ -102,7 +103,7 @@ pub(super) struct Beginning {
     /// What its links are built on.
     pub(super) base: String,
     pub(super) guard: Guard,
-    pub(super) texts: OwnedSemaphorePermit,
+    pub(super) texts: Texts,
     pub(super) admitted: Admitted,
 }
 

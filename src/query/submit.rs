@@ -16,7 +16,7 @@ use super::poll::{first, login, positions, upstream_outcome};
 use super::registry::{Beginning, FirstPage, Running, Served};
 use super::submission::{Submission, Text, packed, unpacked};
 use super::warming::WARMING;
-use super::{Answer, Gateway, QueryError, RelayError, StatementError, answer};
+use super::{Answer, Gateway, QueryError, RelayError, StatementError, Texts, answer};
 use crate::admission::{AdmissionError, Classified, Metered, Queued, Slot, Ticket};
 use crate::audit::{Cached, Guard, Outcome, State};
 use crate::cache::Entry;
@@ -176,12 +176,11 @@ impl Gateway {
         let caller = metered.authenticated();
         let headers = self.told_to_trino(caller, id, seen, &planned)?;
         let (class, payer) = self.admitted_as(caller, seen)?;
-        // The text as it came, for a second, and as it is sent, and the way back.
+        // The text as it came, for a second, and as it is sent, with what, and the way back.
         let map = planned.sql.positions().map_or(0, |map| map.size());
-        let bytes = planned.sql.text().len() + caller.call().body().len() + map;
-        let blocks = u32::try_from(bytes / super::TEXT_BLOCK + 1).unwrap_or(u32::MAX);
-        let texts = Arc::clone(&self.texts).try_acquire_many_owned(blocks);
-        let texts = texts.map_err(|_| AdmissionError::TextsFull)?;
+        let head: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let bytes = planned.sql.text().len() + caller.call().body().len() + map + head;
+        let texts = self.texts_of(payer.name(), bytes).ok_or(AdmissionError::TextsFull)?;
         self.rate.weigh(payer.name(), planned.sql.text().len())?;
         let account = if seen.spends {
             let classes = self.slots.classes();
@@ -295,6 +294,14 @@ impl Gateway {
         }
         let class = seen.class.clone().ok_or(StatementError::Fault)?;
         Ok((class, Arc::clone(caller.principal())))
+    }
+
+    /// Takes memory for the texts of a query, if whoever pays for it may have as much.
+    fn texts_of(&self, payer: &str, bytes: usize) -> Option<Texts> {
+        let blocks = bytes / super::TEXT_BLOCK + 1;
+        let share = self.texts_of_one.try_take(payer.to_owned(), blocks)?;
+        let blocks = u32::try_from(blocks).ok()?;
+        Some((Arc::clone(&self.texts).try_acquire_many_owned(blocks).ok()?, share))
     }
 
     /// Joins the queue of a class.

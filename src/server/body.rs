@@ -1,5 +1,6 @@
 //! Bodies: reading a request's within bounds, and what an answer's is.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::{BodyError, Unread};
+use crate::shares::{Share, Shares, network};
 
 /// The body of an answer: a stream of bytes.
 pub type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -25,10 +27,15 @@ pub fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// The part of the memory that one address may have at once: so that nobody keeps others out by bodies that do not come.
+const PART: usize = 4;
+
 /// The memory for bodies that are being read.
 #[derive(Clone)]
 pub(super) struct Memory {
     blocks: Arc<Semaphore>,
+    total: usize,
+    shares: Shares<IpAddr>,
     limit: usize,
     timeout: Duration,
 }
@@ -37,18 +44,24 @@ pub(super) struct Memory {
 #[derive(Debug)]
 pub(super) struct Collected {
     pub(super) bytes: Bytes,
-    pub(super) memory: Option<OwnedSemaphorePermit>,
+    pub(super) memory: Option<(OwnedSemaphorePermit, Share<IpAddr>)>,
 }
 
 impl Memory {
     /// Room for `total` bytes, of which one body may have `limit` and comes within `timeout`.
     pub(super) fn new(total: usize, limit: usize, timeout: Duration) -> Self {
         let blocks = (total / BLOCK).clamp(limit / BLOCK + 1, Semaphore::MAX_PERMITS);
-        Self { blocks: Arc::new(Semaphore::new(blocks)), limit, timeout }
+        let shares = Shares::new((blocks / PART).max(limit / BLOCK + 1));
+        Self { blocks: Arc::new(Semaphore::new(blocks)), total: blocks, shares, limit, timeout }
     }
 
-    /// Reads a body, up to one byte more than the limit: whoever gets it can tell that it was too long.
-    pub(super) async fn collect<B>(&self, body: B) -> Result<Collected, Unread>
+    /// Whether half of it is taken.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.blocks.available_permits() < self.total / 2
+    }
+
+    /// Reads a body from this address, up to one byte more than the limit: whoever gets it can tell that it was too long.
+    pub(super) async fn collect<B>(&self, body: B, from: IpAddr) -> Result<Collected, Unread>
     where
         B: http_body::Body<Data = Bytes>,
     {
@@ -58,9 +71,15 @@ impl Memory {
         // All of it at once, and not as it comes: bodies that wait for each other's rest would never end.
         let most = body.size_hint().upper().and_then(|upper| usize::try_from(upper).ok());
         let blocks = most.unwrap_or(self.limit).min(self.limit) / BLOCK + 1;
-        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.blocks).acquire_many_owned(blocks);
-        let Ok(Ok(memory)) = tokio::time::timeout(self.timeout, room).await else { return Err(Unread::Busy) };
+        let room = async {
+            let share = self.shares.take(network(from), blocks).await?;
+            let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+            let memory = Arc::clone(&self.blocks).acquire_many_owned(blocks).await.ok()?;
+            Some((memory, share))
+        };
+        let Ok(Some(memory)) = tokio::time::timeout(self.timeout, room).await else {
+            return Err(Unread::Busy);
+        };
         match tokio::time::timeout(self.timeout, self.read(body)).await {
             Ok(bytes) => Ok(Collected { bytes: bytes?, memory: Some(memory) }),
             Err(_) => Err(Unread::Slow),
@@ -113,6 +132,8 @@ mod tests {
 
     type Chunk = Result<Frame<Bytes>, &'static str>;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn chunks(sizes: &[usize]) -> StreamBody<impl futures_util::Stream<Item = Chunk>> {
         let frames: Vec<Chunk> =
             sizes.iter().map(|size| Ok(Frame::data(Bytes::from(vec![b'x'; *size])))).collect();
@@ -123,7 +144,7 @@ mod tests {
     async fn a_body_is_cut_one_byte_after_the_limit() {
         let memory = Memory::new(1 << 20, 10, Duration::from_secs(1));
         let check = async |sizes: &[usize], expect: usize| {
-            let collected = memory.collect(chunks(sizes)).await.expect("read");
+            let collected = memory.collect(chunks(sizes), HERE).await.expect("read");
             assert_eq!(collected.bytes.len(), expect, "{sizes:?}");
         };
         check(&[], 0).await;
@@ -132,7 +153,7 @@ mod tests {
         check(&[11], 11).await;
         check(&[4, 100, 100], 11).await;
         check(&[DISCARD, DISCARD, DISCARD], 11).await;
-        let whole = memory.collect(Full::new(Bytes::from_static(b"select 1"))).await.expect("read");
+        let whole = memory.collect(Full::new(Bytes::from_static(b"select 1")), HERE).await.expect("read");
         assert_eq!(whole.bytes, "select 1");
     }
 
@@ -140,12 +161,44 @@ mod tests {
     async fn slow_and_broken_and_crowded() {
         let memory = Memory::new(1, 10, Duration::from_secs(1));
         let never = StreamBody::new(stream::pending::<Chunk>());
-        assert_eq!(memory.collect(never).await.err(), Some(Unread::Slow));
+        assert_eq!(memory.collect(never, HERE).await.err(), Some(Unread::Slow));
         let broken = StreamBody::new(stream::iter([Err::<Frame<Bytes>, _>("cut")]));
-        assert_eq!(memory.collect(broken).await.err(), Some(Unread::Broken));
-        let held = memory.collect(chunks(&[5])).await.expect("read");
-        assert_eq!(memory.collect(chunks(&[5])).await.err(), Some(Unread::Busy));
+        assert_eq!(memory.collect(broken, HERE).await.err(), Some(Unread::Broken));
+        let held = memory.collect(chunks(&[5]), HERE).await.expect("read");
+        assert_eq!(memory.collect(chunks(&[5]), HERE).await.err(), Some(Unread::Busy));
         drop(held);
-        assert!(memory.collect(chunks(&[5])).await.is_ok());
+        assert!(memory.collect(chunks(&[5]), HERE).await.is_ok());
+    }
+
+    /// Somebody announces bodies that do not come: others send theirs.
+    #[tokio::test(start_paused = true)]
+    async fn one_address_does_not_keep_others_out() {
+        let memory = Memory::new(100 * BLOCK, BLOCK, Duration::from_secs(1));
+        let elsewhere = IpAddr::from([198, 51, 100, 7]);
+        let held: Vec<_> = (0..100)
+            .map(|_| {
+                let memory = memory.clone();
+                tokio::spawn(async move {
+                    memory.collect(StreamBody::new(stream::pending::<Chunk>()), elsewhere).await.err()
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(!memory.is_crowded(), "{}", memory.blocks.available_permits());
+        assert!(memory.collect(chunks(&[5]), HERE).await.is_ok());
+        let _more = [1, 2, 3].map(|last| {
+            let (memory, from) = (memory.clone(), IpAddr::from([198, 51, 100, last]));
+            (0..100).for_each(|_| {
+                let memory = memory.clone();
+                tokio::spawn(async move {
+                    memory.collect(StreamBody::new(stream::pending::<Chunk>()), from).await.err()
+                });
+            });
+        });
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(memory.is_crowded(), "then it is asked who sends");
+        for end in held {
+            assert!(matches!(end.await.expect("it ends"), Some(Unread::Slow | Unread::Busy)));
+        }
     }
 }

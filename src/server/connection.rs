@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::body::Memory;
 use super::config::{Config, size};
 use super::gzip::compress;
-use super::head::HeadTimer;
+use super::head::{HeadTimer, Heads};
 use super::progress::{InFlight, Progress, Tracked};
 use super::respond;
 use super::trust::Shown;
@@ -37,6 +37,8 @@ pub(super) struct Shared<H> {
     pub(super) handler: Arc<H>,
     pub(super) config: Config,
     pub(super) proxies: Proxies,
+    /// For heads that are long.
+    pub(super) heads: Heads,
     /// For statements.
     pub(super) memory: Memory,
     /// For pages that anybody may ask for.
@@ -59,6 +61,7 @@ pub(super) async fn serve<IO, H>(
     H: Handler,
 {
     let progress = Progress::new();
+    let address = peer.address.ip();
     let caller = Arc::new((peer, shown));
     let service = service_fn({
         let (shared, progress) = (Arc::clone(&shared), Arc::clone(&progress));
@@ -71,7 +74,9 @@ pub(super) async fn serve<IO, H>(
     let config = &shared.config;
     match protocol {
         Protocol::Http1 => {
-            let io = HeadTimer::new(io, Arc::clone(&progress), config.header_timeout.0);
+            let from = Some(address).filter(|address| !shared.proxies.trusts(*address));
+            let limit = config.header_timeout.0;
+            let io = HeadTimer::new(io, Arc::clone(&progress), limit, shared.heads.clone(), from);
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(config.idle_timeout.0.max(config.header_timeout.0))
@@ -164,18 +169,20 @@ async fn exchange<H: Handler>(
     let address = peer.address;
     let wants_gzip = shared.config.compress && accepts_gzip(&parts);
     let large = is_large(&body);
-    let memory = match (shared.handler.is_open(&parts), large) {
+    let open = shared.handler.is_open(&parts);
+    let memory = match (open, large) {
         (false, _) => &shared.memory,
         (true, false) => &shared.forms,
         (true, true) => &shared.messages,
     };
-    let screened = if large { shared.handler.screen(&parts, &peer).await } else { None };
+    let unknown = large || (!open && !body.is_end_stream() && memory.is_crowded());
+    let screened = if unknown { shared.handler.screen(&parts, &peer).await } else { None };
     let collected = match screened {
         Some(refused) => {
             memory.discard(body).await;
             Err(refused)
         }
-        None => Ok(memory.collect(body).await),
+        None => Ok(memory.collect(body, peer.address.ip()).await),
     };
     let mut response = match collected {
         Err(refused) => refused,
@@ -188,7 +195,9 @@ async fn exchange<H: Handler>(
             respond::failure(unread.http_status(), &unread)
         }
     };
-    if wants_gzip {
+    // Pages have the key of their forms, and what somebody else may have put into their address: how far it can be
+    // compressed would tell of the key.
+    if wants_gzip && !open {
         response = compress(response);
     }
     if last {

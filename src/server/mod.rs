@@ -17,7 +17,7 @@ mod tests;
 mod tls;
 mod trust;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,8 +40,10 @@ pub use self::tls::Certificates;
 use self::body::Memory;
 use self::config::size;
 use self::connection::{Protocol, Shared};
+use self::head::Heads;
 use self::lanes::Lanes;
 use self::trust::{Clients, Shown};
+use crate::shares::{Share, Shares, network};
 use crate::telemetry::{Metrics, Tls};
 use crate::wire::{Peer, Proxies, TlsVersion};
 
@@ -53,6 +55,8 @@ const UNSCREENED: usize = 16 << 10;
 const FORMS: usize = 64 << 20;
 /// The longest body of such a page: what an identity provider says of a user who is in many groups. Bytes.
 const LONGEST_MESSAGE: usize = 256 << 10;
+/// What the heads that are long and not all there may take together. Bytes.
+const HEADS: usize = 256 << 20;
 /// The memory for those that are longer than `UNSCREENED`. Bytes.
 const MESSAGES: usize = 64 << 20;
 /// How long to wait after a failed accept: it means that there are no more file descriptors, or the like.
@@ -148,10 +152,12 @@ impl Server {
             tls,
             lanes,
             room: Arc::new(Semaphore::new(config.max_connections as usize)),
+            shares: Shares::new((config.max_connections as usize / 2).max(1)),
             connections: connections.clone(),
             cut: cut.clone(),
             metrics,
             shared: Arc::new(Shared {
+                heads: Heads::new(HEADS),
                 memory: Memory::new(
                     size(config.max_statement_memory),
                     size(config.max_statement),
@@ -196,6 +202,8 @@ struct Acceptor<H> {
     tls: Option<Arc<Certificates>>,
     lanes: Lanes,
     room: Arc<Semaphore>,
+    /// Half of the room is what one address may have, unless it is a trusted proxy.
+    shares: Shares<IpAddr>,
     connections: TaskTracker,
     /// Cancelled to drop all connections.
     cut: CancellationToken,
@@ -210,7 +218,17 @@ impl<H: Handler> Acceptor<H> {
             let Ok(room) = Arc::clone(&self.room).acquire_owned().await else { std::future::pending().await };
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let serve = self.connection(address, room);
+                    let share = if self.shared.proxies.trusts(address.ip()) {
+                        None
+                    } else {
+                        let Some(share) = self.shares.try_take(network(address.ip()), 1) else {
+                            self.metrics.connection_failed();
+                            tracing::debug!(peer = %address, "half of the connections are from this address");
+                            continue;
+                        };
+                        Some(share)
+                    };
+                    let serve = self.connection(address, (room, share));
                     let cut = self.cut.clone();
                     let serve = |stream| async move {
                         cut.run_until_cancelled_owned(serve(stream)).await;
@@ -230,7 +248,7 @@ impl<H: Handler> Acceptor<H> {
     fn connection(
         &self,
         address: SocketAddr,
-        room: OwnedSemaphorePermit,
+        room: (OwnedSemaphorePermit, Option<Share<IpAddr>>),
     ) -> impl FnOnce(TcpStream) -> Serving + Send + 'static {
         let (tls, shared, metrics) = (self.tls.clone(), Arc::clone(&self.shared), Arc::clone(&self.metrics));
         move |stream| {

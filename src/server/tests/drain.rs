@@ -127,3 +127,36 @@ async fn more_connections_than_allowed_wait() {
     drop(first);
     assert!(waiting.await.expect("joined"), "and is served when the first is gone");
 }
+
+/// Somebody opens all the connections that there may be: others get theirs.
+#[tokio::test]
+async fn one_address_does_not_have_all_connections() {
+    let config = Config {
+        listen: ([127, 0, 0, 1], 0).into(),
+        plain_http: true,
+        max_connections: 4,
+        ..Config::default()
+    };
+    let server = Server::bind(config).await.expect("bound");
+    let address = server.address();
+    let serving = tokio::spawn(server.serve(
+        Arc::new(Echo::default()),
+        Arc::new(Metrics::new()),
+        std::future::pending::<()>(),
+    ));
+    let mut two = [client(address).await.expect("connected"), client(address).await.expect("connected")];
+    for sender in &mut two {
+        assert_eq!(get(sender, "/").await.expect("an answer"), StatusCode::OK);
+    }
+    let third = client(address).await;
+    let answer = async { get(&mut third?, "/").await.map_err(std::io::Error::other) };
+    assert!(answer.await.is_err(), "it has half of them");
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 2], 0).into()).expect("an address of this machine");
+    let stream = socket.connect(address).await.expect("connected");
+    let (mut elsewhere, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+    tokio::spawn(connection);
+    assert_eq!(get(&mut elsewhere, "/").await.expect("an answer"), StatusCode::OK);
+    drop(two);
+    serving.abort();
+}

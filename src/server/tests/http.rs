@@ -160,6 +160,29 @@ async fn http2_serves_requests_and_limits_them() {
     assert_eq!(handler.requests.load(Ordering::Relaxed), 2);
 }
 
+/// Short statements are read before it is known who sends them, while there is room.
+#[tokio::test(start_paused = true)]
+async fn where_half_of_the_memory_is_taken_strangers_get_none() {
+    let config = Config { max_statement_memory: small().max_statement, ..small() };
+    let (client, _, _) = connect(config, Protocol::Http2);
+    let (sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(client)).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    let send = |request: ::http::request::Builder| {
+        let never = futures_util::stream::pending::<Result<Frame<Bytes>, BodyError>>();
+        let request = request.body(http_body_util::StreamBody::new(never)).expect("a request");
+        let mut sender = sender.clone();
+        async move { sender.send_request(request).await.expect("an answer").status().as_u16() }
+    };
+    let stranger = || Request::post("http://x/").header("content-length", "5").header("stranger", "yes");
+    assert_eq!(send(stranger()).await, 408, "there is room: its body is waited for");
+    // How long this one is nobody says: it gets all the room.
+    let held = tokio::spawn(send(Request::post("http://x/")));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(send(stranger()).await, 401);
+    assert_eq!(held.await.expect("it ends"), 408);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_takes_nothing_is_cut_off() {
     let (mut client, handler, _) = connect(small(), Protocol::Http1);
@@ -207,17 +230,19 @@ async fn an_answer_that_breaks_off_does_not_look_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn answers_are_compressed_for_who_wants_it() {
-    let check = async |accept: &str, compress: bool, expect: bool| {
+    let check = async |path: &str, accept: &str, compress: bool, expect: bool| {
         let config = Config { compress, ..small() };
-        let request = format!("GET /rows HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{accept}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{accept}\r\n");
         let (answer, _) = raw(config, request.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
-        assert_eq!(answer.contains("content-encoding: gzip"), expect, "{accept} {compress}");
-        assert_eq!(answer.len() < 2000, expect, "{accept} {compress}");
+        assert_eq!(answer.contains("content-encoding: gzip"), expect, "{path} {accept} {compress}");
+        assert_eq!(answer.len() < 2000, expect, "{path} {accept} {compress}");
     };
-    check("accept-encoding: gzip\r\n", true, true).await;
-    check("accept-encoding: gzip\r\n", false, false).await;
-    check("", true, false).await;
+    check("/rows", "accept-encoding: gzip\r\n", true, true).await;
+    check("/rows", "accept-encoding: gzip\r\n", false, false).await;
+    check("/rows", "", true, false).await;
+    // A page has the key of its forms, and what others put into its address.
+    check("/form", "accept-encoding: gzip\r\n", true, false).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,7 +35,7 @@ impl Handler for Echo {
         let tls = peer.tls.map_or("none", TlsVersion::as_str);
         match parts.uri.path() {
             "/wait" => self.go.notified().await,
-            "/rows" => return respond::json("[1,\"name\"],".repeat(1000)),
+            "/rows" | "/form" => return respond::json("[1,\"name\"],".repeat(1000)),
             "/endless" => {
                 let chunk = || Ok(Frame::data(Bytes::from(vec![b'x'; 64 * 1024])));
                 let endless = futures_util::stream::repeat_with(chunk);
@@ -64,6 +64,15 @@ impl Handler for Echo {
         )
     }
 
+    async fn screen(&self, parts: &Parts, _peer: &Peer) -> Option<Response<Body>> {
+        let stranger = parts.headers.contains_key("stranger");
+        stranger.then(|| respond::text(StatusCode::UNAUTHORIZED, "who are you?"))
+    }
+
+    fn is_open(&self, parts: &Parts) -> bool {
+        parts.uri.path() == "/form"
+    }
+
     async fn drain(&self) {
         self.draining.notify_one();
         self.go.notified().await;
@@ -84,6 +93,7 @@ fn connect(config: Config, protocol: Protocol) -> (DuplexStream, Arc<Echo>, Canc
         handler: Arc::clone(&handler),
         config,
         proxies: Proxies::default(),
+        heads: Heads::new(HEADS),
         memory,
         forms: Memory::new(0, UNSCREENED, timeout),
         messages: Memory::new(0, LONGEST_MESSAGE, timeout),
