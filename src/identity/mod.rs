@@ -374,21 +374,16 @@ impl Identity {
         (tokens, hash, user): (&Tokens, tokens::Hash, Option<&str>),
         address: IpAddr,
     ) -> Result<Proven, Refused> {
+        // It cannot be guessed: who fails with passwords of a name keeps nobody out who has a token of it.
         if !tokens.is_familiar(&hash) {
-            match user {
-                Some(name) => self.attempts.admit_password(address, name)?,
-                None => self.attempts.admit_token(address)?,
-            }
+            self.attempts.admit_token(address)?;
         }
         let users = self.users.users.load_full();
         match tokens.prove(&hash, user, address, &users).await {
             Ok((principal, scope)) => Ok(Proven { principal, token: None, scope: Some(scope) }),
             Err(refused) => {
                 if !is_stale(&refused) {
-                    match user {
-                        Some(name) => self.attempts.failed_password(address, name),
-                        None => self.attempts.failed_token(address),
-                    }
+                    self.attempts.failed_token(address);
                 }
                 Err(refused)
             }
