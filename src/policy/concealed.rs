@@ -73,6 +73,11 @@ impl Concealed {
         }
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.columns.is_empty()
+    }
+
     /// SQL of each group of columns that is left out, over operands that are a catalog's name, a schema's, a table's and a
     /// column's in lower case.
     pub(super) fn predicates<'a>(&'a self, operands: [&'a str; 4]) -> impl Iterator<Item = String> + 'a {

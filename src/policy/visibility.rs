@@ -166,6 +166,11 @@ impl Visibility {
         )
     }
 
+    /// Whether there may be columns that are not listed, of tables that are.
+    pub fn hides_columns(&self) -> bool {
+        self.hidden().next().is_some() || !self.concealed.is_empty()
+    }
+
     /// SQL that is true for the columns to list.
     pub fn columns_predicate(&self, catalog: &str, schema: &str, table: &str, column: &str) -> String {
         let mut text = format!("({}", self.tables_predicate(catalog, schema, table));

@@ -7,6 +7,7 @@
 use super::RewriteError;
 use crate::catalog::TableName;
 use crate::policy::{Lists, Visibility};
+use crate::sql::quote_identifier;
 
 /// What the rows of a listing are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +20,51 @@ enum Listing {
     Schemas([&'static str; 2]),
     /// Tables, named by these columns. The last is a column to be blanked: the text of a view.
     Tables([&'static str; 3], Option<(&'static str, &'static str)>),
-    /// Columns, named by these columns.
-    Columns([&'static str; 4]),
+    /// Columns, named by the first of these columns; all that a star shows of them.
+    Columns([&'static str; 4], &'static [&'static str]),
     /// Not to be read.
     Closed,
 }
 
 const SCHEMA: &str = "information_schema";
+/// The place of a column in its table.
+const PLACE: &str = "ordinal_position";
+const COLUMNS: [&str; 8] = [
+    "table_catalog",
+    "table_schema",
+    "table_name",
+    "column_name",
+    PLACE,
+    "column_default",
+    "is_nullable",
+    "data_type",
+];
+const JDBC_COLUMNS: [&str; 24] = [
+    "table_cat",
+    "table_schem",
+    "table_name",
+    "column_name",
+    "data_type",
+    "type_name",
+    "column_size",
+    "buffer_length",
+    "decimal_digits",
+    "num_prec_radix",
+    "nullable",
+    "remarks",
+    "column_def",
+    "sql_data_type",
+    "sql_datetime_sub",
+    "char_octet_length",
+    PLACE,
+    "is_nullable",
+    "scope_catalog",
+    "scope_schema",
+    "scope_table",
+    "source_data_type",
+    "is_autoincrement",
+    "is_generatedcolumn",
+];
 
 fn listing(name: &TableName) -> Option<Listing> {
     let found = match (name.catalog.as_str(), name.schema.as_str(), name.table.as_str()) {
@@ -33,7 +72,7 @@ fn listing(name: &TableName) -> Option<Listing> {
         ("system", "jdbc", "schemas") => Listing::Schemas(["table_catalog", "table_schem"]),
         ("system", "jdbc", "tables") => Listing::Tables(["table_cat", "table_schem", "table_name"], None),
         ("system", "jdbc", "columns") => {
-            Listing::Columns(["table_cat", "table_schem", "table_name", "column_name"])
+            Listing::Columns(["table_cat", "table_schem", "table_name", "column_name"], &JDBC_COLUMNS)
         }
         (
             "system",
@@ -70,7 +109,7 @@ fn listing(name: &TableName) -> Option<Listing> {
             Some(("\"table_catalog\", \"table_schema\", \"table_name\"", "view_definition")),
         ),
         (_, SCHEMA, "columns") => {
-            Listing::Columns(["table_catalog", "table_schema", "table_name", "column_name"])
+            Listing::Columns(["table_catalog", "table_schema", "table_name", "column_name"], &COLUMNS)
         }
         (_, SCHEMA, _) => Listing::Closed,
         _ => return None,
@@ -82,7 +121,7 @@ fn listing(name: &TableName) -> Option<Listing> {
 pub(super) fn lists(name: &TableName) -> Lists {
     match listing(name) {
         None => Lists::Nothing,
-        Some(Listing::Columns(_)) => Lists::Columns,
+        Some(Listing::Columns(..)) => Lists::Columns,
         Some(
             Listing::Open
             | Listing::Catalogs(_)
@@ -127,6 +166,19 @@ impl Filtered {
     }
 }
 
+/// All columns of a listing of columns, whose places are counted anew: a gap would tell of one that is left out. `table`
+/// are the columns that name a table.
+fn placed(table: &[&str], all: &[&str]) -> String {
+    let quoted = |columns: &[&str]| columns.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>();
+    let place = quote_identifier(PLACE);
+    let counted = format!(
+        "system.builtin.row_number() OVER (PARTITION BY {} ORDER BY {place}) AS {place}",
+        quoted(table).join(", ")
+    );
+    let all = quoted(all).into_iter().map(|name| if name == place { counted.clone() } else { name });
+    all.collect::<Vec<_>>().join(", ")
+}
+
 /// What stands in place of a listing, for a principal who sees that much.
 pub(super) fn shown(name: &TableName, visibility: &Visibility) -> Result<Shown, RewriteError> {
     let hidden = || RewriteError::NotFound(name.to_string());
@@ -151,11 +203,20 @@ pub(super) fn shown(name: &TableName, visibility: &Visibility) -> Result<Shown, 
             };
             (select, filter, of.to_vec())
         }
-        Listing::Columns(of @ [catalog, schema, table, column]) => (
-            "*".to_owned(),
-            visibility.columns_predicate(&quoted(catalog), &quoted(schema), &quoted(table), &quoted(column)),
-            of.to_vec(),
-        ),
+        Listing::Columns(of @ [catalog, schema, table, column], all) => {
+            let filter = visibility.columns_predicate(
+                &quoted(catalog),
+                &quoted(schema),
+                &quoted(table),
+                &quoted(column),
+            );
+            if visibility.hides_columns() {
+                // A condition about a name would change the places.
+                (placed(&of[..3], all), filter, of[..3].to_vec())
+            } else {
+                ("*".to_owned(), filter, of.to_vec())
+            }
+        }
     };
     let hidden: &[&str] = match (name.schema.as_str(), name.table.as_str()) {
         (SCHEMA, "columns") => &["comment", "extra_info"],

@@ -211,16 +211,17 @@ fn lists_show_what_may_be_seen() {
             &["card_payments", "customers", "orders"],
         ),
         (
-            "SELECT column_name FROM lake.information_schema.columns WHERE table_name = 'card_payments'",
-            &["amount", "customer_id", "id", "paid_at", "region"],
+            // There is no gap where a column is hidden.
+            "SELECT concat(CAST(ordinal_position AS varchar), column_name) FROM lake.information_schema.columns WHERE table_name = 'card_payments'",
+            &["1id", "2customer_id", "3region", "4amount", "5paid_at"],
         ),
         (
             "SELECT table_name FROM system.jdbc.tables WHERE table_cat = 'lake' AND table_schem <> 'information_schema'",
             &["branches", "card_payments", "customers", "notes", "orders"],
         ),
         (
-            "SELECT column_name FROM system.jdbc.columns WHERE table_cat = 'lake' AND table_name = 'card_payments'",
-            &["amount", "customer_id", "id", "paid_at", "region"],
+            "SELECT concat(CAST(ordinal_position AS varchar), column_name) FROM system.jdbc.columns WHERE table_cat = 'lake' AND table_name = 'card_payments' AND column_name LIKE '%a%'",
+            &["4amount", "5paid_at"],
         ),
         (
             "SELECT table_schem FROM system.jdbc.schemas WHERE table_catalog = 'lake'",

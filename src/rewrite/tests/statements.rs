@@ -150,6 +150,10 @@ fn t13_conditions_on_listings() {
     }
     check("SELECT 1 FROM open, information_schema.tables WHERE table_schema = 'a'", "");
     check("SELECT 1 FROM open LEFT JOIN information_schema.tables ON true WHERE table_schema = 'a'", "");
+    // The places of columns are counted among all of a table that are shown.
+    let sent =
+        ANN.shown("SELECT 1 FROM information_schema.columns WHERE table_name = 'a' AND column_name = 'b'");
+    assert!(sent.contains(" AND \"table_name\" = 'a' LIMIT 9223372036854775807"), "{sent}");
 }
 
 #[test]
