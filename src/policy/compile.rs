@@ -150,11 +150,10 @@ fn rule(
     } else if !policy.deny && !policy.allow && !restricts && policy.cache.is_none() {
         reader.fail(&policy.name, key("allow"), "the policy says nothing: allow, restrict or deny");
     }
-    if policy.write && !policy.allow {
-        reader.fail(&policy.name, key("write"), "write needs allow");
-    }
-    if policy.trusted_view && !policy.allow {
-        reader.fail(&policy.name, key("trusted_view"), "trusted_view needs allow");
+    for (said, name) in [(policy.write, "write"), (policy.trusted_view, "trusted_view")] {
+        if said && !policy.allow {
+            reader.fail(&policy.name, key(name), format!("{name} needs allow"));
+        }
     }
     let filter = policy.row_filter.as_ref().and_then(|text| match Formula::parse(&text.value) {
         Ok(formula) => Some(Arc::new(formula)),
@@ -165,8 +164,9 @@ fn rule(
     });
     if let Some(isolation) = &policy.isolation
         && policy.row_filter.is_none()
+        && !policy.trusted_view
     {
-        reader.fail(isolation, key("isolation"), "isolation goes with row_filter");
+        reader.fail(isolation, key("isolation"), "isolation goes with row_filter or trusted_view");
     }
     let mut hidden: Vec<Columns> = reader
         .each(&policy.deny_columns, &key("deny_columns"), Glob::column)

@@ -242,7 +242,12 @@ impl Case<'_> {
         }
         let described = Arc::clone(self.described);
         let trusted = described.kind != RelationKind::Table && view.is_none();
-        let opaque = trusted && !self.set.shows_all(self.principal);
+        let trusting = self.rules.iter().filter(|rule| rule.allow && rule.trusted_view);
+        let opaque = trusting
+            .map(|rule| rule.isolation)
+            .max()
+            .filter(|_| trusted && !self.set.shows_all(self.principal));
+        isolation = isolation.max(opaque.unwrap_or(Isolation::Standard));
         let tags = Tagged::new();
         // The strictest of them holds.
         let cached_for = self.rules.iter().filter_map(|rule| rule.cached_for).min();

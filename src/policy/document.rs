@@ -108,8 +108,8 @@ pub(super) struct Policy {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub(super) row_filter: Option<Spanned<String>>,
-    /// How the rows that the filter hides are kept from what the user's query evaluates. Where several filters apply to
-    /// a table it is `strict` unless all say `standard`. Goes with `row_filter`.
+    /// How the rows that the filter hides, or that a trusted view leaves out, are kept from what the user's query evaluates.
+    /// Where several apply to a table it is `strict` unless all say `standard`. Goes with `row_filter` or `trusted_view`.
     #[serde(default)]
     #[schemars(with = "Option<Isolation>")]
     pub(super) isolation: Option<Spanned<Isolation>>,

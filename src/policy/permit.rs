@@ -158,8 +158,9 @@ pub struct View {
 #[derive(Clone, Debug)]
 pub struct Scoped {
     pub(super) view: Option<Arc<View>>,
-    /// A view that is read as it is, by somebody who does not see everything.
-    pub(super) opaque: bool,
+    /// A view that is read as it is, by somebody who does not see everything: how the rows that it leaves out are kept from
+    /// what the user's query evaluates.
+    pub(super) opaque: Option<Isolation>,
     /// A view that reads restricted relations.
     pub(super) below: bool,
     pub(super) described: Arc<Described>,
@@ -256,7 +257,13 @@ impl Scoped {
 
     /// Whether it is a view that a policy trusts: what it reads, and leaves out, is not for its reader to know.
     pub fn is_opaque(&self) -> bool {
-        self.opaque
+        self.opaque.is_some()
+    }
+
+    /// Whether what a user writes is kept from the rows that it leaves out, though no filter is about it: a view that a policy
+    /// trusts in strict isolation.
+    pub fn is_guarded(&self) -> bool {
+        self.opaque == Some(Isolation::Strict)
     }
 
     /// Whether other columns than those that it was described with might be hidden or masked: then it is read with these alone.

@@ -50,7 +50,7 @@ pub(super) fn inner_name(statement: &Statement, permit: &Permit) -> Result<Strin
 
 /// A query that gives the rows and columns that may be seen of a relation, filter first, then masks.
 ///
-/// Where rows are filtered in strict isolation, the columns hang on a guard that is true on every row, and that the optimiser
+/// Where rows are filtered in strict isolation, or left out by a view that is read as it is, the columns hang on a guard that is true on every row, and that the optimiser
 /// cannot know to be: no predicate of the user is then evaluated on a row that the filter hides. `version`
 /// is ` FOR VERSION AS OF ...`, or empty. `name` is that of [`inner_name`]. `table` is what stands for the
 /// relation: its name, or the query of a view. `conditions` are the user's that may stand before the barrier, each behind
@@ -65,7 +65,8 @@ pub(super) fn query(
     besides: &[&str],
 ) -> String {
     let shown = mentioned.of(scoped);
-    if scoped.filters().is_empty() || scoped.isolation() == Isolation::Standard {
+    let open = scoped.filters().is_empty() && !scoped.is_guarded();
+    if open || scoped.isolation() == Isolation::Standard {
         return plain(scoped, &shown, besides, table, version, name);
     }
     let guard = guard_name(scoped);
@@ -89,8 +90,10 @@ pub(super) fn query(
     sql.push_str("system.builtin.random() < 2 AS ");
     push_identifier(&mut sql, &guard);
     push_from(&mut sql, table, version, name);
-    sql.push_str(" WHERE ");
-    push_filters(&mut sql, scoped.filters().iter(), name);
+    if !scoped.filters().is_empty() {
+        sql.push_str(" WHERE ");
+        push_filters(&mut sql, scoped.filters().iter(), name);
+    }
     let plain = || scoped.filters().iter().filter(|filter| filter.reads().is_empty());
     if plain().next().is_some() {
         // A condition without columns, such as 1 / 0 = 1, passes the barrier. It stands behind these, and is not evaluated

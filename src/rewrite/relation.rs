@@ -199,10 +199,10 @@ fn restricted(
     Ok(derived::query(scoped, table, &version, &conditions, inner, mentioned, &besides))
 }
 
-/// Whether a relation that is not restricted is read with the columns alone that were decided about. A text that is stored gets
-/// them when it is read.
+/// Whether a relation that is not restricted is read with the columns alone that were decided about, or behind a guard. A text
+/// that is stored gets them when it is read.
 pub(super) fn is_listed(scoped: &Scoped, relation: &Relation, by_name: bool) -> bool {
-    scoped.is_by_column()
+    (scoped.is_by_column() || scoped.is_guarded())
         && scoped.view().is_none()
         && !by_name
         && matches!(relation.position, Position::From | Position::TableBody | Position::TableArgument)

@@ -46,6 +46,11 @@ policies:
     allow: true
     trusted_view: true
     row_filter: "n >= 3"
+  - name: twins-views
+    who: {groups: [eu-analysts]}
+    tables: ["lake.twin_a_views.*", "lake.twin_b_views.*"]
+    allow: true
+    trusted_view: true
   - name: twins-own
     who: {groups: [eu-analysts]}
     tables: ["lake.twin_own.*"]
@@ -74,6 +79,9 @@ const LIST: &[&str] = &[
     "SELECT count(*) FROM {T}_cells.cells WHERE cell = 'small' AND 1/0 = 1",
     "SELECT count(*) FROM {T}_cells.cells WHERE cell = 'none' AND 1/0 = 1",
     "SELECT sum(n) FROM {T}_cells.cells WHERE cell = 'small' OR 10 / (n - 2) > 1",
+    "SELECT count(*), checksum(name) FROM {T}_views.people",
+    "SELECT count(*) FROM {T}_views.people WHERE 1 / IF(id > 1000, 0, 1) >= 0",
+    "SELECT count(*) FROM {T}_views.people p JOIN {T}.orders o ON 1 / IF(p.id > 1000, 0, p.id) = o.id",
     "SELECT count(*) FROM {T}.customers WHERE CAST(date_of_birth AS varchar) = '1900-01-01' AND fail('x') IS NULL",
     "SELECT count(*), min(id), max(id), approx_distinct(name), checksum(name) FROM {T}.customers",
     "SELECT max(length(ssn)), min(email), sum(balance), max(date_of_birth) FROM {T}.customers",
@@ -139,6 +147,14 @@ fn prepare() {
         ));
         admin(&format!(
             "CREATE VIEW lake.{schema}_cells.cells AS SELECT cell, count(*) AS n FROM lake.{schema}_cells.facts GROUP BY cell"
+        ));
+    }
+    // Views that are read as they are, of what their readers may not see.
+    for schema in ["twin_a", "twin_b"] {
+        admin(&format!("CREATE SCHEMA lake.{schema}_views"));
+        admin(&format!(
+            "CREATE VIEW lake.{schema}_views.people AS SELECT id, name FROM lake.{schema}.customers \
+             WHERE region IN (SELECT region FROM lake.regional.readers WHERE name = 'eva' AND region = 'EU')"
         ));
     }
     // They do differ, natively.

@@ -35,6 +35,7 @@ policies:
   - {name: events, who: {users: [ann]}, tables: [lake.gold.events], row_filter: id > 0}
   - {name: cells, who: {users: [ann]}, tables: [lake.gold.cells], row_filter: n >= 10}
   - {name: root, who: {users: [root]}, tables: ['*.*.*'], allow: true, trusted_view: true}
+  - {name: swift, who: {users: [swift]}, tables: ['*.*.*'], allow: true, trusted_view: true, isolation: standard}
 ";
 
 fn described() -> Vec<Described> {
@@ -120,6 +121,7 @@ struct Session {
 const ANN: Session = Session { user: "ann", catalog: Some("lake"), schema: Some("gold") };
 const WILL: Session = Session { user: "will", catalog: Some("lake"), schema: Some("gold") };
 const ROOT: Session = Session { user: "root", catalog: Some("lake"), schema: Some("gold") };
+const SWIFT: Session = Session { user: "swift", catalog: Some("lake"), schema: Some("gold") };
 
 impl Session {
     /// The whole way of a statement, EXECUTE and DESCRIBE INPUT among them: `prepared` is behind every name.

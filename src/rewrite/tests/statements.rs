@@ -395,7 +395,14 @@ fn t21_views() {
         ]
     );
     // What it leaves out is withheld from errors and figures.
-    assert_eq!(ROOT.shown("SELECT * FROM view"), "[restricted] SELECT * FROM \"lake\".\"gold\".\"view\"");
+    let shown = ROOT.shown("SELECT id FROM view WHERE 1 / id = 1");
+    assert!(
+        shown.starts_with("[restricted] SELECT id FROM (SELECT IF(\"northgate_t\".\"northgate_guard\", "),
+        "{shown}"
+    );
+    assert!(shown.contains(" FROM \"lake\".\"gold\".\"view\" AS \"northgate_t\") AS "), "{shown}");
+    // Where a policy says so, Trino may optimise through it.
+    assert_eq!(SWIFT.shown("SELECT * FROM view"), "[restricted] SELECT * FROM \"lake\".\"gold\".\"view\"");
 }
 
 /// T33: short statements that would become long ones.
