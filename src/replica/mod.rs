@@ -56,9 +56,10 @@ const WAITS: Duration = Duration::from_hours(24);
 const ANSWERED: Duration = Duration::from_mins(2);
 /// The largest first page that is kept for others, in bytes.
 const MAX_PAGE: usize = 1 << 20;
-/// The largest map of positions that is kept for others, in bytes, and for how long.
-const MAX_POSITIONS: usize = 256 << 10;
-const POSITIONS: Duration = Duration::from_hours(1);
+/// The largest map of positions that is kept for others, in bytes, and for how long: Trino says soon where a statement is
+/// wrong, and what somebody sends in that time must not fill the store.
+const MAX_POSITIONS: usize = 64 << 10;
+const POSITIONS: Duration = Duration::from_mins(5);
 
 /// A gateway that lives.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
