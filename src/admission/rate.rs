@@ -106,9 +106,7 @@ impl Rate {
 
     /// Whether one more refusal of a principal's statements is recorded by itself, and not only counted.
     pub fn is_recorded(&self, principal: &str) -> bool {
-        self.refusals
-            .as_ref()
-            .is_none_or(|limiter| check(limiter, self.clock, &principal.to_owned(), NonZeroU32::MIN).is_ok())
+        within(self.refusals.as_ref(), self.clock, &principal.to_owned(), 1).is_ok()
     }
 
     fn submit(&self, principal: &str, address: IpAddr, bytes: usize) -> Result<(), AdmissionError> {
@@ -164,25 +162,14 @@ fn within<K: Hash + Eq + Clone>(
     key: &K,
     count: u32,
 ) -> Result<(), Duration> {
-    match (limiter, NonZeroU32::new(count)) {
-        (Some(limiter), Some(count)) => check(limiter, clock, key, count),
-        _ => Ok(()),
-    }
-}
-
-fn check<K: Hash + Eq + Clone>(
-    limiter: &Limiter<K>,
-    clock: Tick,
-    key: &K,
-    count: NonZeroU32,
-) -> Result<(), Duration> {
-    let Limiter { governor, burst } = limiter;
+    let (Some(Limiter { governor, burst }), Some(count)) = (limiter, NonZeroU32::new(count)) else {
+        return Ok(());
+    };
     if governor.len() > MAX_KEYS {
         governor.retain_recent();
     }
     // What counts for more than the most at once takes all of that.
-    let until = governor.check_key_n(key, count.min(*burst));
-    match until {
+    match governor.check_key_n(key, count.min(*burst)) {
         Ok(Ok(())) | Err(_) => Ok(()),
         Ok(Err(until)) => Err(until.wait_time_from(clock.now()).max(Duration::from_millis(1))),
     }

@@ -36,12 +36,6 @@ fn verified(bucket: &Bucket, folder: &Path) -> String {
     text + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn metric(gateway: &Gateway, name: &str) -> i64 {
-    let text = gateway.admin().get("/metrics").text();
-    let line = text.lines().find(|line| line.starts_with(&format!("northgate_{name} ")));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name}: {text}"))
-}
-
 /// The number of records that `verify` tells of.
 fn records(said: &str) -> u64 {
     let last = said.lines().find(|line| line.contains(" records and ")).unwrap_or_else(|| panic!("{said}"));
@@ -120,14 +114,14 @@ fn a_bucket_that_is_away_slow_or_wrong_about_what_it_stored_loses_nothing() {
     let gateway = before(&bucket, temp.path(), "");
     let admin = gateway.signed_in("admin");
     assert_eq!(admin.query("SELECT 1").value(), 1, "it goes on without the bucket");
-    let failing = || (metric(&gateway, "audit_copying") == 0).then_some(());
+    let failing = || (gateway.metric("audit_copying") == 0).then_some(());
     assert!(within(Duration::from_secs(20), failing).is_some(), "no alarm");
     for way in [Way::Lies, Way::Slow] {
         bucket.set(way);
         for _ in 0..60 {
             admin.query("PREPARE p FROM SELECT 1");
         }
-        let copying = || (metric(&gateway, "audit_copying") == 1).then_some(());
+        let copying = || (gateway.metric("audit_copying") == 1).then_some(());
         assert!(within(Duration::from_secs(90), copying).is_some(), "{way:?}: {}", gateway.log());
     }
     bucket.set(Way::Lies);
@@ -151,7 +145,7 @@ fn queries_are_refused_when_too_much_waits_to_be_copied() {
     };
     let failure = within(Duration::from_mins(1), refused).expect("queries are refused");
     assert!(failure.contains("audit"), "{failure}");
-    assert!(metric(&gateway, "audit_writable") == 0 && metric(&gateway, "audit_behind_bytes") > 20_000);
+    assert!(gateway.metric("audit_writable") == 0 && gateway.metric("audit_behind_bytes") > 20_000);
     bucket.set(Way::Open);
     let again = || admin.query("PREPARE p FROM SELECT 1").error.is_none().then_some(());
     assert!(within(Duration::from_secs(90), again).is_some(), "{}", gateway.log());

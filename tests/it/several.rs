@@ -51,12 +51,6 @@ fn outcome(gateway: &Gateway, id: &str) -> Value {
     gateway.audit_of(id, |records| records.len() >= 2).pop().expect("an outcome")
 }
 
-fn queries_running(gateway: &Gateway) -> u64 {
-    let metrics = gateway.admin().get("/metrics").text();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("northgate_queries_running "));
-    line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("{metrics}"))
-}
-
 /// A query that runs: its id, and its last link.
 fn under_way(client: &Client) -> (String, String) {
     let mut page = client.submit(LONG).page();
@@ -83,7 +77,9 @@ fn any_gateway_serves_any_poll() {
         let id = first["id"].as_str().expect("an id").to_owned();
         let (rows, last) = follow(&admin, turn, first);
         assert_eq!((rows, &last["error"]), (30_000, &Value::Null));
-        assert!(within(Duration::from_secs(2), || (queries_running(one) == 0).then_some(())).is_some());
+        assert!(
+            within(Duration::from_secs(2), || (one.metric("queries_running") == 0).then_some(())).is_some()
+        );
         let record = outcome(one, &id);
         assert_eq!((&record["state"], &record["rows"]), (&"finished".into(), &30_000.into()), "{record}");
         assert!(two.audit().iter().all(|record| record["query"] != id.as_str()), "it has one record");

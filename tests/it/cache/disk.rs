@@ -12,14 +12,6 @@ use crate::harness::process::within;
 const DISK: &str = "[cache]\nmin_time = \"0s\"\nmemory = \"1MiB\"\nper_principal = \"128KiB\"\nmax_result = \"256kB\"\n\
                     [cache.disk]\nfolder = \"answers\"\nsize = \"64MiB\"\n";
 
-fn counted(gateway: &Gateway, metric: &str) -> u64 {
-    let metrics = gateway.admin().get("/metrics").text();
-    let line = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("northgate_{metric} ")).map(str::to_owned));
-    line.map_or(0, |value| value.parse().expect("a number"))
-}
-
 /// A table with texts, and a query of each thousand of them.
 fn questions(table: &str, count: u32) -> Vec<String> {
     assert!(barn().table(table));
@@ -43,7 +35,7 @@ fn filled(gateway: &Gateway, sqls: &[String]) -> Vec<Asked> {
     let asked = |(at, sql): (usize, &String)| {
         let asked = ask(gateway, sql);
         assert_eq!(asked.said, "miss");
-        let there = || (counted(gateway, "cache_disk_entries") == at as u64 + 1).then_some(());
+        let there = || (gateway.metric("cache_disk_entries") == at as u64 + 1).then_some(());
         assert!(within(Duration::from_secs(20), there).is_some(), "{sql} is not written: {}", gateway.log());
         asked
     };
@@ -55,7 +47,7 @@ fn what_memory_has_no_room_for_is_given_again() {
     let sqls = questions("on_disk", 15);
     let gateway = Gateway::start(settings(DISK));
     let first = filled(&gateway, &sqls);
-    let in_memory = counted(&gateway, "cache_entries");
+    let in_memory = gateway.metric("cache_entries");
     assert!(in_memory < 10, "{in_memory} of 15");
     let files = |gateway: &Gateway| {
         let listed = std::fs::read_dir(gateway.folder.path().join("answers")).expect("a folder");
@@ -81,7 +73,7 @@ fn what_memory_has_no_room_for_is_given_again() {
         let asked = ask(&gateway, &sqls[at]);
         assert_eq!((asked.said.as_str(), asked.rows == first[at].rows), (said, true), "{at}");
     }
-    assert_eq!(counted(&gateway, "cache_answers_total{outcome=\"corrupt\"}"), 3);
+    assert_eq!(gateway.metric("cache_answers_total{outcome=\"corrupt\"}"), 3);
 
     // A commit makes nothing of it the answer.
     direct("DELETE FROM barn.crm.on_disk WHERE id = 1");
@@ -101,9 +93,9 @@ fn a_full_disk_fails_no_query() {
         let again = || Some(ask(&gateway, sql)).filter(|asked| asked.said == "hit");
         assert_eq!(within(Duration::from_secs(20), again).expect("it is in memory").rows, asked.rows);
     }
-    let failed = || (counted(&gateway, "cache_disk_failures_total") == 4).then_some(());
+    let failed = || (gateway.metric("cache_disk_failures_total") == 4).then_some(());
     assert!(within(Duration::from_secs(20), failed).is_some(), "{}", gateway.admin().get("/metrics").text());
-    assert_eq!(counted(&gateway, "cache_disk_entries"), 0);
+    assert_eq!(gateway.metric("cache_disk_entries"), 0);
     // Once there is room, it is used.
     let pid = gateway.process.lock().expect("no panic in a lock").pid();
     let folder = format!("/proc/{pid}/root{}/answers", gateway.folder.path().display());

@@ -45,19 +45,11 @@ fn warmed(gateways: &[&Gateway], count: usize) -> Vec<Value> {
             records.iter().any(|one| is_its_end(one) && one["state"] == "finished")
         };
         let answers = "cache_answers_total{outcome=\"kept\"}";
-        let kept: u64 = gateways.iter().map(|gateway| counted(gateway, answers)).sum();
+        let kept: u64 = gateways.iter().map(|gateway| gateway.metric(answers)).sum();
         let ended = intents.iter().filter(has_ended).count();
         (intents.len() == count && ended == count && kept >= count as u64).then_some(intents)
     };
     within(LONG, asked).unwrap_or_else(|| panic!("{count} were not asked: {}", gateways[0].log()))
-}
-
-fn counted(gateway: &Gateway, metric: &str) -> u64 {
-    let metrics = gateway.admin().get("/metrics").text();
-    let line = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("northgate_{metric} ")).map(str::to_owned));
-    line.map_or(0, |value| value.parse().expect("a number"))
 }
 
 #[test]
@@ -91,7 +83,7 @@ fn viewers_find_what_was_asked_before_them() {
         let groups = if intent["principal"] == "eva" { "eu-analysts" } else { "compliance" };
         assert_eq!(intent["groups"], json!([groups]));
     }
-    assert_eq!(counted(&gateway, "admission_wait_seconds_count{class=\"batch\"}"), 2);
+    assert_eq!(gateway.metric("admission_wait_seconds_count{class=\"batch\"}"), 2);
 
     // A commit by anybody is looked for, and what it has changed is asked anew: once.
     direct(&format!("INSERT INTO {table} VALUES (0, 'zero', 'EU', DATE '2026-03-01', NULL)"));
@@ -110,7 +102,7 @@ fn viewers_find_what_was_asked_before_them() {
     let denials: Vec<Value> = gateway.audit().iter().filter(denied).cloned().collect();
     assert_eq!(denials.len(), 1, "{denials:?}");
     assert_eq!(denials[0]["auth_method"], "warming");
-    assert_eq!(counted(&gateway, "cache_warmings_total{outcome=\"refused\"}"), 2);
+    assert_eq!(gateway.metric("cache_warmings_total{outcome=\"refused\"}"), 2);
     // In another session it is another question.
     assert_eq!(ask_with(&gateway, "otto", &sql, &DASHBOARD[1..]).said, "miss");
 }

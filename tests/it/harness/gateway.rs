@@ -166,6 +166,15 @@ impl Gateway {
         Client::plain(self.admin_port)
     }
 
+    /// A series of its metrics, named without `northgate_`, with its labels: the value now.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let text = self.admin().get("/metrics").text();
+        let value = text.lines().find_map(|line| {
+            line.strip_prefix("northgate_")?.strip_prefix(series)?.strip_prefix(' ')?.parse().ok()
+        });
+        value.unwrap_or_else(|| panic!("no {series}: {text}"))
+    }
+
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("northgate.log")).unwrap_or_default()
