@@ -44,7 +44,7 @@ pub(super) struct Memory {
 #[derive(Debug)]
 pub(super) struct Collected {
     pub(super) bytes: Bytes,
-    pub(super) memory: Option<(OwnedSemaphorePermit, Share<IpAddr>)>,
+    pub(super) memory: Option<(Share<IpAddr>, OwnedSemaphorePermit)>,
 }
 
 impl Memory {
@@ -75,7 +75,7 @@ impl Memory {
             let share = self.shares.take(network(from), blocks).await?;
             let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
             let memory = Arc::clone(&self.blocks).acquire_many_owned(blocks).await.ok()?;
-            Some((memory, share))
+            Some((share, memory))
         };
         let Ok(Some(memory)) = tokio::time::timeout(self.timeout, room).await else {
             return Err(Unread::Busy);

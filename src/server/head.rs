@@ -31,7 +31,7 @@ pub(super) struct Heads {
     shares: Shares<IpAddr>,
 }
 
-type Piece = (OwnedSemaphorePermit, Option<Share<IpAddr>>);
+type Piece = (Option<Share<IpAddr>>, OwnedSemaphorePermit);
 
 impl Heads {
     /// Room for so many bytes.
@@ -45,7 +45,7 @@ impl Heads {
             Some(from) => Some(self.shares.try_take(network(from), 1)?),
             None => None,
         };
-        Some((Arc::clone(&self.pieces).try_acquire_owned().ok()?, share))
+        Some((share, Arc::clone(&self.pieces).try_acquire_owned().ok()?))
     }
 }
 

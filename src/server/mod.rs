@@ -228,7 +228,7 @@ impl<H: Handler> Acceptor<H> {
                         };
                         Some(share)
                     };
-                    let serve = self.connection(address, (room, share));
+                    let serve = self.connection(address, (share, room));
                     let cut = self.cut.clone();
                     let serve = |stream| async move {
                         cut.run_until_cancelled_owned(serve(stream)).await;
@@ -248,7 +248,8 @@ impl<H: Handler> Acceptor<H> {
     fn connection(
         &self,
         address: SocketAddr,
-        room: (OwnedSemaphorePermit, Option<Share<IpAddr>>),
+        // The share is given back first: whoever gets the room may be of the same address.
+        room: (Option<Share<IpAddr>>, OwnedSemaphorePermit),
     ) -> impl FnOnce(TcpStream) -> Serving + Send + 'static {
         let (tls, shared, metrics) = (self.tls.clone(), Arc::clone(&self.shared), Arc::clone(&self.metrics));
         move |stream| {
